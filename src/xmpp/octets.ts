@@ -1,0 +1,38 @@
+declare const utf8: unique symbol
+
+/**
+ * UTF-8 bytes carried in a string, one byte per character (U+0000 to U+00FF).
+ *
+ * V8 keeps such strings at one byte per character, cuts slices without copying and joins without
+ * copying; sockets write them untouched with the encoding `latin1`. So a payload travels from one
+ * socket to another in this form, and only who wants to read it as text calls `decode`.
+ * The brand keeps the compiler from mixing octets with text.
+ */
+export type Octets = string & { readonly [utf8]: true }
+
+export const NO_OCTETS = '' as Octets
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: the range is all of ASCII
+const ASCII = /^[\x00-\x7f]*$/
+
+/** Text to octets. ASCII text is returned as it is. */
+export function encode(text: string): Octets {
+  if (ASCII.test(text)) return text as Octets
+  return Buffer.from(text, 'utf8').latin1Slice() as Octets
+}
+
+/** Octets to text. The octets must be valid UTF-8; whatever the tokenizer let through is. */
+export function decode(octets: Octets): string {
+  if (ASCII.test(octets)) return octets
+  return Buffer.from(octets, 'latin1').utf8Slice()
+}
+
+/** The bytes of `buffer` from `start` to `end` (exclusive), copied. */
+export function octetsOf(buffer: Buffer, start = 0, end = buffer.length): Octets {
+  return buffer.latin1Slice(start, end) as Octets
+}
+
+/** For stores and digests, which want bytes. */
+export function bytesOf(octets: Octets): Buffer {
+  return Buffer.from(octets, 'latin1')
+}
