@@ -1,3 +1,12 @@
+declare global {
+  // Present in Node for as long as Buffer; missing from its types. Faster than `toString`, which
+  // looks the encoding up by name each time.
+  interface Buffer {
+    latin1Slice(start?: number, end?: number): string
+    utf8Slice(start?: number, end?: number): string
+  }
+}
+
 declare const utf8: unique symbol
 
 /**
