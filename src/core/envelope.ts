@@ -1,0 +1,67 @@
+import type { Jid } from '../xmpp/jid.ts'
+import type { Octets } from '../xmpp/octets.ts'
+import type { Stanza } from '../xmpp/stanza.ts'
+import type { Session } from './session.ts'
+
+/** Where a stanza entered this server. */
+export type Origin =
+  | { readonly kind: 'c2s'; readonly session: Session }
+  | { readonly kind: 's2s' | 'component'; readonly domain: string }
+  | { readonly kind: 'server' | 'admin' }
+
+export const SERVER: Origin = { kind: 'server' }
+
+/**
+ * What handlers leave for later ones, on this node or another: kept when the stanza is stored,
+ * queued or handed to another node, so every value is serialisable. Modules add their own by
+ * declaration merging.
+ */
+export interface Notes {
+  /** Key of the offline entry that this delivery empties when it is acknowledged. */
+  readonly offline?: number
+  /** Delivered before, perhaps: a resource that acknowledged it is skipped. */
+  readonly isRetry?: boolean
+}
+
+const NO_NOTES: Notes = {}
+
+/**
+ * A stanza on its way with its two addresses, where it came from, and what was noted about it.
+ * Immutable: to change something, pass on a new one.
+ */
+export class Envelope {
+  readonly from: Jid
+  readonly to: Jid
+  readonly stanza: Stanza
+  readonly origin: Origin
+  readonly notes: Notes
+  #octets: Octets | undefined
+
+  constructor(from: Jid, to: Jid, stanza: Stanza, origin: Origin, notes: Notes = NO_NOTES) {
+    this.from = from
+    this.to = to
+    this.stanza = stanza
+    this.origin = origin
+    this.notes = notes
+  }
+
+  with(changes: { readonly from?: Jid; readonly to?: Jid; readonly stanza?: Stanza }): Envelope {
+    const { from = this.from, to = this.to, stanza = this.stanza } = changes
+    return new Envelope(from, to, stanza, this.origin, this.notes)
+  }
+
+  noted(notes: Notes): Envelope {
+    return new Envelope(this.from, this.to, this.stanza, this.origin, { ...this.notes, ...notes })
+  }
+
+  /** As it goes out to a client. One text serves all sessions that get this envelope. */
+  get octets(): Octets {
+    this.#octets ??= this.stanza.toOctets(this.from, this.to)
+    return this.#octets
+  }
+
+  /** The session that sent this stanza, when it came from a client of this node. */
+  get sender(): Session | undefined {
+    return this.origin.kind === 'c2s' ? this.origin.session : undefined
+  }
+}

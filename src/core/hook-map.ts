@@ -1,0 +1,216 @@
+import type { BareJid, FullJid } from '../xmpp/jid.ts'
+import type { Element } from '../xmpp/xml.ts'
+import type { DiscoIdentity, DiscoItem, DiscoQuery } from './disco.ts'
+import type { Envelope } from './envelope.ts'
+import type { Outcome } from './outcome.ts'
+import type { Resource, Session } from './session.ts'
+
+/** `acc` passes from handler to handler and is the result; `params` stays as it is. */
+type Hook<A, P = object> = { readonly acc: A; readonly params: P }
+
+/** Of hooks that a client's session runs. */
+type InSession = { readonly session: Session }
+
+export type Verdict = 'allow' | 'deny'
+
+/** RFC 6121 §2.1.2.5, without what is pending. */
+export type Subscription = 'none' | 'to' | 'from' | 'both'
+
+export type ContactInfo = {
+  readonly subscription: Subscription
+  readonly groups: readonly string[]
+}
+
+/** Whom to tell about an account's presence, and whom to ask for theirs. */
+export type SubscriptionLists = {
+  /** Contacts who see the account's presence (subscription from or both). */
+  readonly from: readonly BareJid[]
+  /** Contacts whose presence the account sees (subscription to or both). */
+  readonly to: readonly BareJid[]
+  /** Requests waiting for the account's answer, each the presence as received. */
+  readonly pending: readonly Envelope[]
+}
+
+export type SubscriptionType = 'subscribe' | 'subscribed' | 'unsubscribe' | 'unsubscribed'
+
+/** Why a session ended. */
+export type EndReason = 'closed' | 'lost' | 'replaced' | 'resumed' | 'kicked' | 'shutdown'
+
+/**
+ * Every hook of the route: its payload, what else handlers are told, and when it runs. Names are
+ * those of MongooseIM. Handlers return the payload (changed or not), `stop(payload)` or `DROP`.
+ * Stanza hooks may also throw a `StanzaError`: the sender gets it, and the stanza goes no further.
+ */
+export interface HookMap {
+  // --- A client's stream, inbound. Run by c2s/inbound.ts.
+
+  /** Each stanza a client sends, before the hook of its kind. `stop`: it is not routed. */
+  user_send_packet: Hook<Envelope, InSession>
+  /** A message sent. `stop`: it is not routed. */
+  user_send_message: Hook<Envelope, InSession>
+  /** A presence sent. The presence module routes it; the route itself never does. */
+  user_send_presence: Hook<Envelope, InSession>
+  /** An iq sent. `stop`: it is not routed. */
+  user_send_iq: Hook<Envelope, InSession>
+  /** Anything else a client sends. Who knows it answers and returns `stop`. */
+  user_send_xmlel: Hook<Element, InSession>
+
+  // --- A client's stream, outbound. Run by c2s/outbound.ts.
+
+  /** Each stanza that reaches the recipient's session, before the hook of its kind. */
+  user_receive_packet: Hook<Envelope, InSession>
+  /** A message about to be written. `stop`: it is not. */
+  user_receive_message: Hook<Envelope, InSession>
+  /** A presence about to be written. */
+  user_receive_presence: Hook<Envelope, InSession>
+  /** An iq about to be written. */
+  user_receive_iq: Hook<Envelope, InSession>
+  /** Last point before the socket. `stop`: a handler keeps the stanza and answers for it. */
+  xmpp_presend_element: Hook<Envelope, InSession>
+  /** A stanza with notes was written to the socket, or acknowledged where the client does that. */
+  stanza_acknowledged: Hook<Envelope, InSession>
+
+  // --- A client's session. Run by c2s/.
+
+  /** Features offered on a new stream; before authentication `account` is absent. */
+  c2s_stream_features: Hook<
+    readonly Element[],
+    {
+      readonly domain: string
+      readonly account: BareJid | undefined
+      readonly isEncrypted: boolean
+    }
+  >
+  /** An element on a stream that has no session yet, in no namespace the stream itself knows. */
+  c2s_unauthenticated_iq: Hook<
+    Element | undefined,
+    {
+      readonly request: Element
+      readonly domain: string
+      readonly address: string
+      readonly isEncrypted: boolean
+    }
+  >
+  /** Before a session is registered. `deny` refuses it with `not-allowed`. */
+  user_open_session: Hook<Verdict, { readonly jid: FullJid; readonly address: string }>
+  /** Whether the account may have a session at all (bans). */
+  session_opening_allowed_for_user: Hook<Verdict, { readonly jid: FullJid }>
+  /** A session was refused. */
+  forbidden_session: Hook<FullJid, object>
+  /** Someone asks the session to end. `stop`: a handler keeps it alive without a connection. */
+  user_stop_request: Hook<EndReason, InSession>
+  /** The connection closed without `</stream:stream>`. `stop`: a handler keeps the session. */
+  user_socket_closed: Hook<EndReason, InSession>
+  /** As above, after an error of the connection. */
+  user_socket_error: Hook<EndReason, InSession>
+  /** The session ends: it is still registered, contacts can be told. */
+  user_terminate: Hook<EndReason, InSession>
+  /** The session is no longer registered; what it had not delivered goes back to the route. */
+  reroute_unacked_messages: Hook<readonly Envelope[], InSession>
+  /** Just before those are routed again, oldest first. */
+  filter_unacknowledged_messages: Hook<readonly Envelope[], { readonly jid: FullJid }>
+  /** One stanza was not acknowledged when its connection was lost. */
+  unacknowledged_message: Hook<Envelope, { readonly jid: FullJid }>
+  /** A login failed. */
+  auth_failed: Hook<
+    object,
+    { readonly localpart: string; readonly domain: string; readonly address: string }
+  >
+  /** Whether to refuse connections from an address. Global. */
+  check_bl_c2s: Hook<boolean, { readonly address: string }>
+
+  // --- Router, local delivery, components, other servers.
+
+  /** First thing the router does. Global. Fails closed. */
+  filter_packet: Hook<Envelope, object>
+  /** Before a user or a service of a domain gets a stanza: privacy, then what depends on it. */
+  filter_local_packet: Hook<Envelope, object>
+  /** The fate of each routed stanza. Global. Cannot change anything any more. */
+  message_routed: Hook<Outcome, { readonly envelope: Envelope }>
+  /** A message to a hosted domain itself: announcements, contact addresses. `stop` when taken. */
+  message_to_domain: Hook<Outcome, { readonly envelope: Envelope }>
+  /** A presence to a hosted domain itself. */
+  presence_to_domain: Hook<Outcome, { readonly envelope: Envelope }>
+  /** A component or a service has appeared at a domain. Global. */
+  register_subhost: Hook<string, { readonly isHidden: boolean }>
+  /** It is going. Global. */
+  unregister_subhost: Hook<string, object>
+  /** A stanza is about to be handed to a component. Global. */
+  packet_to_component: Hook<Envelope, object>
+  /** Whether this server speaks with another one. Global. Fails closed. */
+  s2s_allow_host: Hook<Verdict, { readonly domain: string; readonly remote: string }>
+  /** A stanza leaves for another server. Global. */
+  s2s_send_packet: Hook<Envelope, object>
+  /** A stanza from another server was accepted. Global. */
+  s2s_receive_packet: Hook<Envelope, object>
+
+  // --- Session manager. Run by core/session-manager.ts.
+
+  /** A session is registered. */
+  sm_register_connection: Hook<Resource, object>
+  /** A session is no longer registered. */
+  sm_remove_connection: Hook<Resource, { readonly reason: EndReason }>
+  /** Priority or presence of a resource changed. */
+  set_presence: Hook<Envelope, InSession>
+  /** A resource is not available any more. */
+  unset_presence: Hook<Envelope, InSession>
+  /** A resource became available. */
+  user_available: Hook<FullJid, InSession>
+  /** Its priority became non-negative: what waited for it is delivered through `session.hold`. */
+  resend_offline_messages: Hook<FullJid, InSession>
+  /** Whether a message for a full JID that is gone is to be forgotten. */
+  sm_filter_offline_message: Hook<boolean, { readonly envelope: Envelope }>
+  /** A message found nobody. A handler that keeps it returns `stop` with the outcome. */
+  offline_message: Hook<Outcome, { readonly envelope: Envelope }>
+  /** The same for a groupchat message that a service of this cluster sent. */
+  offline_groupchat_message: Hook<Outcome, { readonly envelope: Envelope }>
+  /** It was not kept: refused, or over a limit. */
+  failed_to_store_message: Hook<Envelope, object>
+  /** A probe for an account's presence that only the presence module can answer. */
+  presence_probe: Hook<Envelope, object>
+  /** A node of the cluster was lost. Global. */
+  node_cleanup: Hook<object, { readonly clusterNode: string }>
+  /** One session of it. */
+  session_cleanup: Hook<Resource, object>
+
+  // --- Privacy. Fail closed.
+
+  /** Whether `owner` lets this stanza pass. */
+  privacy_check_packet: Hook<
+    Verdict | 'block',
+    { readonly owner: BareJid; readonly envelope: Envelope; readonly direction: 'in' | 'out' }
+  >
+
+  // --- Roster.
+
+  /** What the roster of `owner` says of a contact. */
+  roster_get_jid_info: Hook<ContactInfo, { readonly owner: BareJid; readonly contact: BareJid }>
+  roster_get_subscription_lists: Hook<SubscriptionLists, { readonly owner: BareJid }>
+  /** A subscription stanza came in: whether to deliver it to the account's resources. */
+  roster_in_subscription: Hook<
+    boolean,
+    { readonly envelope: Envelope; readonly type: SubscriptionType }
+  >
+  /** A subscription stanza goes out: what to route, if anything. */
+  roster_out_subscription: Hook<Envelope, { readonly type: SubscriptionType }>
+
+  // --- Discovery. Run by core/disco.ts.
+
+  disco_local_identity: Hook<readonly DiscoIdentity[], DiscoQuery>
+  disco_local_features: Hook<readonly string[], DiscoQuery>
+  disco_local_items: Hook<readonly DiscoItem[], DiscoQuery>
+  disco_sm_identity: Hook<readonly DiscoIdentity[], DiscoQuery>
+  disco_sm_features: Hook<readonly string[], DiscoQuery>
+  disco_sm_items: Hook<readonly DiscoItem[], DiscoQuery>
+  /** Forms of XEP-0128. */
+  disco_info: Hook<readonly Element[], DiscoQuery>
+
+  // --- Accounts.
+
+  does_user_exist: Hook<boolean, { readonly account: BareJid }>
+  register_user: Hook<BareJid, object>
+  /** The credentials are gone: every module removes what it keeps of the account. */
+  remove_user: Hook<BareJid, object>
+}
+
+export type HookName = keyof HookMap

@@ -1,0 +1,208 @@
+import type { HookMap, HookName } from './hook-map.ts'
+import type { Logger } from './log.ts'
+
+export type { HookMap, HookName } from './hook-map.ts'
+
+/** Verdict of a handler: nothing more happens to the stanza, and nobody is told. */
+export const DROP: unique symbol = Symbol('drop')
+
+/** Verdict of a handler: no later handler runs, and the caller goes by `acc`. */
+export class Stop<Acc> {
+  readonly acc: Acc
+  constructor(acc: Acc) {
+    this.acc = acc
+  }
+}
+
+export function stop<Acc>(acc: Acc): Stop<Acc> {
+  return new Stop(acc)
+}
+
+export type Acc<N extends HookName> = HookMap[N]['acc']
+export type Params<N extends HookName> = HookMap[N]['params']
+export type Verdict<N extends HookName> = Acc<N> | Stop<Acc<N>> | typeof DROP
+export type Handler<N extends HookName> = (
+  acc: Acc<N>,
+  params: Params<N>,
+) => Verdict<N> | Promise<Verdict<N>>
+
+export type HandlerOptions = {
+  /** Lower runs first; equal orders run as registered. 1 to 100 by convention, 50 unless told. */
+  readonly order?: number
+  /**
+   * What an exception does. `stop` (fail closed): the run ends with it and the caller refuses the
+   * stanza. `skip`: it is logged and the next handler gets what this one got. A `StanzaError` is a
+   * refusal, not a failure, and always ends the run.
+   */
+  readonly onError?: 'stop' | 'skip'
+  /** Only for domains of this type; for all when absent. Global hooks take none. */
+  readonly domainType?: string
+  /** Who registers it, for counters, traces and logs. */
+  readonly by?: string
+}
+
+/** One registered handler with its counters. */
+export class Entry<N extends HookName = HookName> {
+  readonly hook: N
+  readonly handler: Handler<N>
+  readonly order: number
+  readonly onError: 'stop' | 'skip'
+  readonly domainType: string | undefined
+  readonly by: string
+  runs = 0
+  failures = 0
+
+  constructor(hook: N, handler: Handler<N>, options: HandlerOptions) {
+    this.hook = hook
+    this.handler = handler
+    this.order = options.order ?? 50
+    this.onError = options.onError ?? 'stop'
+    this.domainType = options.domainType
+    this.by = options.by ?? (handler.name || 'anonymous')
+  }
+}
+
+/**
+ * A hook as one domain type sees it: the handlers in order, and the run over them. Held on to by
+ * whoever runs the hook; registrations replace `entries` in one step, so a run under way keeps the
+ * list it began with.
+ */
+export class HookPoint<N extends HookName> {
+  readonly name: N
+  readonly #log: Logger
+  entries: readonly Entry<N>[] = []
+  /** Runs that met at least one handler. */
+  runs = 0
+
+  constructor(name: N, log: Logger) {
+    this.name = name
+    this.#log = log
+  }
+
+  get isEmpty(): boolean {
+    return this.entries.length === 0
+  }
+
+  /**
+   * Passes `acc` from handler to handler. Without handlers, `acc` comes back at no cost. The
+   * result is a promise only if a handler returned one. Throws what a handler that fails closed
+   * threw.
+   */
+  run(acc: Acc<N>, params: Params<N>): Verdict<N> | Promise<Verdict<N>> {
+    const { entries } = this
+    if (entries.length === 0) return acc
+    this.runs++
+    return this.#from(0, entries, acc, params)
+  }
+
+  #from(
+    first: number,
+    entries: readonly Entry<N>[],
+    start: Acc<N>,
+    params: Params<N>,
+  ): Verdict<N> | Promise<Verdict<N>> {
+    let acc = start
+    for (let i = first; i < entries.length; i++) {
+      const entry = entries[i] as Entry<N>
+      entry.runs++
+      let verdict: Verdict<N> | Promise<Verdict<N>>
+      try {
+        verdict = entry.handler(acc, params)
+      } catch (error) {
+        this.#failed(entry, error)
+        continue
+      }
+      if (verdict instanceof Promise) return this.#wait(verdict, i, entries, acc, params)
+      if (verdict === DROP || verdict instanceof Stop) return verdict
+      acc = verdict as Acc<N>
+    }
+    return acc
+  }
+
+  async #wait(
+    pending: Promise<Verdict<N>>,
+    at: number,
+    entries: readonly Entry<N>[],
+    acc: Acc<N>,
+    params: Params<N>,
+  ): Promise<Verdict<N>> {
+    let next = acc
+    try {
+      const verdict = await pending
+      if (verdict === DROP || verdict instanceof Stop) return verdict
+      next = verdict as Acc<N>
+    } catch (error) {
+      this.#failed(entries[at] as Entry<N>, error)
+    }
+    return this.#from(at + 1, entries, next, params)
+  }
+
+  /** Throws on, unless the handler may be skipped. */
+  #failed(entry: Entry<N>, error: unknown): void {
+    if (error instanceof Error && error.name === 'StanzaError') throw error
+    entry.failures++
+    this.#log.error('hook_handler_failed', { hook: this.name, handler: entry.by, error })
+    if (entry.onError === 'stop') throw error
+  }
+}
+
+/**
+ * The extension points of the route. Names, payloads and results are those of `HookMap`, so that
+ * a misspelt hook, a wrong payload or a forgotten return does not compile; modules add hooks of
+ * their own by declaration merging.
+ */
+export class Hooks {
+  readonly #entries = new Map<HookName, Entry[]>()
+  readonly #points = new Map<string, HookPoint<HookName>>()
+  readonly #log: Logger
+
+  constructor(log: Logger) {
+    this.#log = log
+  }
+
+  /** Registers a handler. Returns the undo. */
+  on<N extends HookName>(name: N, handler: Handler<N>, options: HandlerOptions = {}): () => void {
+    const entry = new Entry(name, handler, options)
+    const inOrder = [...(this.#entries.get(name) ?? []), entry as unknown as Entry]
+    this.#entries.set(
+      name,
+      inOrder.sort((a, b) => a.order - b.order),
+    )
+    this.#refresh(name)
+    return () => {
+      const others = (this.#entries.get(name) ?? []).filter(
+        (other) => other !== (entry as unknown as Entry),
+      )
+      this.#entries.set(name, others)
+      this.#refresh(name)
+    }
+  }
+
+  /** The hook for domains of `domainType`; for global hooks, without one. Always the same object. */
+  at<N extends HookName>(name: N, domainType = ''): HookPoint<N> {
+    const key = `${domainType} ${name}`
+    let point = this.#points.get(key)
+    if (point === undefined) {
+      point = new HookPoint<HookName>(name, this.#log)
+      this.#points.set(key, point)
+      this.#refresh(name)
+    }
+    return point as unknown as HookPoint<N>
+  }
+
+  /** Every registered handler, for the administrator's eyes. */
+  get all(): Entry[] {
+    return [...this.#entries.values()].flat()
+  }
+
+  #refresh(name: HookName): void {
+    const all = this.#entries.get(name) ?? []
+    for (const [key, point] of this.#points) {
+      if (point.name !== name) continue
+      const domainType = key.slice(0, key.indexOf(' '))
+      point.entries = all.filter(
+        (entry) => entry.domainType === undefined || entry.domainType === domainType,
+      )
+    }
+  }
+}

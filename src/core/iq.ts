@@ -1,0 +1,196 @@
+import type { Jid } from '../xmpp/jid.ts'
+import { Stanza } from '../xmpp/stanza.ts'
+import { StanzaError } from '../xmpp/stanza-error.ts'
+import type { Element } from '../xmpp/xml.ts'
+import { Envelope, SERVER } from './envelope.ts'
+import type { Logger } from './log.ts'
+import { answered, dropped, type Outcome } from './outcome.ts'
+import type { Router } from './router.ts'
+import type { Session } from './session.ts'
+
+export type IqRequest = {
+  readonly type: 'get' | 'set'
+  readonly from: Jid
+  /** A domain, or the bare JID of an account. */
+  readonly to: Jid
+  readonly payload: Element
+  /** The sender's session, when it is a client of this node. */
+  readonly session: Session | undefined
+  readonly envelope: Envelope
+}
+
+/** Returned by a handler that has answered, or will, by itself. */
+export const NO_REPLY: unique symbol = Symbol('no reply')
+
+export type IqAnswer = Element | undefined | typeof NO_REPLY
+
+/** The result's payload, `undefined` for an empty result; or throw a `StanzaError`. */
+export type IqHandler = (request: IqRequest) => IqAnswer | Promise<IqAnswer>
+
+type Handlers = { get?: IqHandler; set?: IqHandler }
+
+/** Who answers: the server for a domain, or the server on behalf of an account. */
+export type IqTarget = 'server' | 'account'
+
+/** IQ answers later than this are not waited for, in milliseconds. */
+const DEFAULT_TIMEOUT = 32_000
+
+type Pending = {
+  readonly to: string
+  readonly resolve: (answer: Element | undefined) => void
+  readonly reject: (error: StanzaError) => void
+  readonly timer: NodeJS.Timeout
+}
+
+/**
+ * Requests to the server and to accounts, by namespace and name of their payload (RFC 6120 §8.2.3),
+ * and the server's own requests, matched with their answers.
+ */
+export class IqDispatcher {
+  readonly #handlers = { server: new Map<string, Handlers>(), account: new Map<string, Handlers>() }
+  readonly #pending = new Map<string, Pending>()
+  readonly #router: Router
+  readonly #log: Logger
+  #lastId = 0
+
+  constructor(router: Router, log: Logger) {
+    this.#router = router
+    this.#log = log
+  }
+
+  /** Registers the handler for one type, namespace and name. Throws if it is taken. Returns the undo. */
+  on(
+    target: IqTarget,
+    type: 'get' | 'set',
+    ns: string,
+    name: string,
+    handler: IqHandler,
+  ): () => void {
+    const table = this.#handlers[target]
+    const key = `${name} ${ns}`
+    const handlers = table.get(key) ?? {}
+    if (handlers[type] !== undefined)
+      throw new Error(`iq ${type} ${name} (${ns}) is handled already`)
+    table.set(key, { ...handlers, [type]: handler })
+    return () => {
+      const { [type]: _, ...others } = table.get(key) ?? {}
+      if (Object.keys(others).length === 0) table.delete(key)
+      else table.set(key, others)
+    }
+  }
+
+  /** Namespaces that `target` answers to. */
+  namespaces(target: IqTarget): string[] {
+    const all = [...this.#handlers[target].keys()].map((key) => key.slice(key.indexOf(' ') + 1))
+    return [...new Set(all)]
+  }
+
+  /** Lets the handler of a get or set answer it. */
+  answer(target: IqTarget, envelope: Envelope): Outcome | Promise<Outcome> {
+    const type = envelope.stanza.type as 'get' | 'set'
+    const { children } = envelope.stanza
+    const [ref] = children
+    if (ref === undefined || children.length !== 1) throw new StanzaError('bad-request')
+    const handlers = this.#handlers[target].get(`${ref.name} ${ref.ns}`)
+    if (handlers === undefined) throw new StanzaError('service-unavailable')
+    const handler = handlers[type]
+    if (handler === undefined) throw new StanzaError('feature-not-implemented')
+    const request: IqRequest = {
+      type,
+      from: envelope.from,
+      to: envelope.to,
+      payload: envelope.stanza.childAt(0) as Element,
+      session: envelope.sender,
+      envelope,
+    }
+    const by = `iq ${ref.ns}`
+    let answer: IqAnswer | Promise<IqAnswer>
+    try {
+      answer = handler(request)
+    } catch (error) {
+      return this.#failed(envelope, error, by)
+    }
+    if (!(answer instanceof Promise)) return this.#reply(envelope, answer, by)
+    return answer.then(
+      (payload) => this.#reply(envelope, payload, by),
+      (error) => this.#failed(envelope, error, by),
+    )
+  }
+
+  /**
+   * Sends a request from the server and waits for the answer: the result's payload. Rejects with
+   * the error answered, or `remote-server-timeout` after `timeout` milliseconds.
+   */
+  request(from: Jid, to: Jid, type: 'get' | 'set', payload: Element, timeout = DEFAULT_TIMEOUT) {
+    const id = `mk-${(++this.#lastId).toString(36)}`
+    return new Promise<Element | undefined>((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#pending.delete(id)
+        reject(new StanzaError('remote-server-timeout'))
+      }, timeout).unref()
+      this.#pending.set(id, { to: to.full, resolve, reject, timer })
+      const request = Stanza.build('iq', { type, id }, payload)
+      const outcome = this.#router.route(new Envelope(from, to, request, SERVER))
+      const unless = ({ fate, reason }: Outcome) => {
+        if (fate !== 'dropped' && fate !== 'bounced') return
+        this.#take(id, to.full)?.reject(
+          new StanzaError('service-unavailable', { text: reason ?? fate }),
+        )
+      }
+      if (outcome instanceof Promise) outcome.then(unless, reject)
+      else unless(outcome)
+    })
+  }
+
+  /** A result or error addressed to a domain: the answer to a request of ours, or nobody's. */
+  accept(envelope: Envelope): Outcome {
+    const { stanza, from } = envelope
+    const pending = this.#take(stanza.id, from.full)
+    if (pending === undefined) return dropped('local', 'unexpected answer')
+    if (stanza.type === 'result') pending.resolve(stanza.childAt(0))
+    else pending.reject(readError(stanza))
+    return answered('local')
+  }
+
+  /** Lets go of all waiting requests. */
+  close(): void {
+    for (const { timer, reject } of this.#pending.values()) {
+      clearTimeout(timer)
+      reject(new StanzaError('service-unavailable'))
+    }
+    this.#pending.clear()
+  }
+
+  #take(id: string | undefined, from: string): Pending | undefined {
+    if (id === undefined) return undefined
+    const pending = this.#pending.get(id)
+    // Only who was asked may answer.
+    if (pending === undefined || pending.to !== from) return undefined
+    this.#pending.delete(id)
+    clearTimeout(pending.timer)
+    return pending
+  }
+
+  #reply(envelope: Envelope, answer: IqAnswer, by: string): Outcome {
+    if (answer === NO_REPLY) return answered(by)
+    const attributes = { type: 'result', id: envelope.stanza.id }
+    const result =
+      answer === undefined ? Stanza.build('iq', attributes) : Stanza.build('iq', attributes, answer)
+    const routed = this.#router.route(new Envelope(envelope.to, envelope.from, result, SERVER))
+    if (routed instanceof Promise) void routed
+    return answered(by)
+  }
+
+  #failed(envelope: Envelope, error: unknown, by: string): Outcome {
+    if (error instanceof StanzaError) return this.#router.bounce(envelope, error, by)
+    this.#log.error('iq_handler_failed', { by, from: envelope.from.full, error })
+    return this.#router.bounce(envelope, new StanzaError('internal-server-error'), by)
+  }
+}
+
+function readError(stanza: Stanza): StanzaError {
+  const error = stanza.child('error')
+  const condition = error?.elements().find(({ name }) => name !== 'text')?.name
+  // Whatever a peer calls its error, it is one.
+  return new StanzaError('undefined-condition', { text: condition ?? 'unknown' })
+}

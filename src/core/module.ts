@@ -1,0 +1,63 @@
+import type { ZodType } from 'zod'
+import type { Accounts } from './accounts.ts'
+import type { Handler, HandlerOptions, HookName, HookPoint } from './hooks.ts'
+import type { IqDispatcher, IqHandler, IqTarget } from './iq.ts'
+import type { LocalRoute, LocalRoutes } from './local-routes.ts'
+import type { Logger } from './log.ts'
+import type { Router } from './router.ts'
+import type { SessionManager } from './session-manager.ts'
+import type { Migration, Storage } from './storage.ts'
+
+/**
+ * What a module may use. All that it registers here is undone when it is unloaded, so a module
+ * writes no teardown for it.
+ */
+export interface ModuleContext<Config> {
+  readonly config: Config
+  /** Hosted domains. */
+  readonly routes: LocalRoutes
+  readonly hooks: {
+    on<N extends HookName>(name: N, handler: Handler<N>, options?: HandlerOptions): void
+    /** To run a hook of the module's own, or one it has to ask. */
+    at<N extends HookName>(name: N, domainType?: string): HookPoint<N>
+  }
+  readonly iq: {
+    on(target: IqTarget, type: 'get' | 'set', ns: string, name: string, handler: IqHandler): void
+    readonly request: IqDispatcher['request']
+    readonly namespaces: IqDispatcher['namespaces']
+  }
+  /** Sends a stanza on its way. */
+  readonly router: Router
+  readonly sessions: SessionManager
+  readonly accounts: Accounts
+  readonly storage: Storage
+  readonly log: Logger
+  readonly clock: { /** Milliseconds since the epoch. */ now(): number }
+  /** Calls `work` every `ms` milliseconds; a failure is logged. */
+  every(ms: number, work: () => void | Promise<void>): void
+  /** Serves a domain of the module's own. */
+  serve(route: LocalRoute): void
+  /** Called when the module is unloaded or the server stops, for what else it holds. */
+  onStop(release: () => void | Promise<void>): void
+}
+
+/**
+ * A feature: everything about it in one definition. `features` are announced by service discovery
+ * on every hosted domain, `accountFeatures` on every account.
+ */
+export interface Module<Config = unknown> {
+  readonly name: string
+  /** Specifications with the version followed: `XEP-0280 1.0.1`. */
+  readonly implements: readonly string[]
+  readonly features?: readonly string[]
+  readonly accountFeatures?: readonly string[]
+  /** Settings of `[modules.NAME]`, all with defaults. */
+  readonly config: ZodType<Config>
+  readonly migrations?: readonly Migration[]
+  start(context: ModuleContext<Config>): void | Promise<void>
+}
+
+/** Gives `start` the type of the module's own configuration. */
+export function defineModule<Config>(module: Module<Config>): Module<Config> {
+  return module
+}

@@ -1,0 +1,160 @@
+import { bounce } from '../xmpp/bounce.ts'
+import { StanzaError } from '../xmpp/stanza-error.ts'
+import { Envelope, SERVER } from './envelope.ts'
+import { DROP, type HookPoint } from './hooks.ts'
+import type { Logger } from './log.ts'
+import { dropped, type Fate, Outcome } from './outcome.ts'
+
+/**
+ * One link of the routing chain. A filter may change the stanza or drop it, never its addresses.
+ * `route` either settles the stanza (an outcome) or passes an envelope on to the next module.
+ */
+export interface RoutingModule {
+  readonly name: string
+  filter?(envelope: Envelope): Envelope | typeof DROP | Promise<Envelope | typeof DROP>
+  route(envelope: Envelope): Envelope | Outcome | Promise<Envelope | Outcome>
+}
+
+/**
+ * Route step 4. Offers the envelope to each routing module until one has settled it.
+ *
+ * Nothing is lost in silence: what no module takes, and what makes one throw, is bounced as
+ * `internal-server-error` to come again later. Every stanza ends in an outcome, which is counted
+ * and shown to `message_routed`.
+ */
+export class Router {
+  readonly #log: Logger
+  readonly #routed: HookPoint<'message_routed'>
+  #chain: readonly RoutingModule[] = []
+  /** How many stanzas came to each fate, by who decided. */
+  readonly outcomes = new Map<string, Record<Fate, number>>()
+
+  constructor(log: Logger, routed: HookPoint<'message_routed'>) {
+    this.#log = log
+    this.#routed = routed
+  }
+
+  /** Replaces the chain; stanzas on their way finish on the old one. */
+  use(chain: readonly RoutingModule[]): void {
+    this.#chain = chain
+  }
+
+  get chain(): readonly RoutingModule[] {
+    return this.#chain
+  }
+
+  route(envelope: Envelope): Outcome | Promise<Outcome> {
+    let result: Outcome | Promise<Outcome>
+    try {
+      result = this.#offer(this.#chain, 0, envelope)
+    } catch (error) {
+      return this.#settle(envelope, this.#refuse(envelope, error))
+    }
+    if (!(result instanceof Promise)) return this.#settle(envelope, result)
+    return result.then(
+      (outcome) => this.#settle(envelope, outcome),
+      (error) => this.#settle(envelope, this.#refuse(envelope, error)),
+    )
+  }
+
+  /** Answers the sender with an error, where one may be sent. The end of `envelope`'s way. */
+  bounce(envelope: Envelope, error: StanzaError, by: string): Outcome {
+    const reply = bounce(envelope.stanza, error)
+    if (reply === undefined || envelope.origin.kind === 'server')
+      return dropped(by, error.condition)
+    this.#send(new Envelope(envelope.to, envelope.from, reply, SERVER))
+    return new Outcome('bounced', by, error.condition)
+  }
+
+  /** Settles with an outcome reached outside of the chain (refused by the sender's own hooks). */
+  settle(envelope: Envelope, outcome: Outcome): Outcome {
+    return this.#settle(envelope, outcome)
+  }
+
+  #send(envelope: Envelope): void {
+    const outcome = this.route(envelope)
+    // `route` itself never rejects.
+    if (outcome instanceof Promise) void outcome
+  }
+
+  #offer(
+    chain: readonly RoutingModule[],
+    first: number,
+    start: Envelope,
+  ): Outcome | Promise<Outcome> {
+    let envelope = start
+    for (let i = first; i < chain.length; i++) {
+      const module = chain[i] as RoutingModule
+      if (module.filter !== undefined) {
+        const filtered = module.filter(envelope)
+        if (filtered instanceof Promise) {
+          const before = envelope
+          return filtered.then((after) => this.#filtered(chain, i, before, after))
+        }
+        if (filtered === DROP) return dropped(module.name, 'filtered')
+        checkAddresses(module, envelope, filtered)
+        envelope = filtered
+      }
+      const routed = module.route(envelope)
+      if (routed instanceof Promise) return routed.then((next) => this.#next(chain, i, next))
+      if (routed instanceof Outcome) return routed
+      envelope = routed
+    }
+    this.#log.warn('stanza_unroutable', { from: envelope.from.full, to: envelope.to.full })
+    const error = new StanzaError('internal-server-error', { type: 'wait' })
+    return this.bounce(envelope, error, 'router')
+  }
+
+  async #filtered(
+    chain: readonly RoutingModule[],
+    at: number,
+    before: Envelope,
+    after: Envelope | typeof DROP,
+  ): Promise<Outcome> {
+    const module = chain[at] as RoutingModule
+    if (after === DROP) return dropped(module.name, 'filtered')
+    checkAddresses(module, before, after)
+    return this.#next(chain, at, await module.route(after))
+  }
+
+  #next(
+    chain: readonly RoutingModule[],
+    at: number,
+    routed: Envelope | Outcome,
+  ): Outcome | Promise<Outcome> {
+    return routed instanceof Outcome ? routed : this.#offer(chain, at + 1, routed)
+  }
+
+  #refuse(envelope: Envelope, error: unknown): Outcome {
+    if (error instanceof StanzaError) return this.bounce(envelope, error, 'router')
+    this.#log.error('routing_failed', { from: envelope.from.full, to: envelope.to.full, error })
+    return this.bounce(
+      envelope,
+      new StanzaError('internal-server-error', { type: 'wait' }),
+      'router',
+    )
+  }
+
+  #settle(envelope: Envelope, outcome: Outcome): Outcome {
+    let row = this.outcomes.get(outcome.by)
+    if (row === undefined) {
+      row = { delivered: 0, stored: 0, forwarded: 0, answered: 0, bounced: 0, dropped: 0 }
+      this.outcomes.set(outcome.by, row)
+    }
+    row[outcome.fate]++
+    if (this.#routed.isEmpty) return outcome
+    try {
+      const told = this.#routed.run(outcome, { envelope })
+      if (told instanceof Promise)
+        told.catch((error) => this.#log.error('message_routed', { error }))
+    } catch (error) {
+      this.#log.error('message_routed_failed', { error })
+    }
+    return outcome
+  }
+}
+
+function checkAddresses(module: RoutingModule, before: Envelope, after: Envelope): void {
+  if (after.from.full === before.from.full && after.to.full === before.to.full) return
+  throw new Error(`routing module ${module.name}: a filter may not change addresses`)
+}

@@ -1,0 +1,300 @@
+import type { Stanza } from '../xmpp/stanza.ts'
+import { type StanzaCondition, StanzaError } from '../xmpp/stanza-error.ts'
+import { StreamError } from '../xmpp/stream-error.ts'
+import type { Envelope } from './envelope.ts'
+
+import type { EndReason, SubscriptionType } from './hook-map.ts'
+import { DROP, type HookName, type HookPoint, type Hooks, Stop } from './hooks.ts'
+import type { IqDispatcher } from './iq.ts'
+import { answered, dropped, Outcome } from './outcome.ts'
+import type { Router } from './router.ts'
+import type { Resource, Session } from './session.ts'
+import { Sessions } from './sessions.ts'
+
+export type SessionLimits = {
+  /** Sessions of one account; over it the oldest is closed. */
+  readonly maxSessionsPerUser: number
+  /**
+   * A message of type normal to a full JID that is gone: back to the sender, or treated as if sent
+   * to the bare JID.
+   */
+  readonly normalToGoneResource: 'bounce' | 'as-bare'
+}
+
+type Parts = {
+  readonly hooks: Hooks
+  readonly router: Router
+  readonly iq: IqDispatcher
+  readonly limits: SessionLimits
+}
+
+const BY = 'sm'
+const MUC_USER_NS = 'http://jabber.org/protocol/muc#user'
+
+/**
+ * Route step 7. Knows which resources of an account are there and decides which of them get a
+ * stanza, by its kind and type, the address and their priorities (RFC 6121 §8.5).
+ *
+ * Delivering to a session is a hand-off that its owner acknowledges. If the session is gone, the
+ * decision is made again without it: another resource, or the offline hook.
+ */
+export class SessionManager {
+  readonly sessions = new Sessions()
+  readonly #parts: Parts
+  readonly #points = new Map<string, HookPoint<HookName>>()
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+  }
+
+  // --- Sessions come and go.
+
+  /**
+   * Registers a session. A session of the same full JID is told `conflict` and replaced (RFC 6120
+   * §7.7.2.2); over the limit of sessions the account's oldest one is closed.
+   */
+  async register(session: Session): Promise<void> {
+    const { sessions } = this
+    const replaced = sessions.add(session)
+    replaced?.close(new StreamError('conflict', 'Replaced by new connection'))
+    const own = sessions.of(session.jid.bare)
+    const excess = own.length - this.#parts.limits.maxSessionsPerUser
+    for (const oldest of own.slice(0, Math.max(0, excess))) {
+      oldest.close(new StreamError('policy-violation', 'Too many sessions of this account'))
+    }
+    await this.#point('sm_register_connection', session.domainType).run(session, {})
+  }
+
+  /** False if the session was displaced by another of the same full JID before. */
+  async unregister(session: Session, reason: EndReason): Promise<boolean> {
+    const wasRegistered = this.sessions.remove(session)
+    await this.#point('sm_remove_connection', session.domainType).run(session, { reason })
+    return wasRegistered
+  }
+
+  // --- Stanzas come in.
+
+  /** Delivers a stanza addressed to an account of a hosted domain, or to one of its resources. */
+  deliver(envelope: Envelope, domainType: string): Outcome | Promise<Outcome> {
+    const { to, stanza } = envelope
+    if (stanza.kind === 'presence') return this.#presence(envelope, domainType)
+    if (to.resource !== '') {
+      const target = this.sessions.get(to)
+      if (target !== undefined) return this.#handOff(envelope, target, domainType)
+    }
+    if (this.sessions.of(to.bare).length > 0) return this.#decide(envelope, domainType)
+    const exists = this.#exists(envelope, domainType)
+    if (exists instanceof Promise) {
+      // Somebody may have connected meanwhile.
+      return exists.then((known) => this.#decideFor(known, envelope, domainType))
+    }
+    return this.#decideFor(exists, envelope, domainType)
+  }
+
+  #decideFor(known: boolean, envelope: Envelope, domainType: string): Outcome | Promise<Outcome> {
+    if (!known) return this.#refuse(envelope, 'service-unavailable')
+    const target = envelope.to.resource === '' ? undefined : this.sessions.get(envelope.to)
+    if (target !== undefined) return this.#handOff(envelope, target, domainType)
+    return this.#decide(envelope, domainType)
+  }
+
+  /** The table of RFC 6121 §8.5.2 and §8.5.3.2 for messages and iqs without a matching resource. */
+  #decide(envelope: Envelope, domainType: string): Outcome | Promise<Outcome> {
+    const { stanza, to } = envelope
+    if (stanza.kind === 'iq') {
+      if (!stanza.isRequest) return dropped(BY, 'answer to nobody')
+      if (to.resource !== '') return this.#refuse(envelope, 'service-unavailable')
+      return this.#parts.iq.answer('account', envelope)
+    }
+    const isBare = to.resource === ''
+    switch (stanza.type) {
+      case 'error':
+        return dropped(BY, 'error to nobody')
+      case 'headline':
+        return isBare ? this.#headline(envelope) : dropped(BY, 'headline to nobody')
+      case 'groupchat':
+        return isBare && envelope.origin.kind === 'component'
+          ? this.#mostAvailable(envelope, domainType)
+          : this.#refuse(envelope, 'service-unavailable')
+      case 'chat':
+        if (!isBare && isPrivateMessageOfRoom(stanza)) {
+          return this.#refuse(envelope, 'service-unavailable')
+        }
+        break
+      default:
+        if (!isBare && this.#parts.limits.normalToGoneResource === 'bounce') {
+          return this.#refuse(envelope, 'service-unavailable')
+        }
+    }
+    if (isBare) return this.#mostAvailable(envelope, domainType)
+    const forgotten = this.#point('sm_filter_offline_message', domainType).run(false, { envelope })
+    const next = (isForgotten: unknown) =>
+      isForgotten === true
+        ? dropped(BY, 'resource is gone')
+        : this.#mostAvailable(envelope, domainType)
+    return forgotten instanceof Promise ? forgotten.then(next) : next(forgotten)
+  }
+
+  /** Every available resource of non-negative priority, else nobody. */
+  #headline(envelope: Envelope): Outcome | Promise<Outcome> {
+    const targets = this.sessions.of(envelope.to.bare).filter(({ priority = -1 }) => priority >= 0)
+    return this.#handOffAll(envelope, targets, () => dropped(BY, 'headline to nobody'))
+  }
+
+  /**
+   * A message to the account: to all resources that share the highest non-negative priority, `to`
+   * unchanged; others may get a carbon. When there are none, to whoever keeps messages.
+   */
+  #mostAvailable(envelope: Envelope, domainType: string): Outcome | Promise<Outcome> {
+    const resources = this.sessions.of(envelope.to.bare)
+    let highest = 0
+    for (const { priority = -1 } of resources) if (priority > highest) highest = priority
+    const targets = resources.filter(({ priority }) => priority === highest)
+    if (targets.length === 0) return this.#offline(envelope, domainType)
+    return this.#handOffAll(envelope, targets, () => this.#mostAvailable(envelope, domainType))
+  }
+
+  /** Nobody is there. Someone may keep the message; else its sender is told. */
+  #offline(envelope: Envelope, domainType: string): Outcome | Promise<Outcome> {
+    const isGroupchat = envelope.stanza.type === 'groupchat'
+    const hook = isGroupchat ? 'offline_groupchat_message' : 'offline_message'
+    const nobody = dropped(BY, 'nobody available')
+    const verdict = this.#point(hook, domainType).run(nobody, { envelope })
+    const end = (decided: unknown): Outcome => {
+      if (decided instanceof Stop) return decided.acc as Outcome
+      if (decided === DROP) return dropped('offline_message', 'filtered')
+      return this.#refuse(envelope, 'service-unavailable')
+    }
+    return verdict instanceof Promise ? verdict.then(end) : end(verdict)
+  }
+
+  #presence(envelope: Envelope, domainType: string): Outcome | Promise<Outcome> {
+    const { stanza, to } = envelope
+    switch (stanza.type) {
+      case 'subscribe':
+      case 'subscribed':
+      case 'unsubscribe':
+      case 'unsubscribed':
+        return this.#subscription(envelope, stanza.type, domainType)
+      case 'probe': {
+        const probed = this.#point('presence_probe', domainType).run(envelope, {})
+        return probed instanceof Promise
+          ? probed.then(() => answered('presence'))
+          : answered('presence')
+      }
+    }
+    if (to.resource !== '') {
+      const target = this.sessions.get(to)
+      if (target === undefined) return dropped(BY, 'resource is not connected')
+      return this.#handOff(envelope, target, domainType)
+    }
+    if (stanza.isError) return dropped(BY, 'error to nobody')
+    const targets = this.sessions.available(to.bare)
+    return this.#handOffAll(envelope, targets, () => dropped(BY, 'nobody available'))
+  }
+
+  /** RFC 6121 §3: between bare JIDs, the roster first. */
+  #subscription(
+    received: Envelope,
+    type: SubscriptionType,
+    domainType: string,
+  ): Outcome | Promise<Outcome> {
+    const { from, to } = received
+    const envelope =
+      from.resource === '' && to.resource === ''
+        ? received
+        : received.with({ from: from.toBare(), to: to.toBare() })
+    const decide = (known: boolean): Outcome | Promise<Outcome> => {
+      if (!known) return dropped(BY, 'no such account')
+      const accepted = this.#point('roster_in_subscription', domainType).run(false, {
+        envelope,
+        type,
+      })
+      return accepted instanceof Promise ? accepted.then(spread) : spread(accepted)
+    }
+    const spread = (accepted: unknown): Outcome | Promise<Outcome> => {
+      const isWanted = accepted instanceof Stop ? accepted.acc === true : accepted === true
+      if (!isWanted) return answered('roster')
+      const targets = this.sessions.available(to.bare)
+      return this.#handOffAll(envelope, targets, () => answered('roster'))
+    }
+    const exists = this.#exists(envelope, domainType)
+    return exists instanceof Promise ? exists.then(decide) : decide(exists)
+  }
+
+  // --- Hand-off.
+
+  #handOff(envelope: Envelope, target: Resource, domainType: string): Outcome | Promise<Outcome> {
+    const taken = target.deliver(envelope)
+    if (taken === true) return new Outcome('delivered', BY, undefined, [target.jid])
+    if (taken === false) return this.#again(envelope, target, domainType)
+    return taken.then((isTaken) =>
+      isTaken
+        ? new Outcome('delivered', BY, undefined, [target.jid])
+        : this.#again(envelope, target, domainType),
+    )
+  }
+
+  /** The session was gone when the stanza reached it. */
+  #again(envelope: Envelope, gone: Resource, domainType: string): Outcome | Promise<Outcome> {
+    this.sessions.remove(gone)
+    return this.deliver(envelope, domainType)
+  }
+
+  /** To each of `targets`; if not one of them was there any more, as `otherwise` says. */
+  #handOffAll(
+    envelope: Envelope,
+    targets: readonly Resource[],
+    otherwise: () => Outcome | Promise<Outcome>,
+  ): Outcome | Promise<Outcome> {
+    if (targets.length === 0) return otherwise()
+    const answers = targets.map((target) => target.deliver(envelope))
+    const end = (taken: readonly boolean[]): Outcome | Promise<Outcome> => {
+      const reached = targets.filter((target, index) => {
+        if (taken[index] !== true) this.sessions.remove(target)
+        return taken[index] === true
+      })
+      if (reached.length === 0) return otherwise()
+      return new Outcome(
+        'delivered',
+        BY,
+        undefined,
+        reached.map(({ jid }) => jid),
+      )
+    }
+    if (answers.some((answer) => answer instanceof Promise)) return Promise.all(answers).then(end)
+    return end(answers as boolean[])
+  }
+
+  // --- What it needs for that.
+
+  #refuse(envelope: Envelope, condition: StanzaCondition): Outcome {
+    return this.#parts.router.bounce(envelope, new StanzaError(condition), BY)
+  }
+
+  #exists(envelope: Envelope, domainType: string): boolean | Promise<boolean> {
+    if (this.sessions.of(envelope.to.bare).length > 0) return true
+    const account = envelope.to.toBare()
+    const known = this.#point('does_user_exist', domainType).run(false, { account })
+    return known instanceof Promise ? known.then(isTrue) : isTrue(known)
+  }
+
+  #point<N extends HookName>(name: N, domainType: string): HookPoint<N> {
+    const key = `${name} ${domainType}`
+    let point = this.#points.get(key)
+    if (point === undefined) {
+      point = this.#parts.hooks.at(name, domainType) as unknown as HookPoint<HookName>
+      this.#points.set(key, point)
+    }
+    return point as unknown as HookPoint<N>
+  }
+}
+
+function isTrue(verdict: unknown): boolean {
+  return verdict === true || (verdict instanceof Stop && verdict.acc === true)
+}
+
+/** XEP-0045 §7.5: a private message through a room, of an occupant who has left. */
+function isPrivateMessageOfRoom(stanza: Stanza): boolean {
+  return stanza.has('x', MUC_USER_NS)
+}

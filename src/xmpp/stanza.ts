@@ -1,0 +1,308 @@
+import type { Jid } from './jid.ts'
+import { decode, encode, NO_OCTETS, type Octets } from './octets.ts'
+import { Element, escapeAttribute, escapeText, type Node, serialise } from './xml.ts'
+import { type ChildRef, type Frame, readElement } from './xml-parser.ts'
+
+/** The content namespace, in which stanzas are kept whatever stream they came from. */
+export const CLIENT_NS = 'jabber:client'
+
+export type StanzaKind = 'message' | 'presence' | 'iq'
+
+export function isStanzaKind(name: string): name is StanzaKind {
+  return name === 'message' || name === 'presence' || name === 'iq'
+}
+
+type StanzaAttributes = {
+  readonly type?: string | undefined
+  readonly id?: string | undefined
+  readonly lang?: string | undefined
+}
+
+/** A payload built from elements, with its index. */
+type Payload = { readonly octets: Octets; readonly children: readonly ChildRef[] }
+
+const NO_CHILDREN: readonly ChildRef[] = []
+const EMPTY: Payload = { octets: NO_OCTETS, children: NO_CHILDREN }
+
+/**
+ * A message, presence or iq: immutable, and apart from its start tag the very octets that came in.
+ *
+ * Addresses are not part of it: they stand on the envelope, which decides them (RFC 6120 §8.1.2.1).
+ * Why the payload may be sent on unread is said at `XmlStreamParser`; a stanza whose own tag is
+ * prefixed, or that has another default namespace inside, is rewritten once, here, on its way in.
+ * Changing a stanza makes a new one; children that stay are not parsed for it.
+ */
+export class Stanza {
+  readonly kind: StanzaKind
+  readonly type: string | undefined
+  readonly id: string | undefined
+  /** All attributes but `from` and `to`, ready for a start tag: ` id='1' type='chat'`. */
+  readonly head: Octets
+  readonly payload: Octets
+  /** Direct children: name, namespace and place in `payload`. */
+  readonly children: readonly ChildRef[]
+  /** The attributes of `head`: name and escaped value by turns. */
+  readonly #attributes: readonly string[]
+  #elements: (Element | undefined)[] | undefined
+
+  private constructor(
+    kind: StanzaKind,
+    attributes: readonly string[],
+    payload: Octets,
+    children: readonly ChildRef[],
+  ) {
+    let head = ''
+    let type: string | undefined
+    let id: string | undefined
+    for (let i = 0; i < attributes.length; i += 2) {
+      const name = attributes[i] as string
+      const value = attributes[i + 1] as string
+      head += ` ${name}='${value}'`
+      if (name === 'type') type = plain(value)
+      else if (name === 'id') id = plain(value)
+    }
+    this.kind = kind
+    this.type = type
+    this.id = id
+    this.head = head as Octets
+    this.payload = payload
+    this.children = children
+    this.#attributes = attributes
+  }
+
+  /**
+   * From a first-level element in the content namespace `ns` of its stream. `lang` is the
+   * stream's `xml:lang`, which the stanza takes on when it has none (RFC 6120 §4.7.4).
+   */
+  static fromFrame(frame: Frame, ns: string = CLIENT_NS, lang?: Octets): Stanza {
+    const kind = frame.name as StanzaKind
+    const attributes: string[] = []
+    const received = frame.attributes
+    let hasLang = lang === undefined
+    for (let i = 0; i < received.length; i += 2) {
+      const name = received[i] as string
+      if (name === 'from' || name === 'to') continue
+      if (name === 'xml:lang') hasLang = true
+      const value = received[i + 1] as string
+      attributes.push(name, value.includes("'") ? value.replaceAll("'", '&apos;') : value)
+    }
+    if (!hasLang) attributes.push('xml:lang', lang as Octets)
+    if (frame.prefix === '' && frame.defaultNs === ns) {
+      pushDeclarations(attributes, frame.declarations)
+      const children = ns === CLIENT_NS ? frame.children : inClientNamespace(frame.children, ns)
+      return new Stanza(kind, attributes, frame.payload, children)
+    }
+    const whole = frame.toElement()
+    for (const name in whole.attributes) {
+      // Prefixed attributes of the start tag need their declarations still.
+      if (name.startsWith('xmlns:'))
+        attributes.push(name, escapeAttribute(whole.attributes[name] as string))
+    }
+    const payload = payloadOf(whole.children.map((node) => intoClientNamespace(node, ns)))
+    return new Stanza(kind, attributes, payload.octets, payload.children)
+  }
+
+  /** A stanza of our own. Children without a namespace are in the content namespace. */
+  static build(
+    kind: StanzaKind,
+    attributes: StanzaAttributes = {},
+    ...children: readonly Element[]
+  ): Stanza {
+    const payload = children.length === 0 ? EMPTY : payloadOf(children)
+    return new Stanza(kind, flat(attributes), payload.octets, payload.children)
+  }
+
+  /** Back from a store: what `toStored` gave. */
+  static fromElement(element: Element): Stanza {
+    const attributes: string[] = []
+    for (const name in element.attributes) {
+      if (name === 'from' || name === 'to') continue
+      attributes.push(encode(name), escapeAttribute(element.attributes[name] as string))
+    }
+    const payload = payloadOf(element.children)
+    return new Stanza(element.name as StanzaKind, attributes, payload.octets, payload.children)
+  }
+
+  /** `xml:lang`, of the stanza or its stream. */
+  get lang(): string | undefined {
+    return this.#attribute('xml:lang')
+  }
+
+  get isError(): boolean {
+    return this.type === 'error'
+  }
+
+  /** For iq: get or set. */
+  get isRequest(): boolean {
+    return this.type === 'get' || this.type === 'set'
+  }
+
+  has(name: string, ns: string = CLIENT_NS): boolean {
+    return this.#find(name, ns) >= 0
+  }
+
+  hasNamespace(ns: string): boolean {
+    for (const ref of this.children) if (ref.ns === ns) return true
+    return false
+  }
+
+  /** The first direct child of that name and namespace, parsed when first asked for. */
+  child(name: string, ns: string = CLIENT_NS): Element | undefined {
+    const index = this.#find(name, ns)
+    return index < 0 ? undefined : this.childAt(index)
+  }
+
+  /** The direct child at `index` of `children`. */
+  childAt(index: number): Element | undefined {
+    const ref = this.children[index]
+    if (ref === undefined) return undefined
+    this.#elements ??= []
+    let element = this.#elements[index]
+    if (element === undefined) {
+      element = this.#read(ref)
+      this.#elements[index] = element
+    }
+    return element
+  }
+
+  /** All direct children, parsed. */
+  elements(): Element[] {
+    return this.children.map((_, index) => this.childAt(index) as Element)
+  }
+
+  /** A copy with `type` or `id` changed; `undefined` removes it. */
+  with(changes: { readonly type?: string | undefined; readonly id?: string | undefined }): Stanza {
+    const attributes: string[] = []
+    for (let i = 0; i < this.#attributes.length; i += 2) {
+      const name = this.#attributes[i] as string
+      if (Object.hasOwn(changes, name)) continue
+      attributes.push(name, this.#attributes[i + 1] as string)
+    }
+    if (changes.type !== undefined) attributes.push('type', escapeAttribute(changes.type))
+    if (changes.id !== undefined) attributes.push('id', escapeAttribute(changes.id))
+    return new Stanza(this.kind, attributes, this.payload, this.children)
+  }
+
+  /** A copy with more children at the end; those there already are not parsed for it. */
+  append(...elements: readonly Element[]): Stanza {
+    const more = payloadOf(elements, this.payload.length)
+    const payload = (this.payload + more.octets) as Octets
+    return new Stanza(this.kind, this.#attributes, payload, [...this.children, ...more.children])
+  }
+
+  /** A copy without the children that `isUnwanted`; itself when there are none. */
+  without(isUnwanted: (ref: ChildRef, index: number) => boolean): Stanza {
+    let payload = ''
+    let from = 0
+    let cut = 0
+    const kept: ChildRef[] = []
+    this.children.forEach((ref, index) => {
+      if (isUnwanted(ref, index)) {
+        payload += this.payload.slice(from, ref.start)
+        from = ref.end
+        cut += ref.end - ref.start
+      } else kept.push(cut === 0 ? ref : { ...ref, start: ref.start - cut, end: ref.end - cut })
+    })
+    if (cut === 0) return this
+    payload += this.payload.slice(from)
+    return new Stanza(this.kind, this.#attributes, payload as Octets, kept)
+  }
+
+  /** The whole stanza for a stream whose default namespace is the content namespace. */
+  toOctets(from: Jid | undefined, to: Jid | undefined): Octets {
+    const { kind, payload } = this
+    let out = `<${kind}`
+    if (from !== undefined) out += ` from='${from.octets}'`
+    if (to !== undefined) out += ` to='${to.octets}'`
+    out += this.head
+    return (payload === '' ? `${out}/>` : `${out}>${payload}</${kind}>`) as Octets
+  }
+
+  /** The whole stanza as a tree in the content namespace, to be wrapped or stored. */
+  toElement(from: Jid | undefined, to: Jid | undefined): Element {
+    return readElement(this.toOctets(from, to), CLIENT_NS)
+  }
+
+  #attribute(name: string): string | undefined {
+    for (let i = 0; i < this.#attributes.length; i += 2) {
+      if (this.#attributes[i] === name) return plain(this.#attributes[i + 1] as string)
+    }
+    return undefined
+  }
+
+  #find(name: string, ns: string): number {
+    const { children } = this
+    for (let i = 0; i < children.length; i++) {
+      const ref = children[i] as ChildRef
+      if (ref.name === name && ref.ns === ns) return i
+    }
+    return -1
+  }
+
+  #read(ref: ChildRef): Element {
+    const octets = this.payload.slice(ref.start, ref.end) as Octets
+    let declarations = ''
+    for (let i = 0; i < this.#attributes.length; i += 2) {
+      const name = this.#attributes[i] as string
+      if (name.startsWith('xmlns:')) declarations += ` ${name}='${this.#attributes[i + 1]}'`
+    }
+    if (declarations === '') return readElement(octets, CLIENT_NS)
+    const wrapped = readElement(`<x${declarations}>${octets}</x>` as Octets, CLIENT_NS)
+    return wrapped.children[0] as Element
+  }
+}
+
+const ENTITY: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" }
+
+/** Text of an escaped attribute value. */
+function plain(value: string): string {
+  const text = decode(value as Octets)
+  if (!text.includes('&')) return text
+  return text.replace(/&(#x?)?([^;]+);/g, (_, reference: string | undefined, body: string) => {
+    if (reference === undefined) return ENTITY[body] as string
+    return String.fromCodePoint(Number.parseInt(body, reference === '#x' ? 16 : 10))
+  })
+}
+
+function flat({ type, id, lang }: StanzaAttributes): string[] {
+  const attributes: string[] = []
+  if (id !== undefined) attributes.push('id', escapeAttribute(id))
+  if (type !== undefined) attributes.push('type', escapeAttribute(type))
+  if (lang !== undefined) attributes.push('xml:lang', escapeAttribute(lang))
+  return attributes
+}
+
+const DECLARATION = /(xmlns:[^=\s]+)='([^']*)'/g
+
+function pushDeclarations(attributes: string[], declarations: Octets): void {
+  if (declarations === '') return
+  for (const [, name, value] of declarations.matchAll(DECLARATION)) {
+    attributes.push(name as string, value as string)
+  }
+}
+
+function payloadOf(nodes: readonly Node[], offset = 0): Payload {
+  let octets = ''
+  const children: ChildRef[] = []
+  for (const node of nodes) {
+    if (typeof node === 'string') {
+      octets += escapeText(node)
+      continue
+    }
+    const start = offset + octets.length
+    octets += serialise(node, CLIENT_NS)
+    const ns = node.ns === '' ? CLIENT_NS : node.ns
+    children.push({ name: node.name, ns, start, end: offset + octets.length })
+  }
+  return { octets: octets as Octets, children }
+}
+
+function inClientNamespace(children: readonly ChildRef[], ns: string): readonly ChildRef[] {
+  return children.map((ref) => (ref.ns === ns ? { ...ref, ns: CLIENT_NS } : ref))
+}
+
+function intoClientNamespace(node: Node, ns: string): Node {
+  if (typeof node === 'string') return node
+  const children = node.children.map((child) => intoClientNamespace(child, ns))
+  return new Element(node.name, node.ns === ns ? CLIENT_NS : node.ns, node.attributes, children)
+}
