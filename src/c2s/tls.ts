@@ -1,0 +1,188 @@
+/**
+ * TLS for clients' connections (RFC 7590, RFC 9325): which certificate answers for which domain,
+ * with what protocol versions and ciphers, read from PEM files and read again without a restart.
+ */
+import { constants, createPrivateKey, randomBytes, X509Certificate } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import type { Socket } from 'node:net'
+import { createSecureContext, type SecureContext, TLSSocket } from 'node:tls'
+import { domainToASCII } from 'node:url'
+
+export interface CertificateFiles {
+  /** PEM: the server's certificate, then its intermediates. */
+  readonly certificate: string
+  /** PEM, not encrypted. May be the same file. */
+  readonly key: string
+  /** Domains it is for whatever it says itself; the others it covers are found out. */
+  readonly domains?: readonly string[]
+}
+
+/** A certificate or key that cannot be used; the message names the file and says why. */
+export class CertificateError extends Error {
+  override readonly name = 'CertificateError'
+}
+
+/** XEP-0368 §2. Of direct TLS only: STARTTLS has chosen its protocol before. */
+const ALPN_CLIENT = 'xmpp-client'
+
+/** RFC 9325 §4.2, and ChaCha20 for clients without AES hardware; all with forward secrecy. */
+const CIPHERS = [
+  'TLS_AES_128_GCM_SHA256',
+  'TLS_AES_256_GCM_SHA384',
+  'TLS_CHACHA20_POLY1305_SHA256',
+  'ECDHE-ECDSA-AES128-GCM-SHA256',
+  'ECDHE-RSA-AES128-GCM-SHA256',
+  'ECDHE-ECDSA-AES256-GCM-SHA384',
+  'ECDHE-RSA-AES256-GCM-SHA384',
+  'ECDHE-ECDSA-CHACHA20-POLY1305',
+  'ECDHE-RSA-CHACHA20-POLY1305',
+].join(':')
+
+/** One context for resumption, whatever the domain; tickets carry it. */
+const SESSION_ID_CONTEXT = 'meerkat-c2s'
+const TICKET_KEY_BYTES = 48
+
+interface Loaded {
+  readonly domains: ReadonlySet<string>
+  readonly x509: X509Certificate
+  readonly context: SecureContext
+}
+
+/**
+ * The certificates in use. Of several that fit a domain, one that names it in `domains` comes
+ * first, then the order given; the first of all answers clients that ask for none or an unknown one.
+ */
+export class TlsCertificates {
+  readonly #files: readonly CertificateFiles[]
+  #loaded: readonly [Loaded, ...Loaded[]]
+
+  private constructor(files: readonly CertificateFiles[], loaded: readonly [Loaded, ...Loaded[]]) {
+    this.#files = files
+    this.#loaded = loaded
+  }
+
+  /** Throws `CertificateError`. */
+  static async load(files: readonly CertificateFiles[]): Promise<TlsCertificates> {
+    return new TlsCertificates(files, await loadAll(files))
+  }
+
+  /**
+   * Reads the files again, for connections from now on. Throws `CertificateError` when any cannot
+   * be used; then all stay as they were.
+   *
+   * Tickets issued before are void: a client resuming with one would still bind to the certificate
+   * it saw then (tls-server-end-point). Reloading now and then so also changes the ticket keys,
+   * as RFC 9325 §3.4 wants.
+   */
+  async reload(): Promise<void> {
+    this.#loaded = await loadAll(this.#files)
+  }
+
+  /** The certificate that clients of `domain` get to see. */
+  certificateFor(domain: string): X509Certificate {
+    return this.#choose(domain).x509
+  }
+
+  /**
+   * Starts TLS as the server side on a connection of which no byte of TLS is read yet. The result
+   * emits `secure` after the handshake, `error` if it fails; a time limit is the caller's.
+   * `domain` stands in for the name of a client that sends none (SNI).
+   */
+  secure(
+    socket: Socket,
+    options: { readonly isDirect: boolean; readonly domain?: string },
+  ): TLSSocket {
+    const fallback = options.domain === undefined ? this.#loaded[0] : this.#choose(options.domain)
+    return new TLSSocket(socket, {
+      isServer: true,
+      secureContext: fallback.context,
+      SNICallback: (name, answer) => answer(null, this.#choose(name).context),
+      ...(options.isDirect && { ALPNProtocols: [ALPN_CLIENT] }),
+    })
+  }
+
+  #choose(domain: string): Loaded {
+    const name = asciiDomain(domain)
+    return (
+      this.#loaded.find(({ domains }) => domains.has(name)) ??
+      this.#loaded.find(({ x509 }) => coversDomain(x509, name)) ??
+      this.#loaded[0]
+    )
+  }
+}
+
+/** By DNS-ID, wildcards included (RFC 9525 §6.3, RFC 6120 §13.7.2.1). */
+export function coversDomain(certificate: X509Certificate, domain: string): boolean {
+  const options = { subject: 'never', partialWildcards: false } as const
+  return certificate.checkHost(asciiDomain(domain), options) !== undefined
+}
+
+/** Why clients of `domain` will refuse this certificate, as far as it can tell; for a warning at start. */
+export function certificateProblem(
+  certificate: X509Certificate,
+  domain: string,
+  now: number,
+): string | undefined {
+  if (!coversDomain(certificate, domain)) {
+    return `certificate does not cover ${domain}; it has ${certificate.subjectAltName ?? 'no names'}`
+  }
+  if (now >= Date.parse(certificate.validTo)) return `certificate ended ${certificate.validTo}`
+  if (now < Date.parse(certificate.validFrom)) return `certificate starts ${certificate.validFrom}`
+  return undefined
+}
+
+/** Certificates and SNI carry A-labels. IPv6 literals and the like stay as they are. */
+function asciiDomain(domain: string): string {
+  return domainToASCII(domain) || domain.toLowerCase()
+}
+
+async function loadAll(files: readonly CertificateFiles[]): Promise<[Loaded, ...Loaded[]]> {
+  const ticketKeys = randomBytes(TICKET_KEY_BYTES)
+  const [first, ...others] = await Promise.all(files.map((one) => load(one, ticketKeys)))
+  if (first === undefined) throw new CertificateError('no certificate configured')
+  return [first, ...others]
+}
+
+async function load(files: CertificateFiles, ticketKeys: Buffer): Promise<Loaded> {
+  const [cert, key] = await Promise.all([read(files.certificate), read(files.key)])
+  const x509 = attempt(files.certificate, () => new X509Certificate(cert))
+  const privateKey = attempt(files.key, () => createPrivateKey(key))
+  if (!x509.checkPrivateKey(privateKey)) {
+    throw new CertificateError(`${files.key}: is not the key of ${files.certificate}`)
+  }
+  const context = attempt(files.certificate, () =>
+    createSecureContext({
+      cert,
+      key,
+      minVersion: 'TLSv1.2',
+      ciphers: CIPHERS,
+      honorCipherOrder: true,
+      secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+      sessionIdContext: SESSION_ID_CONTEXT,
+      ticketKeys,
+    }),
+  )
+  const domains = new Set((files.domains ?? []).map(asciiDomain))
+  return { domains, x509, context }
+}
+
+async function read(path: string): Promise<Buffer> {
+  try {
+    return await readFile(path)
+  } catch (error) {
+    throw unusable(path, error)
+  }
+}
+
+function attempt<T>(path: string, use: () => T): T {
+  try {
+    return use()
+  } catch (error) {
+    throw unusable(path, error)
+  }
+}
+
+function unusable(path: string, error: unknown): CertificateError {
+  const reason = error instanceof Error ? error.message : String(error)
+  return new CertificateError(`${path}: ${reason}`, { cause: error })
+}
