@@ -1,0 +1,82 @@
+import { mkdirSync } from 'node:fs'
+import os from 'node:os'
+import { faultsOf, generate } from './generator.ts'
+import type { Plan } from './plan.ts'
+import type { Run } from './report.ts'
+import { registration, type Scenario } from './scenarios.ts'
+import { Server } from './server.ts'
+import type { Target } from './targets/target.ts'
+
+/** A target within a group of scenarios, over all rounds. */
+export class Contestant {
+  readonly target: Target
+  readonly #plan: Plan
+  readonly #directory: string
+  readonly #accounts: number
+  #isPrepared = false
+  #server: Server | undefined
+
+  constructor(target: Target, scenarios: readonly Scenario[], plan: Plan, directory: string) {
+    this.target = target
+    this.#plan = plan
+    this.#directory = directory
+    this.#accounts = Math.max(...scenarios.map(({ accounts }) => accounts(plan.scale)))
+    mkdirSync(directory)
+  }
+
+  async run(scenario: Scenario, round: number): Promise<Run> {
+    const label = { round, scenario: scenario.name, target: this.target.name }
+    try {
+      const server = await this.#ready()
+      server.resume()
+      const warmUp = scenario.warmUp?.(this.#plan.scale)
+      if (warmUp) await this.#generate(server, warmUp)
+      const figures = await this.#generate(server, this.#optionsOf(scenario))
+      server.pause()
+      const faults = faultsOf(figures)
+      return faults === undefined ? { ...label, figures } : { ...label, figures, error: faults }
+    } catch (error) {
+      // The next scenario deserves a server in a known state.
+      await this.stop()
+      return { ...label, error: error instanceof Error ? error.message : String(error) }
+    }
+  }
+
+  async stop(): Promise<void> {
+    await this.#server?.stop()
+    this.#server = undefined
+  }
+
+  /** A fresh server that knows the accounts, but did not create them in this process. */
+  async #ready(): Promise<Server> {
+    if (!this.#isPrepared && this.target.protocol === 'xmpp') {
+      const server = await this.#start()
+      await this.#generate(server, registration(this.#accounts))
+      await this.stop()
+    }
+    this.#isPrepared = true
+    return this.#server ?? (await this.#start())
+  }
+
+  async #start(): Promise<Server> {
+    const { variant, isPinned } = this.#plan
+    const pinned = isPinned ? { core: 0 } : {}
+    this.#server = await Server.start(this.target, {
+      variant,
+      directory: this.#directory,
+      ...pinned,
+    })
+    return this.#server
+  }
+
+  #optionsOf(scenario: Scenario): readonly string[] {
+    const options = scenario.options(this.#plan.scale)
+    if (this.target.protocol === 'raw') return ['--raw', ...options]
+    return this.#plan.variant === 'bare' ? options : ['--sm', '--carbons', ...options]
+  }
+
+  #generate(server: Server, options: readonly string[]) {
+    const core = this.#plan.isPinned ? os.availableParallelism() - 1 : undefined
+    return generate(options, { port: server.port, pids: server.pids, core })
+  }
+}

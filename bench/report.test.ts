@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { advantage, type Results, report, spreadOf, withSection } from './report.ts'
+import { SCENARIOS } from './scenarios.ts'
+
+const pairs = SCENARIOS.filter(({ name }) => name === 'pairs-w1')
+const [throughput, cpu] = pairs[0]?.kind.measures ?? []
+assert.ok(throughput && cpu)
+
+test('the median of an even number of values lies between the two in the middle', () => {
+  assert.deepEqual(spreadOf([4, 1, 3, 10]), { median: 3.5, min: 1, max: 10 })
+  assert.deepEqual(spreadOf([7]), { median: 7, min: 7, max: 7 })
+  assert.equal(spreadOf([]), undefined)
+})
+
+test('more throughput and less CPU are both better', () => {
+  assert.equal(advantage(throughput, 300, 100), 3)
+  assert.equal(advantage(cpu, 300, 100), 1 / 3)
+  assert.equal(advantage(cpu, 300, 0), undefined)
+})
+
+test('a server that failed is reported in its row, the others with their figures', () => {
+  const figures = (msgs_per_s: number) => ({ msgs_per_s, server_cpu_s_per_1000: 0.02 })
+  const results: Results = {
+    at: '2026-01-01T00:00:00.000Z',
+    command: 'npm run bench',
+    machine: { cpu: 'a CPU', cores: 2, memoryGib: 4, kernel: 'Linux' },
+    variant: 'bare',
+    rounds: 3,
+    pinned: false,
+    versions: { ours: '1', theirs: '2', broken: '3' },
+    runs: [
+      { round: 1, scenario: 'pairs-w1', target: 'ours', figures: figures(1000) },
+      { round: 2, scenario: 'pairs-w1', target: 'ours', figures: figures(4000) },
+      { round: 3, scenario: 'pairs-w1', target: 'ours', figures: figures(2000) },
+      { round: 1, scenario: 'pairs-w1', target: 'theirs', figures: figures(500) },
+      { round: 1, scenario: 'pairs-w1', target: 'broken', error: 'ended | at once' },
+    ],
+  }
+
+  const lines = report(results, pairs).split('\n')
+  const rowOf = (start: string) => lines.find((line) => line.startsWith(start)) ?? ''
+
+  assert.match(rowOf('| pairs-w1 | ours'), /2,000 \(1,000–4,000\) \| 20\.0 \|/)
+  assert.match(rowOf('| pairs-w1 | theirs'), /\| 500 \| 20\.0 \|/)
+  assert.match(rowOf('| pairs-w1 | broken'), /\| ended \\\| at once \|$/)
+  assert.match(rowOf('| pairs-w1 | messages/s'), /\| 4\.00× \| – \|$/)
+})
+
+test('writing the section leaves the text around it alone', () => {
+  const first = withSection('# Results\n', 'one')
+  const second = withSection(`${first}after\n`, 'two')
+  assert.equal(second, first.replace('one', 'two').concat('after\n'))
+})

@@ -1,0 +1,187 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs'
+import { connect, createServer } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Target, Variant } from './targets/target.ts'
+
+const START_SECONDS = 30
+const STOP_SECONDS = 15
+
+/** Leaders of the process groups that are alive, to be ended whatever happens. */
+const groups = new Set<number>()
+
+/** For the last moment of the process, when nothing can be waited for. */
+export function killEverything(): void {
+  for (const leader of groups) signal(leader, 'SIGKILL')
+}
+
+/** Starts a program in a process group of its own, with as many open files as allowed. */
+export function launch(
+  command: readonly string[],
+  options: {
+    readonly core?: number | undefined
+    readonly directory?: string
+    readonly environment?: Readonly<Record<string, string>>
+    readonly stdout: number | 'pipe'
+    readonly stderr: number | 'pipe'
+  },
+): ChildProcess {
+  const pinned = options.core === undefined ? [] : ['taskset', '--cpu-list', String(options.core)]
+  const script = 'ulimit -n "$(ulimit -Hn)" && exec "$@"'
+  const child = spawn('/bin/sh', ['-c', script, 'sh', ...pinned, ...command], {
+    cwd: options.directory,
+    env: { ...process.env, ...options.environment },
+    stdio: ['ignore', options.stdout, options.stderr],
+    detached: true,
+  })
+  const { pid } = child
+  if (pid !== undefined) {
+    groups.add(pid)
+    child.once('exit', () => groups.delete(pid))
+  }
+  return child
+}
+
+/** A server under measurement. */
+export class Server {
+  readonly port: number
+  readonly #child: ChildProcess
+  readonly #pid: number
+  readonly #log: string
+
+  private constructor(child: ChildProcess, port: number, log: string) {
+    if (child.pid === undefined) throw new Error('the process did not start')
+    this.#child = child
+    this.#pid = child.pid
+    this.#log = log
+    this.port = port
+  }
+
+  /** Resolves once the port accepts connections. */
+  static async start(
+    target: Target,
+    options: { readonly variant: Variant; readonly directory: string; readonly core?: number },
+  ): Promise<Server> {
+    const { variant, directory, core } = options
+    const port = await freePort()
+    const { command, environment } = target.launch({ variant, port, directory })
+    const log = join(directory, 'output.log')
+    const file = openSync(log, 'w')
+    const child = launch(command, {
+      core,
+      directory,
+      stdout: file,
+      stderr: file,
+      ...(environment && { environment }),
+    })
+    closeSync(file)
+    const server = new Server(child, port, log)
+    try {
+      await server.#listening()
+    } catch (error) {
+      await server.stop()
+      throw error
+    }
+    return server
+  }
+
+  get isAlive(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null
+  }
+
+  /** The process and its descendants. */
+  get pids(): number[] {
+    const parents = new Map<number, number>()
+    for (const entry of readdirSync('/proc')) {
+      const pid = Number(entry)
+      const parent = Number.isInteger(pid) ? parentOf(pid) : undefined
+      if (parent !== undefined) parents.set(pid, parent)
+    }
+    const found = new Set([this.#pid])
+    // Children are found after their parents; numbers may wrap around, hence the repetition.
+    for (let size = 0; size < found.size; ) {
+      size = found.size
+      for (const [pid, parent] of parents) if (found.has(parent)) found.add(pid)
+    }
+    return [...found]
+  }
+
+  /** While paused it cannot disturb the measurement of another. */
+  pause(): void {
+    signal(this.#pid, 'SIGSTOP')
+  }
+
+  resume(): void {
+    signal(this.#pid, 'SIGCONT')
+  }
+
+  /** Asks it to end, then makes it. */
+  async stop(): Promise<void> {
+    if (this.isAlive) {
+      const exit = once(this.#child, 'exit')
+      this.resume()
+      signal(this.#pid, 'SIGTERM')
+      const timer = setTimeout(() => signal(this.#pid, 'SIGKILL'), STOP_SECONDS * 1000)
+      await exit
+      clearTimeout(timer)
+    }
+    // What the process may have left behind.
+    signal(this.#pid, 'SIGKILL')
+  }
+
+  async #listening(): Promise<void> {
+    const end = Date.now() + START_SECONDS * 1000
+    while (Date.now() < end) {
+      if (!this.isAlive) throw new Error(`ended at once: ${this.#lastWords()}`)
+      if (await accepts(this.port)) return
+      await delay(50)
+    }
+    throw new Error(`does not listen after ${START_SECONDS} s: ${this.#lastWords()}`)
+  }
+
+  #lastWords(): string {
+    return readFileSync(this.#log, 'utf8').trim().split('\n').slice(-5).join(' / ').slice(-600)
+  }
+}
+
+function signal(leader: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(-leader, name)
+  } catch {
+    // The group is gone, which is what a signal to it would want.
+  }
+}
+
+function parentOf(pid: number): number | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    // The second field, the name in parentheses, may contain anything.
+    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1])
+  } catch {
+    return undefined
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  server.close()
+  await once(server, 'close')
+  if (address === null || typeof address === 'string') throw new Error('no port is free')
+  return address.port
+}
+
+async function accepts(port: number): Promise<boolean> {
+  const socket = connect(port, '127.0.0.1')
+  try {
+    await once(socket, 'connect')
+    return true
+  } catch {
+    return false
+  } finally {
+    socket.destroy()
+  }
+}

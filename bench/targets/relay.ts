@@ -1,0 +1,13 @@
+import { fileURLToPath } from 'node:url'
+import type { Target } from './target.ts'
+
+const program = fileURLToPath(new URL('./relay-process.ts', import.meta.url))
+
+/** The floor: what one Node process needs to move the same messages without any XMPP. */
+export const relay: Target = {
+  name: 'relay',
+  protocol: 'raw',
+  variants: ['bare'],
+  version: () => process.version,
+  launch: ({ port }) => ({ command: [process.execPath, program, String(port)] }),
+}
