@@ -1,0 +1,78 @@
+import type { Kysely } from 'kysely'
+import { type ColumnTypes, type Migration, type Schema, StorageError } from '../core/storage.ts'
+
+/**
+ * Runs what has not run yet; contract at `Storage.migrate`. Each migration looks for its own record
+ * again inside its transaction, so that of two processes that start together one finds the work
+ * done. That holds where a transaction locks out other writers from its start.
+ *
+ * @param database what to call it in an error
+ */
+export async function runMigrations(
+  db: Kysely<Schema>,
+  migrations: readonly Migration[],
+  types: ColumnTypes,
+  database: string,
+): Promise<void> {
+  checkOrder(migrations)
+  await db.schema
+    .createTable('migration')
+    .ifNotExists()
+    .addColumn('name', types.text, (column) => column.primaryKey())
+    .addColumn('applied_at', 'bigint', (column) => column.notNull())
+    .execute()
+  const applied = new Set<string>()
+  for (const { name } of await db.selectFrom('migration').select('name').execute()) {
+    applied.add(name)
+  }
+  refuseNewer(applied, migrations, database)
+  for (const migration of migrations) {
+    if (!applied.has(migration.name)) await run(db, migration, types)
+  }
+}
+
+async function run(db: Kysely<Schema>, migration: Migration, types: ColumnTypes): Promise<void> {
+  await db.transaction().execute(async (transaction) => {
+    const recorded = await transaction
+      .selectFrom('migration')
+      .select('name')
+      .where('name', '=', migration.name)
+      .executeTakeFirst()
+    if (recorded) return
+    await migration.up(transaction as unknown as Kysely<unknown>, types)
+    await transaction
+      .insertInto('migration')
+      .values({ name: migration.name, applied_at: Date.now() })
+      .execute()
+  })
+}
+
+const ownerOf = (name: string) => name.slice(0, name.lastIndexOf('/'))
+
+function checkOrder(migrations: readonly Migration[]): void {
+  const last = new Map<string, string>()
+  for (const { name } of migrations) {
+    const owner = ownerOf(name)
+    const previous = last.get(owner)
+    if (previous !== undefined && previous >= name) {
+      throw new StorageError('other', `The migration ${name} comes after ${previous}`)
+    }
+    last.set(owner, name)
+  }
+}
+
+function refuseNewer(
+  applied: ReadonlySet<string>,
+  migrations: readonly Migration[],
+  database: string,
+): void {
+  const known = new Set<string>(migrations.map(({ name }) => name))
+  const owners = new Set(migrations.map(({ name }) => ownerOf(name)))
+  for (const name of applied) {
+    if (known.has(name) || !owners.has(ownerOf(name))) continue
+    throw new StorageError(
+      'incompatible',
+      `The database ${database} has been through ${name}, which this release does not know: a newer release wrote it. Start that release again, or restore the backup made before the upgrade. Nothing was changed.`,
+    )
+  }
+}

@@ -1,0 +1,82 @@
+import { type SqlRow, type SqlValue, StorageError, type StorageErrorKind } from '../core/storage.ts'
+
+/**
+ * What the storage says to its worker: the requests of one turn of the event loop in one flat
+ * array, since copying one array of plain values between threads costs far less than copying a
+ * tree. Each request starts with its operation:
+ *
+ * - `DEFINE, id, text`: from now on `id` stands for this text; no reply;
+ * - `READ, statement, n, …n values`;
+ * - `WRITE, statement, n, …n values`: shares a transaction with the writes around it;
+ * - `WRITE_ALL, m, …m times (statement, n, …n values)`;
+ * - `BEGIN` or `BEGIN_READING`, any number of `INSIDE, statement, n, …n values`, then `COMMIT` or
+ *   `ROLLBACK`: a transaction of its own. The sender lets no other request in between;
+ * - `CLOSE`.
+ *
+ * A statement is the text itself, or the id of a defined one.
+ */
+export const DEFINE = 0
+export const READ = 1
+export const WRITE = 2
+export const WRITE_ALL = 3
+export const BEGIN = 4
+export const BEGIN_READING = 5
+export const INSIDE = 6
+export const COMMIT = 7
+export const ROLLBACK = 8
+export const CLOSE = 9
+
+export type Batch = SqlValue[]
+
+/** What a statement yields: rows, or how many it changed. */
+export type StatementReply = number | readonly SqlRow[]
+/** `WRITE_ALL` yields one reply per statement. */
+export type Reply = StatementReply | readonly StatementReply[] | Failure
+
+/** For each batch received, in order, the replies to its requests, in order. */
+export type Replies = readonly (readonly Reply[])[]
+
+/** An error on its way between threads, where classes do not survive. */
+export interface Failure {
+  readonly kind: StorageErrorKind
+  readonly message: string
+}
+
+/** The worker's first word: nothing, or why it cannot serve. */
+export type Opened = { readonly failure: Failure | undefined }
+
+export interface SqliteSettings {
+  /** Path of the file, or `:memory:`. */
+  readonly file: string
+  /** `full`: durable when a write resolves. `off`: durable when the system pleases; for tests. */
+  readonly synchronous: 'full' | 'normal' | 'off'
+  /** How long to wait for a lock that another process holds. */
+  readonly busyTimeoutMs: number
+  /** The database grows no further than this many pages of 4096 bytes. */
+  readonly maxPages: number | undefined
+}
+
+/** Appends a statement with its values, which `weigh` has found to be fit. */
+export function pushStatement(
+  batch: Batch,
+  statement: string | number,
+  values: readonly unknown[],
+): void {
+  batch.push(statement, values.length)
+  for (const value of values) {
+    // Copied: a small Buffer is a view of a large one, all of which would cross between threads.
+    batch.push(value instanceof Uint8Array ? new Uint8Array(value) : (value as SqlValue))
+  }
+}
+
+/** Rough size of values in memory. Throws on what no column can hold. */
+export function weigh(values: readonly unknown[]): number {
+  let bytes = 0
+  for (const value of values) {
+    if (typeof value === 'string') bytes += value.length
+    else if (value instanceof Uint8Array) bytes += value.byteLength
+    else if (typeof value === 'number' || typeof value === 'bigint' || value === null) bytes += 8
+    else throw new StorageError('other', `A parameter is of type ${typeof value}`)
+  }
+  return bytes
+}
