@@ -146,9 +146,22 @@ function inline(text: string): string {
   return text.replaceAll(/\s+/g, ' ').replaceAll('|', '\\|').slice(0, 200)
 }
 
+/** Padded as the formatter wants it. The first two columns hold text, the others numbers. */
 function table(titles: readonly string[], rows: readonly (readonly string[])[]): string {
-  const align = titles.map((_, index) => (index < 2 ? '---' : '---:'))
-  return [titles, align, ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n')
+  const widths = titles.map((title, column) =>
+    Math.max(3, title.length, ...rows.map((row) => row[column]?.length ?? 0)),
+  )
+  const isText = (column: number) => column < 2
+  const pad = (cell: string, column: number) => {
+    const width = widths[column] ?? 0
+    return isText(column) ? cell.padEnd(width) : cell.padStart(width)
+  }
+  const rule = widths.map((width, column) =>
+    isText(column) ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`,
+  )
+  return [titles.map(pad), rule, ...rows.map((row) => row.map(pad))]
+    .map((cells) => `| ${cells.join(' | ')} |`)
+    .join('\n')
 }
 
 const BEGIN = '<!-- bench: begin -->'
