@@ -1,5 +1,6 @@
 import type { FullJid } from '../xmpp/jid.ts'
 import type { Octets } from '../xmpp/octets.ts'
+import type { Stanza } from '../xmpp/stanza.ts'
 import type { StreamError } from '../xmpp/stream-error.ts'
 import type { Envelope } from './envelope.ts'
 
@@ -51,6 +52,10 @@ export interface Session extends Resource {
   readonly lastActivity: number
   /** Writes something that is not a stanza; hooks and stream management do not see it. */
   write(octets: Octets): void
+  /** The last presence broadcast; `undefined` while the resource is not available. */
+  readonly presence: Stanza | undefined
+  /** Publishes availability: both values, or neither. For the presence module alone. */
+  setPresence(priority: number | undefined, presence: Stanza | undefined): void
   /** Publishes changes of `shared`. */
   share(changes: Partial<SharedState>): void
   /**
