@@ -1,0 +1,110 @@
+import type { Octets } from './octets.ts'
+import { Element } from './xml.ts'
+import { readAttributes, readContent, readValue, type Scope } from './xml-reader.ts'
+
+/** A direct child element of a frame: its name, and where its tags and all between them stand. */
+export interface ChildRef {
+  /** Local name. */
+  readonly name: string
+  /** Namespace URI. */
+  readonly ns: string
+  /** Offset of its '<' in the payload, in octets. */
+  readonly start: number
+  /** Offset behind its last '>'. */
+  readonly end: number
+}
+
+interface FrameFields {
+  readonly name: string
+  readonly prefix: string
+  readonly ns: string
+  readonly attributes: readonly string[]
+  readonly payload: Octets
+  readonly children: readonly ChildRef[]
+  readonly size: number
+  readonly hasText: boolean
+  readonly declarations: Octets
+  readonly scope: Scope
+}
+
+/**
+ * One complete first-level element of a stream, checked; or, without payload, the stream's start
+ * tag.
+ *
+ * A payload may be forwarded as the bytes that came in, under a start tag written anew, because:
+ * - it is balanced and well-formed on its own: every tag, reference and character was checked;
+ * - a prefix that it uses is declared in it, or is in `declarations`, which goes on the new start
+ *   tag. Nothing else on the new tag or on the recipient's stream header can change what a prefix
+ *   in the payload means, for a declaration nearer to its use wins;
+ * - unprefixed elements in it are in the default namespace of the place where they stand, so the
+ *   new start tag must have `defaultNs` as its default namespace. Between streams of different
+ *   content namespaces (`jabber:client`, `jabber:server`, `jabber:component:accept`) the children
+ *   in that namespace would change theirs along with the stanza, which is what RFC 6120 §4.8.3
+ *   wants of them; only a child that says `xmlns='jabber:client'` itself has to be rewritten;
+ * - `xml:lang`, the one thing that XML inherits otherwise, is on the start tag or on the header:
+ *   who forwards puts the sender's on the new tag (RFC 6120 §8.1.5).
+ */
+export class Frame {
+  /** Local name. */
+  readonly name: string
+  /** '' if there is none. */
+  readonly prefix: string
+  /** Namespace URI. */
+  readonly ns: string
+  /** Qualified names (text) and raw values (octets as received) in turn; no declarations. */
+  readonly attributes: readonly string[]
+  /** Everything between start tag and end tag, as received. */
+  readonly payload: Octets
+  /** Direct child elements. */
+  readonly children: readonly ChildRef[]
+  /** Bytes on the wire, from '<' to the last '>'. */
+  readonly size: number
+  /** Whether character data other than white space stands directly in it. */
+  readonly hasText: boolean
+  /**
+   * Prefix declarations (` xmlns:x='uri'`) that attributes and payload need and that stand outside
+   * of the payload: on this element's own start tag or on the stream header. Nearly always ''.
+   */
+  readonly declarations: Octets
+  /** Namespaces in scope inside this element. */
+  readonly scope: Scope
+
+  constructor(fields: FrameFields) {
+    this.name = fields.name
+    this.prefix = fields.prefix
+    this.ns = fields.ns
+    this.attributes = fields.attributes
+    this.payload = fields.payload
+    this.children = fields.children
+    this.size = fields.size
+    this.hasText = fields.hasText
+    this.declarations = fields.declarations
+    this.scope = fields.scope
+  }
+
+  /** Default namespace inside this element. */
+  get defaultNs(): string {
+    return this.scope.defaultNs
+  }
+
+  /** Text of the attribute of that qualified name. */
+  attribute(qname: string): string | undefined {
+    const { attributes } = this
+    for (let k = 0; k < attributes.length; k += 2) {
+      if (attributes[k] === qname) return readValue(attributes[k + 1] as Octets)
+    }
+    return undefined
+  }
+
+  /** A direct child as a tree. */
+  child(ref: ChildRef): Element {
+    return readContent(this.payload, ref.start, ref.end, this.scope)[0] as Element
+  }
+
+  /** All of it as a tree. */
+  toElement(): Element {
+    const { attributes } = readAttributes(this.attributes, this.scope)
+    const content = readContent(this.payload, 0, this.payload.length, this.scope)
+    return new Element(this.name, this.ns, attributes, content)
+  }
+}

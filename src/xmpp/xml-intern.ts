@@ -1,0 +1,35 @@
+const SLOTS = 1024
+const LONGEST = 64
+
+/** Names and namespaces seen lately, each at the place that its bytes choose. All of it ASCII. */
+const known: string[] = new Array(SLOTS).fill('')
+
+/**
+ * The text of these bytes, valid UTF-8. For names and namespaces, of which few are in use and the
+ * same come again with each stanza: what was seen lately costs a comparison, not a new string.
+ */
+export function intern(data: Buffer, start: number, end: number): string {
+  const length = end - start
+  if (length === 0) return ''
+  if (length > LONGEST) return data.utf8Slice(start, end)
+  const slot = slotOf(data, start, end)
+  const candidate = known[slot] as string
+  if (candidate.length === length && isAt(data, start, candidate)) return candidate
+  const text = data.utf8Slice(start, end)
+  if (text.length === length) known[slot] = text
+  return text
+}
+
+function slotOf(data: Buffer, start: number, end: number): number {
+  const first = data[start] as number
+  const middle = data[(start + end) >> 1] as number
+  const last = data[end - 1] as number
+  return (first + middle * 7 + last * 31 + (end - start) * 131) & (SLOTS - 1)
+}
+
+function isAt(data: Buffer, start: number, text: string): boolean {
+  for (let k = 0; k < text.length; k++) {
+    if (data[start + k] !== text.charCodeAt(k)) return false
+  }
+  return true
+}
