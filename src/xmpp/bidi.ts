@@ -5,13 +5,13 @@
  */
 
 /** AN. */
-const ARABIC_NUMBER = String.raw`\u0660-\u0669\u066B\u066C\u06DD\u{10D30}-\u{10D39}\u{10D40}-\u{10D49}\u{10E60}-\u{10E7E}`
+const ARABIC_NUMBER = String.raw`\u0660-\u0669\u066B\u066C\u06DD\u{10D30}-\u{10D39}\u{10E60}-\u{10E7E}`
 /** EN. */
 const EUROPEAN_NUMBER = String.raw`0-9\u06F0-\u06F9`
 /** R and AL, which every rule treats alike. */
 const RIGHT_TO_LEFT = String.raw`[\u0590-\u08FF\uFB1D-\uFDFF\uFE70-\uFEFF\u{10800}-\u{10FFF}\u{1E800}-\u{1EFFF}]--[${ARABIC_NUMBER}${EUROPEAN_NUMBER}\p{M}]`
-/** L: letters, spacing marks and digits of the other scripts, less the neutral modifier letters. */
-const LEFT_TO_RIGHT = String.raw`[\p{L}\p{Mc}\p{N}]--[[${RIGHT_TO_LEFT}]${ARABIC_NUMBER}${EUROPEAN_NUMBER}\u02B9\u02BA\u02C6-\u02CF\u02EC\u0374\u2E2F\uA67F\uA717-\uA71F\uA788]`
+/** L: letters, spacing marks, a few others, and digits of the other scripts; less neutral letters. */
+const LEFT_TO_RIGHT = String.raw`[\p{L}\p{Mc}\p{N}\u0CBF\u0CC6\u0F0B\u{11A07}\u{11A08}\u{11C3F}]--[[${RIGHT_TO_LEFT}]${ARABIC_NUMBER}${EUROPEAN_NUMBER}\u02B9\u02BA\u02C6-\u02CF\u02EC\u0374\u2E2F\uA67F\uA717-\uA71F\uA788]`
 
 const HAS_RIGHT_TO_LEFT = new RegExp(`[[${RIGHT_TO_LEFT}]${ARABIC_NUMBER}]`, 'v')
 const STARTS_RIGHT_TO_LEFT = new RegExp(`^[${RIGHT_TO_LEFT}]`, 'v')

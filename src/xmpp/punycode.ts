@@ -12,6 +12,8 @@ const DIGITS = 'abcdefghijklmnopqrstuvwxyz0123456789'
 /** Code points above this are not Unicode; deltas are checked against it before they can overflow. */
 const MAX_CODE_POINT = 0x10ffff
 
+const ASCII = /^\p{ASCII}*$/u
+
 /**
  * Encodes one label (RFC 3492 §6.3), without the prefix `xn--`. The label holds no lone
  * surrogates and is short (a domain name): the time is quadratic.
@@ -47,9 +49,9 @@ export function encodePunycode(label: string): string {
 
 /** Decodes what follows `xn--` (RFC 3492 §6.2); undefined when it is not Punycode. */
 export function decodePunycode(encoded: string): string | undefined {
+  if (!ASCII.test(encoded)) return undefined
   const delimiter = encoded.lastIndexOf('-')
   const points = Array.from(encoded.slice(0, Math.max(delimiter, 0)), (char) => char.charCodeAt(0))
-  if (points.some((point) => point >= INITIAL_N)) return undefined
 
   let n = INITIAL_N
   let i = 0
