@@ -101,7 +101,7 @@ test('a damaged file is replaced', async (t) => {
   const directory = await temporaryDirectory(t)
   const now = Date.now()
   const path = await ensureSelfSigned(directory, now)
-  const key = makeSelfSigned(now).replace(/-----BEGIN CERT[^]*/, '')
+  const key = makeSelfSigned(now).replace(/-----BEGIN CERT.*/s, '')
   const certificate = new X509Certificate(await readFile(path)).toString()
 
   for (const content of ['', 'no PEM', certificate, key, key + certificate]) {

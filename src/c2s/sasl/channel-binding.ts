@@ -55,7 +55,7 @@ export function channelBindingFeature(types: readonly ChannelBindingType[]): Ele
  */
 export function endPointBinding(certificate: Buffer): Buffer | undefined {
   const hash = signatureHash(certificate)
-  return hash && createHash(hash).update(certificate).digest()
+  return hash === undefined ? undefined : createHash(hash).update(certificate).digest()
 }
 
 const RSA = '1.2.840.113549.1.1'

@@ -14,6 +14,7 @@
  * yields a `Failure`; a rejected promise means that the context failed (the store is away), which
  * is answered `temporary-auth-failure` and logged by whoever drives the mechanism.
  */
+import type { ScramHash, ScramKeys } from '../../core/credentials.ts'
 import type { ChannelBindingType } from './channel-binding.ts'
 
 export type MechanismName =
@@ -24,22 +25,14 @@ export type MechanismName =
   | 'PLAIN'
   | 'ANONYMOUS'
 
-export type ScramHash = 'SHA-1' | 'SHA-256'
-
-/** What is kept in place of a password (RFC 5802 §3). */
-export interface ScramKeys {
-  readonly salt: Uint8Array
-  readonly iterations: number
-  readonly storedKey: Uint8Array
-  readonly serverKey: Uint8Array
-}
-
 /** What the stream features announced: the one list that mechanisms are chosen and judged by. */
 export interface SaslOffer {
   /** Strongest first. */
   readonly mechanisms: readonly MechanismName[]
   /** Empty when XEP-0440's feature was not sent. */
   readonly channelBindings: readonly ChannelBindingType[]
+  /** Whether SCRAM tells its hash, for the client to see that nobody changed it (XEP-0474). */
+  readonly isProtected: boolean
 }
 
 /** What a mechanism may know of its stream. Localparts given to it are prepared (RFC 7622 §3.3). */

@@ -23,6 +23,8 @@ export const configurableMechanisms = [
 export interface SaslPolicy {
   readonly mechanisms: readonly (typeof configurableMechanisms)[number][]
   readonly allowPlainWithoutTls: boolean
+  /** XEP-0474. Only clients that follow a draft of it from before 2025 fail with it. */
+  readonly downgradeProtection: boolean
 }
 
 /** What of a stream decides on its offer. */
@@ -49,7 +51,8 @@ export function offerMechanisms(policy: SaslPolicy, stream: OfferedTo): SaslOffe
     return stream.channelBindings.length > 0 && enabled.has(name.slice(0, -'-PLUS'.length))
   })
   const isBindable = mechanisms.some((name) => name.endsWith('-PLUS'))
-  return { mechanisms, channelBindings: isBindable ? stream.channelBindings : [] }
+  const channelBindings = isBindable ? stream.channelBindings : []
+  return { mechanisms, channelBindings, isProtected: policy.downgradeProtection }
 }
 
 /** `name` is what the client asked for. Only what was offered is made. */

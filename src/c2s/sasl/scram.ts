@@ -4,6 +4,7 @@
  * offered, which the client's proof and the server's signature then cover.
  */
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
+import type { ScramHash, ScramKeys } from '../../core/credentials.ts'
 import { isOwnAddress, prepareName } from './identity.ts'
 import {
   ClientFirst,
@@ -12,8 +13,6 @@ import {
   type MechanismName,
   type SaslContext,
   type SaslOffer,
-  type ScramHash,
-  type ScramKeys,
   type Step,
 } from './mechanism.ts'
 import { type ClientFirstMessage, readClientFinal, readClientFirst } from './scram-message.ts'
@@ -82,8 +81,9 @@ export class Scram extends ClientFirst {
     const keys = await this.#context.credentials(localpart, this.#hash)
     const nonce = first.nonce + this.#serverNonce
     const salt = Buffer.from(keys.salt).toString('base64')
-    const protection = offerHash(this.#context.offer, this.#hash)
-    const challenge = `r=${nonce},s=${salt},i=${keys.iterations},h=${protection}`
+    const { offer } = this.#context
+    const protection = offer.isProtected ? `,h=${offerHash(offer, this.#hash)}` : ''
+    const challenge = `r=${nonce},s=${salt},i=${keys.iterations}${protection}`
     this.#challenged = { localpart, keys, nonce, binding, messages: `${first.bare},${challenge}` }
     this.#stage = 'final'
     return { kind: 'challenge', data: Buffer.from(challenge) }
