@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { z } from 'zod'
-import { duration, size } from './config-types.ts'
+import { accountJid, domain, duration, size } from './config-types.ts'
 
 test('durations are milliseconds', () => {
   const cases: [unknown, number][] = [
@@ -70,4 +70,17 @@ test('whatever is accepted is a whole, safe number within the bounds', () => {
       assert.ok(result.data >= 0 && result.data <= 2 ** 30)
     }),
   )
+})
+
+test('addresses come out in canonical form, and what is none is refused with the reason', () => {
+  assert.equal(domain().parse('IM.Example.COM'), 'im.example.com')
+  assert.equal(accountJid().parse('Alice@IM.example.com').full, 'alice@im.example.com')
+  for (const input of ['', 'a b', 'alice@im.example.com', '-', 5]) {
+    const message = domain().safeParse(input).error?.issues[0]?.message ?? ''
+    assert.match(message, /^a domain such as "im.example.com"/, `${input}`)
+  }
+  for (const input of ['', 'im.example.com', 'alice@im.example.com/phone', 'a b@c', null]) {
+    const message = accountJid().safeParse(input).error?.issues[0]?.message ?? ''
+    assert.match(message, /^an account such as "alice@im.example.com"/, `${input}`)
+  }
 })

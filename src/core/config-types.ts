@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { type BareJid, JidError, parseBare, prepareDomainpart } from '../xmpp/jid.ts'
 
 /**
  * Settings that need more than zod's own types. Everybody's schema may use them.
@@ -56,6 +57,34 @@ export function duration(bounds: Bounds = {}) {
  */
 export function size(bounds: Bounds = {}) {
   return quantity(SIZE, bounds)
+}
+
+/** A domain: "im.example.com". Yields it in canonical form (RFC 7622 §3.2). */
+export function domain() {
+  return address(prepareDomainpart, 'a domain such as "im.example.com"')
+}
+
+/** An account's address: "alice@im.example.com". */
+export function accountJid() {
+  return address<BareJid>(parseAccount, 'an account such as "alice@im.example.com"')
+}
+
+function parseAccount(text: string): BareJid {
+  const jid = parseBare(text)
+  if (jid.isDomain) throw new JidError('the address has no localpart')
+  return jid
+}
+
+function address<T>(parse: (text: string) => T, expected: string) {
+  return z.string(expected).transform((input, context): T => {
+    try {
+      return parse(input)
+    } catch (error) {
+      if (!(error instanceof JidError)) throw error
+      context.issues.push({ code: 'custom', message: `${expected} (${error.message})`, input })
+      return z.NEVER
+    }
+  })
 }
 
 function quantity(kind: Quantity, { min, max }: Bounds) {

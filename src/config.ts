@@ -1,0 +1,275 @@
+/**
+ * The configuration file: its text to settings that can be relied on.
+ *
+ * Everything that can be wrong without starting the server is found here and told at once: keys
+ * nobody knows, values that are impossible, files that are missing, settings that contradict each
+ * other. Names in the settings are those of the file.
+ */
+import { readFileSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { parse, TomlError } from 'smol-toml'
+import { z } from 'zod'
+import { certificateFiles, certificateFindings, certificateGaps } from './config/certificates.ts'
+import { listenerConflicts, listenerWarnings } from './config/listeners.ts'
+import {
+  checkModules,
+  checkRoutingModules,
+  type ModuleDeclaration,
+  type ModuleSettings,
+} from './config/modules.ts'
+import { dataDirectoryProblems, socketProblems, whyUnusable } from './config/paths.ts'
+import { Positions } from './config/positions.ts'
+import {
+  ConfigError,
+  check,
+  describe,
+  type Placed,
+  type PlacedProblem,
+  type Problem,
+  soundElements,
+  unknownKey,
+} from './config/problems.ts'
+import {
+  type CertificateFiles,
+  type ClientListener,
+  clientListener,
+  type FileSettings,
+  fileSchema,
+  moduleSwitches,
+} from './config/schema.ts'
+
+export type { ModuleDeclaration, ModuleSettings } from './config/modules.ts'
+export { ConfigError } from './config/problems.ts'
+export type { CertificateFiles, ClientListener } from './config/schema.ts'
+
+/** All paths are absolute. */
+export type Config = {
+  /** In the form in which they are compared (RFC 7622 §3.2). */
+  readonly domains: readonly string[]
+  readonly data_dir: string
+  /** Names of our routing modules, and what to `import()` for others. */
+  readonly routing_modules: readonly string[]
+  readonly listen: { readonly c2s: readonly ClientListener[] }
+  /** By domain. `localhost` may be missing: it gets a certificate signed by itself. */
+  readonly certificates: ReadonlyMap<string, CertificateFiles>
+  readonly auth: FileSettings['auth']
+  /** `sqlite:/path/of/file` or `sqlite::memory:`. */
+  readonly storage: { readonly url: string }
+  readonly limits: FileSettings['limits']
+  readonly log: FileSettings['log']
+  /** The modules to load. */
+  readonly modules: ReadonlyMap<string, ModuleSettings>
+  readonly admin: { readonly socket: string }
+}
+
+export type LoadedConfig = {
+  readonly config: Config
+  /** What an operator should look at, a line each. */
+  readonly warnings: readonly string[]
+  /**
+   * Checks the settings of a module of the operator's own, by the schema it turned out to have.
+   * Throws ConfigError.
+   */
+  checkModule<T>(name: string, schema: z.ZodType<T>): T
+}
+
+type Origin = {
+  readonly modules: readonly ModuleDeclaration[]
+  /** Named in errors; its relative paths start at its directory. */
+  readonly file?: string
+}
+
+/** Text of a configuration file to settings. Throws ConfigError. */
+export function loadConfig(text: string, { file, modules }: Origin): LoadedConfig {
+  const input = parseToml(text, file)
+  const directory = file === undefined ? process.cwd() : dirname(resolve(file))
+  return checkConfig(input, { modules, directory, positions: new Positions(text), file })
+}
+
+/** As `loadConfig`, of what is in `file`. */
+export function loadConfigFile(file: string, modules: readonly ModuleDeclaration[]): LoadedConfig {
+  let text: string
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch (cause) {
+    const text = `the configuration file ${whyUnusable(cause)}`
+    throw new ConfigError([{ path: [], text }], file, { cause })
+  }
+  return loadConfig(text, { file, modules })
+}
+
+/** A server to try things with: `localhost`, reachable from this machine only. */
+export const developmentSettings = {
+  domains: ['localhost'],
+  listen: { c2s: [{ address: '127.0.0.1', tls: 'starttls' }] },
+} as const satisfies z.input<typeof fileSchema>
+
+type Context = {
+  readonly modules: readonly ModuleDeclaration[]
+  /** Where relative paths start. */
+  readonly directory: string
+  readonly positions?: Positions
+  readonly file?: string | undefined
+}
+
+/** As `loadConfig`, for settings that come from no file. Throws ConfigError. */
+export function checkConfig(input: unknown, context: Context): LoadedConfig {
+  const { directory, positions, file } = context
+  const place = (problem: Problem) => ({ ...problem, position: positions?.near(problem.path) })
+  const refuse = (problems: readonly Problem[]) =>
+    new ConfigError(inOrder(problems.map(place)), file)
+
+  const problems: Problem[] = []
+  const warnings: Problem[] = []
+  const settings = checkSections(input, problems)
+  const { placed, tls, data_dir } = settings
+  const domains = unique(placed.domains, problems)
+
+  problems.push(...listenerConflicts(placed.listeners))
+  warnings.push(...listenerWarnings(placed.listeners))
+  if (data_dir !== undefined) problems.push(...dataDirectoryProblems(data_dir, directory))
+  if (tls) {
+    const needed = placed.listeners.some(([, listener]) => listener.tls !== 'none')
+    problems.push(...certificateGaps(tls, { domains: placed.domains, needed }))
+    for (const { isWarning, ...finding } of certificateFindings(tls, { domains, directory })) {
+      ;(isWarning ? warnings : problems).push(finding)
+    }
+  }
+  const routing = checkRoutingModules(placed.routing_modules, directory)
+  const loaded = checkModules(placed.modules, { declared: context.modules, directory })
+  problems.push(...routing.problems, ...loaded.problems)
+  const dataDir = resolve(directory, data_dir ?? '')
+  const socket = resolve(directory, settings.admin?.socket ?? resolve(dataDir, 'meerkat.sock'))
+  problems.push(...socketProblems(socket))
+
+  if (problems.length > 0 || !isComplete(settings)) throw refuse(problems)
+
+  return {
+    config: {
+      domains,
+      data_dir: dataDir,
+      routing_modules: routing.chain,
+      listen: { c2s: placed.listeners.map(([, listener]) => listener) },
+      certificates: certificateFiles(settings.tls, { domains, directory }),
+      auth: settings.auth,
+      storage: { url: storageUrl(settings.storage.url, dataDir) },
+      limits: settings.limits,
+      log: settings.log,
+      modules: loaded.modules,
+      admin: { socket },
+    },
+    warnings: warnings.map((warning) => describe(place(warning), file)),
+    checkModule(name, schema) {
+      const checked = check(schema, loaded.modules.get(name)?.settings, ['modules', name])
+      if (checked.ok) return checked.value
+      throw refuse(checked.problems)
+    },
+  }
+}
+
+function parseToml(text: string, file: string | undefined): unknown {
+  try {
+    return withDatesAsText(parse(text, { unsafeKeyBehaviour: 'throw' }))
+  } catch (cause) {
+    if (!(cause instanceof TomlError)) throw cause
+    const { line, column } = cause
+    const reason = cause.message.replace(/^Invalid TOML document: /, '').split('\n', 1)[0]
+    const problem = { path: [], text: `not TOML: ${reason}`, position: { line, column } }
+    throw new ConfigError([problem], file, { cause })
+  }
+}
+
+/** TOML's dates are objects, which a schema would take for tables. */
+function withDatesAsText(value: unknown): unknown {
+  if (value instanceof Date) return value.toISOString()
+  if (Array.isArray(value)) return value.map(withDatesAsText)
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(
+    Object.entries(value).map(([key, child]) => [key, withDatesAsText(child)]),
+  )
+}
+
+/** What is right by itself, also where its neighbours are wrong. */
+type Placements = {
+  readonly domains: readonly Placed<string>[]
+  readonly routing_modules: readonly Placed<string>[]
+  readonly listeners: readonly Placed<ClientListener>[]
+  readonly modules: FileSettings['modules']
+}
+
+type Sections = Pick<
+  FileSettings,
+  'data_dir' | 'tls' | 'auth' | 'storage' | 'limits' | 'log' | 'admin'
+>
+
+type SoundSections = { readonly [Key in keyof Sections]: Sections[Key] | undefined } & {
+  readonly placed: Placements
+}
+
+/** Each section by itself, so that what is wrong in one hides nothing of the others. */
+function checkSections(input: unknown, problems: Problem[]): SoundSections {
+  const { shape } = fileSchema
+  const known = Object.keys(shape)
+  const table: Readonly<Record<string, unknown>> = { ...Object(input) }
+  for (const key of Object.keys(table)) {
+    if (!known.includes(key)) problems.push({ path: [key], text: unknownKey(key, known) })
+  }
+  function section<T>(key: keyof typeof shape, schema: z.ZodType<T>): T | undefined {
+    const checked = check(schema, table[key], [key])
+    if (checked.ok) return checked.value
+    problems.push(...checked.problems)
+    return undefined
+  }
+  section('domains', shape.domains)
+  section('listen', shape.listen)
+  const routing = section('routing_modules', shape.routing_modules)
+  return {
+    data_dir: section('data_dir', shape.data_dir),
+    tls: section('tls', shape.tls),
+    auth: section('auth', shape.auth),
+    storage: section('storage', shape.storage),
+    limits: section('limits', shape.limits),
+    log: section('log', shape.log),
+    admin: section('admin', shape.admin),
+    placed: {
+      domains: soundElements(shape.domains.element, table.domains),
+      routing_modules: soundElements(z.string(), routing ?? table.routing_modules),
+      listeners: soundElements(clientListener, Object(table.listen).c2s ?? [{}]),
+      modules: section('modules', shape.modules) ?? soundModules(table.modules),
+    },
+  }
+}
+
+function isComplete(sections: SoundSections): sections is Sections & SoundSections {
+  return Object.values(sections).every((section) => section !== undefined)
+}
+
+function soundModules(tables: unknown): FileSettings['modules'] {
+  const entries = Object.entries(Object(tables)).flatMap(([name, table]) => {
+    const checked = check(moduleSwitches, table)
+    return checked.ok ? [[name, checked.value] as const] : []
+  })
+  return Object.fromEntries(entries)
+}
+
+function unique(domains: readonly Placed<string>[], problems: Problem[]): string[] {
+  const seen = new Set<string>()
+  for (const [index, domain] of domains) {
+    const text = `found ${JSON.stringify(domain)} twice, expected it once`
+    if (seen.has(domain)) problems.push({ path: ['domains', index], text })
+    seen.add(domain)
+  }
+  return [...seen]
+}
+
+function storageUrl(url: string, dataDir: string): string {
+  if (url === 'sqlite::memory:') return url
+  return `sqlite:${resolve(dataDir, url.slice('sqlite:'.length))}`
+}
+
+/** As they stand in the file; those that stand nowhere come first. */
+function inOrder(problems: readonly PlacedProblem[]): PlacedProblem[] {
+  const line = ({ position }: PlacedProblem) => position?.line ?? 0
+  const column = ({ position }: PlacedProblem) => position?.column ?? 0
+  return problems.toSorted((a, b) => line(a) - line(b) || column(a) - column(b))
+}
