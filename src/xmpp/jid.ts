@@ -179,23 +179,27 @@ function parse(text: string): Jid {
   const local = at === -1 ? '' : prepareLocalpart(bareText.slice(0, at))
   const owner = bareJid(local, prepareDomainpart(bareText.slice(at + 1)))
   const parsed = slash === -1 ? owner : fullJid(owner, prepareResource(text.slice(slash + 1)))
-  if (text !== parsed.full) remember(text, parsed)
-  return parsed
+  return text === parsed.full ? parsed : remember(owned(text), parsed)
 }
 
 /** From prepared parts. */
 function bareJid(local: string, domain: string): BareJid {
   const text = local === '' ? domain : `${local}@${domain}`
-  return (known(text) ??
-    remember(text, new Jid(owned(local), owned(domain), '', owned(text)))) as BareJid
+  const found = known(text)
+  if (found !== undefined) return found as BareJid
+  const full = owned(text)
+  const made = new Jid(full.slice(0, local.length), full.slice(-domain.length), '', full)
+  return remember(full, made) as BareJid
 }
 
 /** From prepared parts. */
 function fullJid(owner: BareJid, resource: string): FullJid {
   const text = `${owner.full}/${resource}`
-  const { local, domain } = owner
-  return (known(text) ??
-    remember(text, new Jid(local, domain, owned(resource), owned(text), owner))) as FullJid
+  const found = known(text)
+  if (found !== undefined) return found as FullJid
+  const full = owned(text)
+  const made = new Jid(owner.local, owner.domain, full.slice(-resource.length), full, owner)
+  return remember(full, made) as FullJid
 }
 
 /*
@@ -213,21 +217,21 @@ function known(text: string): Jid | undefined {
   const jid = young.get(text)
   if (jid !== undefined) return jid
   const older = old.get(text)
-  if (older !== undefined) remember(text, older)
-  return older
+  return older && remember(text === older.full ? older.full : owned(text), older)
 }
 
+/** `text` must be owned. */
 function remember(text: string, jid: Jid): Jid {
   if (text.length > MAX_REMEMBERED) return jid
   if (young.size >= GENERATION) {
     old = young
     young = new Map()
   }
-  young.set(text === jid.full ? jid.full : owned(text), jid)
+  young.set(text, jid)
   return jid
 }
 
-/** A copy that does not keep alive the chunk of a stream which `text` may be a slice of. */
+/** A copy: `text` may be a slice, which keeps the whole chunk of a stream alive. */
 function owned(text: string): string {
   return Buffer.from(text, 'utf8').utf8Slice()
 }
