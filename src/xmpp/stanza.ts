@@ -291,7 +291,7 @@ function payloadOf(nodes: readonly Node[], offset = 0): Payload {
     }
     const start = offset + octets.length
     octets += serialise(node, CLIENT_NS)
-    const ns = node.ns === '' ? CLIENT_NS : node.ns
+    const ns = node.isUnbound ? CLIENT_NS : node.ns
     children.push({ name: node.name, ns, start, end: offset + octets.length })
   }
   return { octets: octets as Octets, children }

@@ -1,4 +1,4 @@
-import type { Octets } from './octets.ts'
+import { encode, type Octets } from './octets.ts'
 import { Element } from './xml.ts'
 import { readAttributes, readContent, readValue, type Scope } from './xml-reader.ts'
 
@@ -51,7 +51,7 @@ export class Frame {
   readonly prefix: string
   /** Namespace URI. */
   readonly ns: string
-  /** Qualified names (text) and raw values (octets as received) in turn; no declarations. */
+  /** Qualified names and raw values in turn, octets as received; no declarations. */
   readonly attributes: readonly string[]
   /** Everything between start tag and end tag, as received. */
   readonly payload: Octets
@@ -90,8 +90,9 @@ export class Frame {
   /** Text of the attribute of that qualified name. */
   attribute(qname: string): string | undefined {
     const { attributes } = this
+    const name = encode(qname)
     for (let k = 0; k < attributes.length; k += 2) {
-      if (attributes[k] === qname) return readValue(attributes[k + 1] as Octets)
+      if (attributes[k] === name) return readValue(attributes[k + 1] as Octets)
     }
     return undefined
   }

@@ -1,3 +1,5 @@
+import { type Octets, octetsOf } from './octets.ts'
+
 const SLOTS = 1024
 const LONGEST = 64
 
@@ -18,6 +20,13 @@ export function intern(data: Buffer, start: number, end: number): string {
   const text = data.utf8Slice(start, end)
   if (text.length === length) known[slot] = text
   return text
+}
+
+/** The same bytes as octets. */
+export function internOctets(data: Buffer, start: number, end: number): Octets {
+  const text = intern(data, start, end)
+  // Equally long means that all of it is ASCII.
+  return text.length === end - start ? (text as Octets) : octetsOf(data, start, end)
 }
 
 function slotOf(data: Buffer, start: number, end: number): number {

@@ -53,7 +53,7 @@ export interface ReadAttributes {
 }
 
 /**
- * Reads the attributes of one element, given as names and raw values in turn. A prefixed attribute brings the declaration of its prefix along as
+ * Reads the attributes of one element, given as raw names and values in turn. A prefixed attribute brings the declaration of its prefix along as
  * an attribute `xmlns:prefix`, so that the element keeps its meaning wherever it is put.
  */
 export function readAttributes(flat: readonly string[], scope: Scope): ReadAttributes {
@@ -63,11 +63,11 @@ export function readAttributes(flat: readonly string[], scope: Scope): ReadAttri
     if (!name.startsWith('xmlns')) continue
     const value = readValue(flat[k + 1] as Octets)
     if (name === 'xmlns') defaultNs = value
-    else if (name[5] === ':') bindings = bind(bindings, name.slice(6), value, 0)
+    else if (name[5] === ':') bindings = bind(bindings, decode(name.slice(6) as Octets), value, 0)
   }
   const attributes: Record<string, string> = {}
   for (let k = 0; k < flat.length; k += 2) {
-    const name = flat[k] as string
+    const name = decode(flat[k] as Octets)
     if (name === 'xmlns' || name.startsWith('xmlns:')) continue
     set(attributes, name, readValue(flat[k + 1] as Octets))
     const binding = lookup(bindings, name.slice(0, Math.max(0, name.indexOf(':'))))
@@ -169,7 +169,7 @@ function readTag(octets: Octets, start: number): Tag {
     if (octets[at] === '/') return { qname, flat, end: at + 2, empty: true }
     ATTRIBUTE.lastIndex = at
     const [, name, single, double] = ATTRIBUTE.exec(octets) as RegExpExecArray
-    flat.push(decode(name as Octets), (single ?? double) as string)
+    flat.push(name as string, (single ?? double) as string)
     at = ATTRIBUTE.lastIndex
   }
 }

@@ -2,7 +2,7 @@ import { NO_OCTETS, type Octets, octetsOf } from './octets.ts'
 import { StreamError } from './stream-error.ts'
 import { escapeAttribute } from './xml.ts'
 import { type ChildRef, Frame } from './xml-frame.ts'
-import { intern } from './xml-intern.ts'
+import { intern, internOctets } from './xml-intern.ts'
 import {
   CDATA,
   CLASS,
@@ -408,7 +408,7 @@ export class ElementScanner {
       const row = k * ATTRIBUTE
       if (this.#isDeclaration(data, base, row)) continue
       attributes.push(
-        intern(data, base + this.#number(row), base + this.#number(row + 1)),
+        internOctets(data, base + this.#number(row), base + this.#number(row + 1)),
         octets.slice(this.#number(row + 3), this.#number(row + 4)),
       )
     }

@@ -7,25 +7,37 @@ export type Attributes = Readonly<Record<string, string>>
  * An XML element as an immutable tree, for payloads that somebody reads or builds. What merely
  * passes through stays octets (`Stanza`).
  *
- * `ns` is the element's namespace. An element built without `xmlns` takes that of its first
- * parent. Attribute names are kept as written (`xml:lang`); `xmlns` is never among them.
+ * `ns` is the element's namespace, '' for none. An element built without `xmlns` takes that of its
+ * first parent; one built with `xmlns=''` has none and keeps none. Attribute names are kept as
+ * written (`xml:lang`); `xmlns` is never among them.
  */
 export class Element {
   readonly name: string
   readonly attributes: Attributes
   readonly children: readonly Node[]
-  #ns: string
+  #ns: string | undefined
 
-  constructor(name: string, ns: string, attributes: Attributes, children: readonly Node[]) {
+  /** `ns` undefined: that of the first parent. */
+  constructor(
+    name: string,
+    ns: string | undefined,
+    attributes: Attributes,
+    children: readonly Node[],
+  ) {
     this.name = name
     this.attributes = attributes
     this.children = children
     this.#ns = ns
-    if (ns !== '') this.#adopt()
+    if (ns !== undefined) this.#adopt(ns)
   }
 
   get ns(): string {
-    return this.#ns
+    return this.#ns ?? ''
+  }
+
+  /** Whether it was built without a namespace and has had no parent yet. */
+  get isUnbound(): boolean {
+    return this.#ns === undefined
   }
 
   attr(name: string): string | undefined {
@@ -33,19 +45,19 @@ export class Element {
   }
 
   /** The first child element of that name; in this element's own namespace unless told otherwise. */
-  child(name: string, ns: string = this.#ns): Element | undefined {
+  child(name: string, ns: string = this.ns): Element | undefined {
     for (const node of this.children) {
-      if (typeof node !== 'string' && node.name === name && node.#ns === ns) return node
+      if (typeof node !== 'string' && node.name === name && node.ns === ns) return node
     }
     return undefined
   }
 
   /** All child elements, or those of that name and namespace. */
-  elements(name?: string, ns: string = this.#ns): Element[] {
+  elements(name?: string, ns: string = this.ns): Element[] {
     const found: Element[] = []
     for (const node of this.children) {
       if (typeof node === 'string') continue
-      if (name === undefined || (node.name === name && node.#ns === ns)) found.push(node)
+      if (name === undefined || (node.name === name && node.ns === ns)) found.push(node)
     }
     return found
   }
@@ -76,11 +88,11 @@ export class Element {
     return serialise(this)
   }
 
-  #adopt(): void {
+  #adopt(ns: string): void {
     for (const node of this.children) {
-      if (typeof node === 'string' || node.#ns !== '') continue
-      node.#ns = this.#ns
-      node.#adopt()
+      if (typeof node === 'string' || node.#ns !== undefined) continue
+      node.#ns = ns
+      node.#adopt(ns)
     }
   }
 }
@@ -97,7 +109,7 @@ export function el(
   attributes: ElementAttributes = {},
   ...children: Child[]
 ): Element {
-  let ns = ''
+  let ns: string | undefined
   const kept: Record<string, string> = {}
   for (const key in attributes) {
     const value = attributes[key]
@@ -141,16 +153,15 @@ export function escapeAttribute(text: string): Octets {
 /** Octets of `element`, for a place whose default namespace is `scope`. */
 export function serialise(element: Element, scope = ''): Octets {
   let out = `<${encode(element.name)}`
-  const { ns } = element
-  if (ns !== scope && ns !== '') out += ` xmlns='${escapeAttribute(ns)}'`
+  const ns = element.isUnbound ? scope : element.ns
+  if (ns !== scope) out += ` xmlns='${escapeAttribute(ns)}'`
   for (const name in element.attributes) {
     out += ` ${encode(name)}='${escapeAttribute(element.attributes[name] as string)}'`
   }
   if (element.children.length === 0) return `${out}/>` as Octets
   out += '>'
-  const inner = ns === '' ? scope : ns
   for (const node of element.children) {
-    out += typeof node === 'string' ? escapeText(node) : serialise(node, inner)
+    out += typeof node === 'string' ? escapeText(node) : serialise(node, ns)
   }
   return `${out}</${encode(element.name)}>` as Octets
 }
