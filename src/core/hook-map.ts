@@ -1,4 +1,4 @@
-import type { BareJid, FullJid } from '../xmpp/jid.ts'
+import type { BareJid, FullJid, Jid } from '../xmpp/jid.ts'
 import type { Element } from '../xmpp/xml.ts'
 import type { DiscoIdentity, DiscoItem, DiscoQuery } from './disco.ts'
 import type { Envelope } from './envelope.ts'
@@ -32,6 +32,22 @@ export type SubscriptionLists = {
 }
 
 export type SubscriptionType = 'subscribe' | 'subscribed' | 'unsubscribe' | 'unsubscribed'
+
+/** What becomes of a subscription stanza that came in. */
+export type InboundSubscription = {
+  /** Whether the account's available resources get it. */
+  readonly isWanted: boolean
+  /** Run when they have it, or at once if nobody is to (RFC 6121 §3.1.6: the stanza, then the push). */
+  readonly afterDelivery?: () => void
+}
+
+/** A subscription between an account and a contact is no longer what it was. */
+export type RosterChange = {
+  readonly owner: BareJid
+  readonly contact: BareJid
+  readonly before: Subscription
+  readonly after: Subscription
+}
 
 /** Why a session ended. */
 export type EndReason = 'closed' | 'lost' | 'replaced' | 'resumed' | 'kicked' | 'shutdown'
@@ -188,11 +204,32 @@ export interface HookMap {
   roster_get_subscription_lists: Hook<SubscriptionLists, { readonly owner: BareJid }>
   /** A subscription stanza came in: whether to deliver it to the account's resources. */
   roster_in_subscription: Hook<
-    boolean,
+    InboundSubscription,
     { readonly envelope: Envelope; readonly type: SubscriptionType }
   >
-  /** A subscription stanza goes out: what to route, if anything. */
+  /**
+   * A subscription stanza goes out, from and to bare JIDs. Who keeps the roster records and routes
+   * it and returns `stop`.
+   */
   roster_out_subscription: Hook<Envelope, { readonly type: SubscriptionType }>
+  /**
+   * A subscription changed, durably. Where the contact loses the account's presence by it, this
+   * runs before the contact is told so; where the contact gains it, after.
+   */
+  roster_changed: Hook<RosterChange, object>
+
+  // --- Presence.
+
+  /** Whom a presence of the account, or its probe, is about to be sent to. Handlers leave out some. */
+  presence_recipients: Hook<readonly Jid[], { readonly owner: BareJid }>
+  /**
+   * A contact was blocked, or is no longer. Whoever decides that runs this; contacts who have the
+   * account's presence lose it, those subscribed to it get it again.
+   */
+  presence_visibility_changed: Hook<
+    { readonly owner: BareJid; readonly contact: Jid; readonly isVisible: boolean },
+    object
+  >
 
   // --- Discovery. Run by core/disco.ts.
 

@@ -3,8 +3,8 @@ import { type StanzaCondition, StanzaError } from '../xmpp/stanza-error.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
 import type { Envelope } from './envelope.ts'
 
-import type { EndReason, SubscriptionType } from './hook-map.ts'
-import { DROP, type HookName, type HookPoint, type Hooks, Stop } from './hooks.ts'
+import type { EndReason, InboundSubscription, SubscriptionType } from './hook-map.ts'
+import { DROP, type HookName, type HookPoint, type Hooks, Stop, type Verdict } from './hooks.ts'
 import type { IqDispatcher } from './iq.ts'
 import { answered, dropped, Outcome } from './outcome.ts'
 import type { Router } from './router.ts'
@@ -29,6 +29,7 @@ type Parts = {
 }
 
 const BY = 'sm'
+const UNWANTED: InboundSubscription = { isWanted: false }
 const MUC_USER_NS = 'http://jabber.org/protocol/muc#user'
 
 /**
@@ -53,7 +54,7 @@ export class SessionManager {
    * Registers a session. A session of the same full JID is told `conflict` and replaced (RFC 6120
    * §7.7.2.2); over the limit of sessions the account's oldest one is closed.
    */
-  async register(session: Session): Promise<void> {
+  register(session: Session): Promise<void> | undefined {
     const { sessions } = this
     const replaced = sessions.add(session)
     replaced?.close(new StreamError('conflict', 'Replaced by new connection'))
@@ -62,7 +63,8 @@ export class SessionManager {
     for (const oldest of own.slice(0, Math.max(0, excess))) {
       oldest.close(new StreamError('policy-violation', 'Too many sessions of this account'))
     }
-    await this.#point('sm_register_connection', session.domainType).run(session, {})
+    const told = this.#point('sm_register_connection', session.domainType).run(session, {})
+    return told instanceof Promise ? told.then(() => {}) : undefined
   }
 
   /** False if the session was displaced by another of the same full JID before. */
@@ -206,17 +208,21 @@ export class SessionManager {
         : received.with({ from: from.toBare(), to: to.toBare() })
     const decide = (known: boolean): Outcome | Promise<Outcome> => {
       if (!known) return dropped(BY, 'no such account')
-      const accepted = this.#point('roster_in_subscription', domainType).run(false, {
+      const verdict = this.#point('roster_in_subscription', domainType).run(UNWANTED, {
         envelope,
         type,
       })
-      return accepted instanceof Promise ? accepted.then(spread) : spread(accepted)
+      return verdict instanceof Promise ? verdict.then(spread) : spread(verdict)
     }
-    const spread = (accepted: unknown): Outcome | Promise<Outcome> => {
-      const isWanted = accepted instanceof Stop ? accepted.acc === true : accepted === true
-      if (!isWanted) return answered('roster')
-      const targets = this.sessions.available(to.bare)
-      return this.#handOffAll(envelope, targets, () => answered('roster'))
+    const spread = (verdict: Verdict<'roster_in_subscription'>): Outcome | Promise<Outcome> => {
+      if (verdict === DROP) return answered('roster')
+      const { isWanted, afterDelivery } = verdict instanceof Stop ? verdict.acc : verdict
+      const targets = isWanted ? this.sessions.available(to.bare) : []
+      const outcome = this.#handOffAll(envelope, targets, () => answered('roster'))
+      if (afterDelivery === undefined) return outcome
+      if (outcome instanceof Promise) return outcome.finally(afterDelivery)
+      afterDelivery()
+      return outcome
     }
     const exists = this.#exists(envelope, domainType)
     return exists instanceof Promise ? exists.then(decide) : decide(exists)

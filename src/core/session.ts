@@ -66,3 +66,8 @@ export interface Session extends Resource {
   /** True from the end of the session on. */
   readonly isClosed: boolean
 }
+
+/** Whether the connection of a resource is on this node. */
+export function isLocalSession(resource: Resource): resource is Session {
+  return 'setPresence' in resource
+}
