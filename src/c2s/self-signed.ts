@@ -58,12 +58,12 @@ export async function ensureSelfSigned(directory: string, now: number): Promise<
   return path
 }
 
-/** A new P-256 key and its certificate, both PEM, in one text. */
-export function makeSelfSigned(now: number): string {
+/** A new P-256 key and its certificate, both PEM, in one text. `domain` in A-labels. */
+export function makeSelfSigned(now: number, domain = DOMAIN): string {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const algorithm = sequence(objectIdentifier(id.ecdsaWithSha256))
   const name = sequence(
-    der(tags.set, sequence(objectIdentifier(id.commonName), utf8String(DOMAIN))),
+    der(tags.set, sequence(objectIdentifier(id.commonName), utf8String(domain))),
   )
   // 16 bytes, the first of them below 0x80 and not zero (RFC 5280 §4.1.2.2).
   const serial = randomBytes(16)
@@ -77,7 +77,7 @@ export function makeSelfSigned(now: number): string {
     sequence(time(new Date(now - BACKDATE_MS)), time(new Date(now + LIFETIME_DAYS * DAY_MS))),
     name,
     publicKey.export({ format: 'der', type: 'spki' }),
-    tagged(3, extensions()),
+    tagged(3, extensions(domain)),
   )
   const certificate = sequence(
     toBeSigned,
@@ -88,13 +88,12 @@ export function makeSelfSigned(now: number): string {
   return `${key}${new X509Certificate(certificate)}`
 }
 
-function extensions(): Buffer {
-  const domain = Buffer.from(DOMAIN)
+function extensions(domain: string): Buffer {
   const names = sequence(
-    tagged(2, domain, 'primitive'),
+    tagged(2, Buffer.from(domain), 'primitive'),
     ...LOOPBACK.map((address) => tagged(7, address, 'primitive')),
     // RFC 6120 §13.7.1.4.
-    tagged(0, Buffer.concat([objectIdentifier(id.xmppAddress), tagged(0, utf8String(DOMAIN))])),
+    tagged(0, Buffer.concat([objectIdentifier(id.xmppAddress), tagged(0, utf8String(domain))])),
   )
   return sequence(
     extension(id.subjectAltName, names),

@@ -2,9 +2,9 @@
  * TLS for clients' connections (RFC 7590, RFC 9325): which certificate answers for which domain,
  * with what protocol versions and ciphers, read from PEM files and read again without a restart.
  */
-import { constants, createPrivateKey, randomBytes, X509Certificate } from 'node:crypto'
+import { constants, createPrivateKey, X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
-import type { Socket } from 'node:net'
+import { isIP, type Socket } from 'node:net'
 import { createSecureContext, type SecureContext, TLSSocket } from 'node:tls'
 import { domainToASCII } from 'node:url'
 
@@ -22,7 +22,7 @@ export class CertificateError extends Error {
   override readonly name = 'CertificateError'
 }
 
-/** XEP-0368 §2. Of direct TLS only: STARTTLS has chosen its protocol before. */
+/** XEP-0368 §3. Of direct TLS only: STARTTLS has chosen its protocol before. */
 const ALPN_CLIENT = 'xmpp-client'
 
 /** RFC 9325 §4.2, and ChaCha20 for clients without AES hardware; all with forward secrecy. */
@@ -38,15 +38,14 @@ const CIPHERS = [
   'ECDHE-RSA-CHACHA20-POLY1305',
 ].join(':')
 
-/** One context for resumption, whatever the domain; tickets carry it. */
-const SESSION_ID_CONTEXT = 'meerkat-c2s'
-const TICKET_KEY_BYTES = 48
-
 interface Loaded {
   readonly domains: ReadonlySet<string>
   readonly x509: X509Certificate
   readonly context: SecureContext
 }
+
+/** The first answers when none fits. */
+type Choice = readonly [Loaded, ...Loaded[]]
 
 /**
  * The certificates in use. Of several that fit a domain, one that names it in `domains` comes
@@ -54,9 +53,11 @@ interface Loaded {
  */
 export class TlsCertificates {
   readonly #files: readonly CertificateFiles[]
-  #loaded: readonly [Loaded, ...Loaded[]]
+  /** What each connection was started with. */
+  readonly #startedWith = new WeakMap<TLSSocket, Choice>()
+  #loaded: Choice
 
-  private constructor(files: readonly CertificateFiles[], loaded: readonly [Loaded, ...Loaded[]]) {
+  private constructor(files: readonly CertificateFiles[], loaded: Choice) {
     this.#files = files
     this.#loaded = loaded
   }
@@ -70,9 +71,9 @@ export class TlsCertificates {
    * Reads the files again, for connections from now on. Throws `CertificateError` when any cannot
    * be used; then all stay as they were.
    *
-   * Tickets issued before are void: a client resuming with one would still bind to the certificate
-   * it saw then (tls-server-end-point). Reloading now and then so also changes the ticket keys,
-   * as RFC 9325 §3.4 wants.
+   * Tickets issued before are void, since each context has ticket keys of its own. That must be so: a
+   * client resuming with one would still bind to the certificate it saw then (tls-server-end-point).
+   * Reloading now and then also changes those keys as often as RFC 9325 §3.4 wants.
    */
   async reload(): Promise<void> {
     this.#loaded = await loadAll(this.#files)
@@ -80,7 +81,7 @@ export class TlsCertificates {
 
   /** The certificate that clients of `domain` get to see. */
   certificateFor(domain: string): X509Certificate {
-    return this.#choose(domain).x509
+    return choose(this.#loaded, domain).x509
   }
 
   /**
@@ -92,27 +93,47 @@ export class TlsCertificates {
     socket: Socket,
     options: { readonly isDirect: boolean; readonly domain?: string },
   ): TLSSocket {
-    const fallback = options.domain === undefined ? this.#loaded[0] : this.#choose(options.domain)
-    return new TLSSocket(socket, {
+    const loaded = this.#loaded
+    const fallback = options.domain === undefined ? loaded[0] : choose(loaded, options.domain)
+    const secured = new TLSSocket(socket, {
       isServer: true,
       secureContext: fallback.context,
-      SNICallback: (name, answer) => answer(null, this.#choose(name).context),
+      SNICallback: (name, answer) => answer(null, choose(loaded, name).context),
       ...(options.isDirect && { ALPNProtocols: [ALPN_CLIENT] }),
     })
+    this.#startedWith.set(secured, loaded)
+    return secured
   }
 
-  #choose(domain: string): Loaded {
-    const name = asciiDomain(domain)
-    return (
-      this.#loaded.find(({ domains }) => domains.has(name)) ??
-      this.#loaded.find(({ x509 }) => coversDomain(x509, name)) ??
-      this.#loaded[0]
-    )
+  /**
+   * The certificate that the client of `socket`, made by `secure`, has seen; `undefined` when that
+   * cannot be told.
+   *
+   * A resumed session shows none, so it is the one from when the session began. TLS 1.3 repeats the
+   * name for which; TLS 1.2 does not let us see it, and leaves doubt where there are several.
+   */
+  shownTo(socket: TLSSocket): X509Certificate | undefined {
+    const loaded = this.#startedWith.get(socket)
+    if (!loaded || !socket.isSessionReused()) return socket.getX509Certificate()
+    if (loaded.length === 1) return loaded[0].x509
+    const { servername } = socket as TLSSocket & { readonly servername?: string | false | null }
+    return servername ? choose(loaded, servername).x509 : undefined
   }
 }
 
-/** By DNS-ID, wildcards included (RFC 9525 §6.3, RFC 6120 §13.7.2.1). */
+function choose(loaded: Choice, domain: string): Loaded {
+  const name = asciiDomain(domain)
+  return (
+    loaded.find(({ domains }) => domains.has(name)) ??
+    loaded.find(({ x509 }) => coversDomain(x509, name)) ??
+    loaded[0]
+  )
+}
+
+/** By DNS-ID, wildcards included (RFC 9525 §6.3), or by IP address for the rare domain that is one. */
 export function coversDomain(certificate: X509Certificate, domain: string): boolean {
+  const address = domain.replace(/^\[|\]$/g, '')
+  if (isIP(address)) return certificate.checkIP(address) !== undefined
   const options = { subject: 'never', partialWildcards: false } as const
   return certificate.checkHost(asciiDomain(domain), options) !== undefined
 }
@@ -136,14 +157,13 @@ function asciiDomain(domain: string): string {
   return domainToASCII(domain) || domain.toLowerCase()
 }
 
-async function loadAll(files: readonly CertificateFiles[]): Promise<[Loaded, ...Loaded[]]> {
-  const ticketKeys = randomBytes(TICKET_KEY_BYTES)
-  const [first, ...others] = await Promise.all(files.map((one) => load(one, ticketKeys)))
+async function loadAll(files: readonly CertificateFiles[]): Promise<Choice> {
+  const [first, ...others] = await Promise.all(files.map(load))
   if (first === undefined) throw new CertificateError('no certificate configured')
   return [first, ...others]
 }
 
-async function load(files: CertificateFiles, ticketKeys: Buffer): Promise<Loaded> {
+async function load(files: CertificateFiles): Promise<Loaded> {
   const [cert, key] = await Promise.all([read(files.certificate), read(files.key)])
   const x509 = attempt(files.certificate, () => new X509Certificate(cert))
   const privateKey = attempt(files.key, () => createPrivateKey(key))
@@ -158,8 +178,6 @@ async function load(files: CertificateFiles, ticketKeys: Buffer): Promise<Loaded
       ciphers: CIPHERS,
       honorCipherOrder: true,
       secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
-      sessionIdContext: SESSION_ID_CONTEXT,
-      ticketKeys,
     }),
   )
   const domains = new Set((files.domains ?? []).map(asciiDomain))

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { createHash, X509Certificate } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
@@ -12,6 +12,7 @@ import { serialise } from '../../xmpp/xml.ts'
 import { ensureSelfSigned } from '../self-signed.ts'
 import { TlsCertificates } from '../tls.ts'
 import {
+  type Channel,
   channelBinding,
   channelBindingFeature,
   channelBindingTypes,
@@ -49,7 +50,7 @@ test('what is no certificate has no binding', () => {
 async function connected(
   t: TestContext,
   maxVersion: 'TLSv1.2' | 'TLSv1.3',
-): Promise<{ server: TLSSocket; client: TLSSocket; certificate: X509Certificate }> {
+): Promise<{ server: Channel; client: TLSSocket }> {
   const directory = await mkdtemp(join(tmpdir(), 'meerkat-binding-'))
   t.after(() => rm(directory, { recursive: true }))
   const pem = await ensureSelfSigned(directory, Date.now())
@@ -66,15 +67,12 @@ async function connected(
   const client = connect({ port, host: '127.0.0.1', servername: 'localhost', ca, maxVersion })
   t.after(() => client.destroy())
   await once(client, 'secureConnect')
-  return {
-    server: await accepted.promise,
-    client,
-    certificate: certificates.certificateFor('localhost'),
-  }
+  const socket = await accepted.promise
+  return { server: { socket, certificate: certificates.shownTo(socket) }, client }
 }
 
 test('over TLS 1.3 both ends see the same bindings', async (t) => {
-  const { server, client, certificate } = await connected(t, 'TLSv1.3')
+  const { server, client } = await connected(t, 'TLSv1.3')
   assert.deepEqual(channelBindingTypes(server), ['tls-exporter', 'tls-server-end-point'])
   assert.deepEqual(
     channelBinding(server, 'tls-exporter'),
@@ -85,7 +83,6 @@ test('over TLS 1.3 both ends see the same bindings', async (t) => {
     channelBinding(server, 'tls-server-end-point'),
     createHash('sha256').update(seen).digest(),
   )
-  assert.deepEqual(seen, new X509Certificate(certificate.raw).raw)
 })
 
 test('over TLS 1.2 there is no tls-exporter', async (t) => {

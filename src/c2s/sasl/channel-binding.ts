@@ -3,7 +3,7 @@
  * the middle with a certificate of his own cannot pass it on. tls-exporter (RFC 9266),
  * tls-server-end-point (RFC 5929 §4); announced as XEP-0440 wants.
  */
-import { createHash } from 'node:crypto'
+import { createHash, type X509Certificate } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
 import { type Element, el } from '../../xmpp/xml.ts'
 import { dotted, readDer, tags } from '../der.ts'
@@ -12,30 +12,38 @@ export const CHANNEL_BINDING_NS = 'urn:xmpp:sasl-cb:0'
 
 export type ChannelBindingType = 'tls-exporter' | 'tls-server-end-point'
 
+const strongestFirst: readonly ChannelBindingType[] = ['tls-exporter', 'tls-server-end-point']
+
 const EXPORTER_LABEL = 'EXPORTER-Channel-Binding'
 const EXPORTER_BYTES = 32
 
+/** A TLS connection, its handshake over, as far as an authentication can be tied to it. */
+export interface Channel {
+  readonly socket: TLSSocket
+  /** What the client has seen of ours; `undefined` when that cannot be told. */
+  readonly certificate: X509Certificate | undefined
+}
+
 /**
- * The binding of `socket`, whose handshake is over; `undefined` where this connection has none.
+ * `undefined` where the channel has no such binding.
  *
  * tls-exporter is given for TLS 1.3 only: for 1.2 it is sound only with the extended master secret
  * (RFC 9266 §4.2), and Node does not tell whether that was negotiated.
  */
-export function channelBinding(socket: TLSSocket, type: ChannelBindingType): Buffer | undefined {
+export function channelBinding(
+  { socket, certificate }: Channel,
+  type: ChannelBindingType,
+): Buffer | undefined {
   if (type === 'tls-exporter') {
     if (socket.getProtocol() !== 'TLSv1.3') return undefined
     return socket.exportKeyingMaterial(EXPORTER_BYTES, EXPORTER_LABEL, Buffer.alloc(0))
   }
-  const certificate = socket.getX509Certificate()
   return certificate && endPointBinding(certificate.raw)
 }
 
-/** The types `socket` has a binding for, strongest first. */
-export function channelBindingTypes(socket: TLSSocket): ChannelBindingType[] {
-  const types: ChannelBindingType[] = []
-  if (socket.getProtocol() === 'TLSv1.3') types.push('tls-exporter')
-  if (channelBinding(socket, 'tls-server-end-point')) types.push('tls-server-end-point')
-  return types
+/** The types `channel` has a binding for, strongest first. */
+export function channelBindingTypes(channel: Channel): ChannelBindingType[] {
+  return strongestFirst.filter((type) => channelBinding(channel, type) !== undefined)
 }
 
 /** The stream feature (XEP-0440 §2); absent when there is nothing to announce. */

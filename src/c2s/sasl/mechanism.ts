@@ -4,11 +4,14 @@
  *
  * The stream's part:
  *
- *     const offer = offerMechanisms(policy, { isEncrypted, channelBindings })       offer.ts
- *     const mechanism = createMechanism(name, context)           a Mechanism, or a Failure
- *     const initial = decodeInitialResponse(text)                base64.ts: bytes, none, a Failure
- *     const step = await mechanism.start(initial)                then respond(bytes) per <response/>
- *     encodeData(step.data)                                      base64.ts
+ *     const channel = { socket, certificate: certificates.shownTo(socket) }      tls.ts
+ *     const types = channelBindingTypes(channel)                                 channel-binding.ts
+ *     const offer = offerMechanisms(policy, { isEncrypted, channelBindings: types })   offer.ts
+ *     channelBindingFeature(offer.channelBindings)       beside <mechanisms/>, channel-binding.ts
+ *     const mechanism = createMechanism(name, context)   a Mechanism or a Failure, offer.ts
+ *     const initial = decodeInitialResponse(text)        bytes, none or a Failure, base64.ts
+ *     const step = await mechanism.start(initial)        then respond(decodeResponse(text))
+ *     encodeData(step.data)                              base64.ts
  *
  * One step at a time: the next is asked for when the one before is known. Whatever a client sends
  * yields a `Failure`; a rejected promise means that the context failed (the store is away), which
