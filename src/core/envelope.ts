@@ -60,6 +60,11 @@ export class Envelope {
     return this.#octets
   }
 
+  /** Whether anything was noted: the cheap question before looking. */
+  get hasNotes(): boolean {
+    return this.notes !== NO_NOTES
+  }
+
   /** The session that sent this stanza, when it came from a client of this node. */
   get sender(): Session | undefined {
     return this.origin.kind === 'c2s' ? this.origin.session : undefined

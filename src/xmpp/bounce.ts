@@ -1,24 +1,32 @@
 import type { Stanza } from './stanza.ts'
-import type { StanzaError } from './stanza-error.ts'
+import type { StanzaCondition, StanzaError } from './stanza-error.ts'
 
-/** Of a carbon copy or an archive result: their loss is not the business of whom they quote. */
+/** Copies made by a server: their loss is not the business of whom they quote. */
 const FORWARDING = new Set(['urn:xmpp:carbons:2', 'urn:xmpp:carbons:1', 'urn:xmpp:mam:2'])
 
+/** What the sender of a presence is told: it was wrong, or refused on the sender's own behalf. */
+const OF_PRESENCE: ReadonlySet<StanzaCondition> = new Set([
+  'bad-request',
+  'jid-malformed',
+  'not-acceptable',
+])
+
 /**
- * Whether an error may be sent in answer to `stanza` (RFC 6120 §8.3.1, RFC 6121 §8).
+ * Whether this error may be sent in answer to `stanza` (RFC 6120 §8.3.1, RFC 6121 §8).
  *
  * Never to an error or an iq result, which would make two entities bounce for ever; never to a
- * presence, except that the sender of one with a type that does not exist is told; never to copies
- * made by a server.
+ * presence, except that its sender is told what was wrong with it; never to copies made by a
+ * server.
  */
-export function mayBounce(stanza: Stanza): boolean {
+export function mayBounce(stanza: Stanza, condition: StanzaCondition): boolean {
+  if (stanza.type === 'error') return false
   switch (stanza.kind) {
     case 'iq':
-      return stanza.isRequest
+      return stanza.type !== 'result'
     case 'presence':
-      return false
+      return OF_PRESENCE.has(condition)
     case 'message':
-      return stanza.type !== 'error' && !stanza.children.some((ref) => FORWARDING.has(ref.ns))
+      return !stanza.children.some((ref) => FORWARDING.has(ref.ns))
   }
 }
 
@@ -27,6 +35,6 @@ export function mayBounce(stanza: Stanza): boolean {
  * (RFC 6120 §8.3.1). The only maker of error stanzas. `undefined` when none may be sent.
  */
 export function bounce(stanza: Stanza, error: StanzaError, by?: string): Stanza | undefined {
-  if (!mayBounce(stanza)) return undefined
+  if (!mayBounce(stanza, error.condition)) return undefined
   return stanza.with({ type: 'error' }).append(error.toElement(by))
 }

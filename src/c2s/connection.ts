@@ -1,0 +1,261 @@
+import type { Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
+import type { Logger } from '../core/log.ts'
+import type { Octets } from '../xmpp/octets.ts'
+import { StreamError } from '../xmpp/stream-error.ts'
+import {
+  type Frame,
+  type ParserLimits,
+  type StreamHandler,
+  XmlStreamParser,
+} from '../xmpp/xml-parser.ts'
+import type { Shaper } from './shaper.ts'
+import type { WriteTurn } from './write-turn.ts'
+
+/** Who speaks on a connection: the negotiation of its stream first, then its session. */
+export interface ConnectionHandler extends StreamHandler {
+  /** The peer broke the rules, or we failed; the handler closes the stream with this error. */
+  onStreamError(error: StreamError): void
+  /** Output is wanted again after it was blocked. */
+  onDrain(): void
+  /** The socket is gone. Called once. */
+  onClosed(error: Error | undefined): void
+}
+
+type ConnectionOptions = {
+  readonly socket: Socket
+  readonly turn: WriteTurn
+  readonly limits: ParserLimits
+  readonly shaper: Shaper | undefined
+  readonly log: Logger
+}
+
+/** How long a peer may take to close its side, in milliseconds. */
+const LINGER = 5_000
+/** More output than this in one turn is written at once, to learn whether the peer reads it. */
+const FLUSH_AT = 256 * 1024
+
+const PROCESSING = 1
+const SHAPING = 2
+
+/**
+ * One socket of a client, with or without TLS: octets in through the parser, octets out in one
+ * write per turn of the event loop.
+ *
+ * Output that the kernel does not take blocks the connection; whoever writes stanzas looks at
+ * `isBlocked` and keeps them until `onDrain`.
+ */
+export class Connection implements StreamHandler {
+  readonly address: string
+  readonly #parser: XmlStreamParser
+  readonly #turn: WriteTurn
+  readonly #log: Logger
+  readonly #shaper: Shaper | undefined
+  handler: ConnectionHandler
+  #socket: Socket | TLSSocket
+  #out = ''
+  #isQueued = false
+  #paused = 0
+  #isEnding = false
+  #isClosed = false
+  #flushed: (() => void)[] | undefined
+  /** Since when the kernel has taken nothing, milliseconds since the epoch; 0 while it does. */
+  blockedSince = 0
+  /** Octets received. */
+  received = 0
+
+  constructor(options: ConnectionOptions, handler: (connection: Connection) => ConnectionHandler) {
+    this.#socket = options.socket
+    this.#turn = options.turn
+    this.#log = options.log
+    this.#shaper = options.shaper
+    this.address = options.socket.remoteAddress ?? ''
+    this.#parser = new XmlStreamParser(this, options.limits)
+    this.handler = handler(this)
+    this.#listen(options.socket)
+  }
+
+  // --- In.
+
+  onStreamStart(header: Frame): void {
+    this.handler.onStreamStart(header)
+  }
+
+  onElement(frame: Frame): void {
+    if (!this.#isEnding) this.handler.onElement(frame)
+  }
+
+  onStreamEnd(): void {
+    if (!this.#isEnding) this.handler.onStreamEnd()
+  }
+
+  /** Takes nothing more from the client until `work` is done; its later stanzas wait their turn. */
+  async waitFor(work: Promise<unknown>): Promise<void> {
+    this.#pause(PROCESSING)
+    try {
+      await work
+    } catch (error) {
+      this.#fail(error)
+    }
+    this.#resume(PROCESSING)
+  }
+
+  /** A new stream begins on this connection (after SASL). */
+  restart(limits: ParserLimits): void {
+    this.#parser.limits = limits
+    this.#parser.reset()
+  }
+
+  set limits(limits: ParserLimits) {
+    this.#parser.limits = limits
+  }
+
+  // --- Out.
+
+  get isBlocked(): boolean {
+    return this.blockedSince !== 0
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed
+  }
+
+  write(octets: Octets): void {
+    if (this.#isEnding) return
+    this.#out += octets
+    if (!this.#isQueued) {
+      this.#isQueued = true
+      this.#turn.add(this)
+    } else if (this.#out.length > FLUSH_AT && !this.isBlocked) this.flush()
+  }
+
+  /** Called when the kernel has taken all that was written so far; never, if the connection dies. */
+  onceFlushed(then: () => void): void {
+    this.#flushed ??= []
+    this.#flushed.push(then)
+  }
+
+  /** Hands the kernel what has been written this turn. */
+  flush(): void {
+    this.#isQueued = false
+    if (this.#out === '' || this.#isClosed) return
+    const out = this.#out
+    this.#out = ''
+    const waiting = this.#flushed
+    let isTaken: boolean
+    if (waiting === undefined) isTaken = this.#socket.write(out, 'latin1')
+    else {
+      this.#flushed = undefined
+      isTaken = this.#socket.write(out, 'latin1', (error) => {
+        if (!error) for (const then of waiting) then()
+      })
+    }
+    if (isTaken || this.blockedSince !== 0) return
+    this.blockedSince = Date.now()
+    this.#socket.once('drain', () => {
+      this.blockedSince = 0
+      if (this.#out !== '') this.flush()
+      if (!this.isBlocked && !this.#isEnding) this.handler.onDrain()
+    })
+  }
+
+  /** Says a last word and closes; the peer gets a moment to close its side. */
+  end(last: Octets): void {
+    if (this.#isEnding) return
+    this.write(last)
+    this.#isEnding = true
+    this.flush()
+    this.#socket.end()
+    // A paused socket would never see the peer's end.
+    this.#socket.resume()
+    const linger = setTimeout(() => this.#socket.destroy(), LINGER)
+    linger.unref()
+    this.#socket.once('close', () => clearTimeout(linger))
+  }
+
+  /** Without a word. */
+  destroy(): void {
+    this.#isEnding = true
+    this.#socket.destroy()
+  }
+
+  // --- TLS.
+
+  get socket(): Socket | TLSSocket {
+    return this.#socket
+  }
+
+  /**
+   * Goes on over TLS. What the client sent before the handshake is thrown away: it was not
+   * encrypted, and might be another's (RFC 6120 §5.4.3.3).
+   */
+  secure(last: Octets, upgrade: (socket: Socket) => TLSSocket): void {
+    this.write(last)
+    this.flush()
+    const plain = this.#socket
+    plain.removeAllListeners('data')
+    plain.removeAllListeners('end')
+    plain.removeAllListeners('close')
+    plain.removeAllListeners('error')
+    this.#parser.reset({ discard: true })
+    this.#socket = upgrade(plain)
+    // The raw socket's errors reach the TLS socket as well.
+    plain.on('error', () => {})
+    this.#listen(this.#socket)
+  }
+
+  // --- The socket.
+
+  #listen(socket: Socket): void {
+    socket.on('data', (chunk: Buffer) => this.#receive(chunk))
+    socket.on('end', () => this.#socket.end())
+    socket.on('error', (error) => this.#closed(error))
+    socket.on('close', () => this.#closed(undefined))
+  }
+
+  #receive(chunk: Buffer): void {
+    this.received += chunk.length
+    try {
+      this.#parser.push(chunk)
+    } catch (error) {
+      this.#fail(error)
+    }
+    if (this.#shaper === undefined) return
+    const wait = this.#shaper.take(chunk.length)
+    if (wait <= 0) return
+    this.#pause(SHAPING)
+    setTimeout(() => this.#resume(SHAPING), wait).unref()
+  }
+
+  #pause(why: number): void {
+    if (this.#paused === 0) this.#socket.pause()
+    this.#paused |= why
+    if (why === PROCESSING) this.#parser.pause()
+  }
+
+  #resume(why: number): void {
+    this.#paused &= ~why
+    if (this.#isClosed || this.#isEnding) return
+    try {
+      if (why === PROCESSING) this.#parser.resume()
+    } catch (error) {
+      this.#fail(error)
+    }
+    if (this.#paused === 0) this.#socket.resume()
+  }
+
+  #fail(error: unknown): void {
+    if (this.#isEnding || this.#isClosed) return
+    if (error instanceof StreamError) return this.handler.onStreamError(error)
+    this.#log.error('stream_failed', { address: this.address, error })
+    this.handler.onStreamError(new StreamError('internal-server-error'))
+  }
+
+  #closed(error: Error | undefined): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#isEnding = true
+    this.#out = ''
+    this.handler.onClosed(error)
+  }
+}

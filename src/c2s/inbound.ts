@@ -1,0 +1,180 @@
+import { Envelope } from '../core/envelope.ts'
+import { DROP, Stop } from '../core/hooks.ts'
+import { answered, dropped, type Outcome } from '../core/outcome.ts'
+import type { Router } from '../core/router.ts'
+import { type Jid, parseJid, tryParseJid } from '../xmpp/jid.ts'
+import { CLIENT_NS, isStanzaKind, Stanza } from '../xmpp/stanza.ts'
+import { StanzaError } from '../xmpp/stanza-error.ts'
+import { StreamError } from '../xmpp/stream-error.ts'
+import type { Frame } from '../xmpp/xml-parser.ts'
+import type { ClientSession } from './client-session.ts'
+
+const IQ_TYPES: ReadonlySet<string> = new Set(['get', 'set', 'result', 'error'])
+const PRESENCE_TYPES: ReadonlySet<string> = new Set([
+  'available',
+  'error',
+  'probe',
+  'subscribe',
+  'subscribed',
+  'unavailable',
+  'unsubscribe',
+  'unsubscribed',
+])
+
+/**
+ * Route step 3. What a client sends in an established session: checks it, stamps the sender's full
+ * JID on it, runs the `user_send_*` hooks, and gives it to the router.
+ *
+ * Returns a promise only while something asynchronous is going on; the session's next stanzas wait
+ * for it. Throws `StreamError` for what ends the stream.
+ */
+export function receive(
+  session: ClientSession,
+  frame: Frame,
+  router: Router,
+): Promise<void> | undefined {
+  if (frame.ns !== CLIENT_NS) return receiveOther(session, frame)
+  if (!isStanzaKind(frame.name)) {
+    throw new StreamError('unsupported-stanza-type', `<${frame.name}/> is no stanza`)
+  }
+  verifyFrom(session, frame)
+  const stanza = Stanza.fromFrame(frame, CLIENT_NS, session.lang)
+  session.touch()
+  const toText = frame.attribute('to')
+  const to: Jid | undefined = toText === undefined ? session.jid.toBare() : tryParseJid(toText)
+  const self = session.jid
+  if (to === undefined) {
+    const envelope = new Envelope(self, parseJid(self.domain), stanza, session.origin)
+    settle(router, envelope, new StanzaError('jid-malformed'))
+    return undefined
+  }
+  const envelope = new Envelope(self, to, stanza, session.origin)
+  const fault = faultOf(stanza)
+  if (fault !== undefined) {
+    settle(router, envelope, fault)
+    return undefined
+  }
+  return send(session, envelope, router)
+}
+
+/** RFC 6120 §8.1.2.1: absent, or the sender's own bare or full JID. */
+function verifyFrom(session: ClientSession, frame: Frame): void {
+  const text = frame.attribute('from')
+  if (text === undefined || text === session.jid.full || text === session.jid.bare) return
+  const from = tryParseJid(text)
+  if (from?.full !== session.jid.full && from?.full !== session.jid.bare) {
+    throw new StreamError('invalid-from')
+  }
+}
+
+/** RFC 6120 §8.2.3 for iqs; RFC 6121 §4.7.1 for presence. Unknown message types count as normal. */
+function faultOf(stanza: Stanza): StanzaError | undefined {
+  const { kind, type } = stanza
+  if (kind === 'presence') {
+    if (type === undefined || PRESENCE_TYPES.has(type)) return undefined
+    return new StanzaError('bad-request', { text: 'unknown type of presence' })
+  }
+  if (kind === 'message') return undefined
+  if (stanza.id === undefined) return new StanzaError('bad-request', { text: 'iq without id' })
+  if (type === undefined || !IQ_TYPES.has(type)) {
+    return new StanzaError('bad-request', { text: 'unknown type of iq' })
+  }
+  if (stanza.isRequest && stanza.children.length !== 1) {
+    return new StanzaError('bad-request', { text: 'an iq request has exactly one child' })
+  }
+  return undefined
+}
+
+function send(
+  session: ClientSession,
+  envelope: Envelope,
+  router: Router,
+): Promise<void> | undefined {
+  const { points, inSession } = session
+  try {
+    const verdict = points.sendPacket.run(envelope, inSession)
+    if (!(verdict instanceof Promise)) return sendKind(session, envelope, verdict, router)
+    return verdict.then(
+      (decided) => sendKind(session, envelope, decided, router),
+      (error) => settle(router, envelope, error),
+    )
+  } catch (error) {
+    settle(router, envelope, error)
+    return undefined
+  }
+}
+
+type Decision = Envelope | Stop<Envelope> | typeof DROP
+
+function sendKind(
+  session: ClientSession,
+  before: Envelope,
+  verdict: Decision,
+  router: Router,
+): Promise<void> | undefined {
+  if (verdict === DROP || verdict instanceof Stop) {
+    settled(session, before, router.settle(before, dropped('user_send_packet', 'stopped')))
+    return undefined
+  }
+  const { kind } = verdict.stanza
+  try {
+    const decided = session.points.send[kind].run(verdict, session.inSession)
+    if (!(decided instanceof Promise)) return dispatch(session, verdict, decided, router)
+    return decided.then(
+      (later) => dispatch(session, verdict, later, router),
+      (error) => settle(router, verdict, error),
+    )
+  } catch (error) {
+    settle(router, verdict, error)
+    return undefined
+  }
+}
+
+function dispatch(
+  session: ClientSession,
+  before: Envelope,
+  verdict: Decision,
+  router: Router,
+): Promise<void> | undefined {
+  const hook = `user_send_${before.stanza.kind}`
+  if (verdict === DROP || verdict instanceof Stop) {
+    settled(session, before, router.settle(before, dropped(hook, 'stopped')))
+    return undefined
+  }
+  if (verdict.stanza.kind === 'presence') {
+    // The presence module has routed what was to be routed.
+    settled(session, verdict, router.settle(verdict, answered(hook)))
+    return undefined
+  }
+  const outcome = router.route(verdict)
+  if (outcome instanceof Promise) return outcome.then((end) => settled(session, verdict, end))
+  settled(session, verdict, outcome)
+  return undefined
+}
+
+/** The fate is decided; who acknowledges to the client counts on. */
+function settled(session: ClientSession, envelope: Envelope, outcome: Outcome): void {
+  session.onSettled?.(envelope, outcome)
+}
+
+/** A hook refused the stanza, or failed. */
+function settle(router: Router, envelope: Envelope, error: unknown): void {
+  const failure =
+    error instanceof StanzaError
+      ? error
+      : new StanzaError('internal-server-error', { type: 'wait' })
+  router.settle(envelope, router.bounce(envelope, failure, 'user_send'))
+}
+
+/** Not a stanza: something a module understands, or nothing we support (RFC 6120 §4.9.3.24). */
+function receiveOther(session: ClientSession, frame: Frame): Promise<void> | undefined {
+  const element = frame.toElement()
+  const verdict = session.points.sendXmlel.run(element, session.inSession)
+  const check = (decided: unknown) => {
+    if (decided instanceof Stop || decided === DROP) return
+    throw new StreamError('unsupported-stanza-type', `<${frame.name}/> is not supported`)
+  }
+  if (verdict instanceof Promise) return verdict.then(check)
+  check(verdict)
+  return undefined
+}
