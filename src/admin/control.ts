@@ -1,0 +1,234 @@
+/**
+ * The socket on which a running server takes commands from its own machine: HTTP with JSON over a
+ * Unix socket that only the server's user may open. Having it also means owning the data directory.
+ *
+ *     GET /                          {"pid": 1234}
+ *     POST /commands/account/list    arguments in, {"result": …} or {"error": {"code", "message"}} out
+ */
+import { lstat, unlink } from 'node:fs/promises'
+import {
+  createServer,
+  type IncomingMessage,
+  request,
+  type Server,
+  type ServerResponse,
+} from 'node:http'
+import { isMainThread } from 'node:worker_threads'
+import { z } from 'zod'
+import type { Logger } from '../core/log.ts'
+import { StorageError } from '../core/storage.ts'
+import { type AdminContext, type Command, CommandError } from './command.ts'
+
+/** Another process serves this socket, and so this data directory. */
+export class AlreadyRunningError extends Error {
+  override readonly name = 'AlreadyRunningError'
+}
+
+/** Nobody serves this socket. */
+export class NotRunningError extends Error {
+  override readonly name = 'NotRunningError'
+}
+
+export interface Control extends AsyncDisposable {
+  /** Carries commands out from now on; until then they are answered `unavailable`. */
+  serve(context: AdminContext): void
+  /** Answers what has begun, then removes the socket. */
+  close(): Promise<void>
+}
+
+type ControlOptions = {
+  readonly path: string
+  readonly commands: readonly Command[]
+  readonly log: Logger
+}
+
+const MAX_BODY = 65_536
+const MAX_CONNECTIONS = 64
+const REQUEST_TIMEOUT_MS = 10_000
+const PROBE_TIMEOUT_MS = 5_000
+const COMMAND_TIMEOUT_MS = 60_000
+
+/**
+ * Takes the socket; one left over from a dead server is replaced. Throws AlreadyRunningError when
+ * its server lives.
+ */
+export async function openControl({ path, commands, log }: ControlOptions): Promise<Control> {
+  let context: AdminContext | undefined
+  const server = createServer((incoming, response) => {
+    answer(incoming, { commands, context }).then(
+      ({ status, body }) => send(response, status, body),
+      (error: unknown) => {
+        log.error('control_request_failed', { url: incoming.url, error })
+        send(response, 500, failure('internal', whatFailed(error)))
+      },
+    )
+  })
+  server.maxConnections = MAX_CONNECTIONS
+  server.requestTimeout = REQUEST_TIMEOUT_MS
+  server.headersTimeout = REQUEST_TIMEOUT_MS
+
+  await removeStale(path)
+  await listen(server, path)
+
+  const close = () =>
+    new Promise<void>((resolve) => {
+      server.close(() => resolve())
+      server.closeIdleConnections()
+    })
+  return {
+    serve(opened) {
+      context = opened
+    },
+    close,
+    [Symbol.asyncDispose]: close,
+  }
+}
+
+async function removeStale(path: string): Promise<void> {
+  const found = await lstat(path).catch(() => undefined)
+  if (found === undefined) return
+  if (!found.isSocket()) throw new Error(`${path} is in the way: it is not a socket of ours`)
+  const pid = await pidOf(path)
+  if (pid !== undefined) throw new AlreadyRunningError(`already running (pid ${pid})`)
+  await unlink(path)
+}
+
+/** The process that serves the socket; undefined if there is none. */
+async function pidOf(path: string): Promise<number | undefined> {
+  try {
+    const body = await exchange(path, { method: 'GET', url: '/', timeout: PROBE_TIMEOUT_MS })
+    return z.object({ pid: z.int() }).parse(JSON.parse(body)).pid
+  } catch (error) {
+    if (error instanceof NotRunningError) return undefined
+    throw error
+  }
+}
+
+/** A socket is bound at once, so that the mask is in force for no other file. */
+function listen(server: Server, path: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    const mask = isMainThread ? process.umask(0o177) : undefined
+    try {
+      server.listen(path, () => {
+        server.off('error', reject)
+        resolve()
+      })
+    } finally {
+      if (mask !== undefined) process.umask(mask)
+    }
+  })
+}
+
+type Answer = { readonly status: number; readonly body: unknown }
+
+const STATUS = { invalid: 400, 'not-found': 404, conflict: 409, unavailable: 503 } as const
+
+type Carrier = {
+  readonly commands: readonly Command[]
+  readonly context: AdminContext | undefined
+}
+
+async function answer(incoming: IncomingMessage, carrier: Carrier): Promise<Answer> {
+  try {
+    const { method, url = '' } = incoming
+    if (method === 'GET' && url === '/') return { status: 200, body: { pid: process.pid } }
+    const command = carrier.commands.find(({ name }) => url === pathOf(name))
+    if (!command) throw new CommandError('not-found', `there is no command at ${url}`)
+    if (method !== 'POST') throw new CommandError('invalid', 'expected POST')
+    const args = await readJson(incoming)
+    if (!carrier.context) throw new CommandError('unavailable', 'the server is starting')
+    return { status: 200, body: { result: await command.run(carrier.context, args) } }
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error
+    return { status: STATUS[error.code], body: failure(error.code, error.message) }
+  }
+}
+
+function pathOf(command: string): string {
+  return `/commands/${command.replaceAll(' ', '/')}`
+}
+
+async function readJson(incoming: IncomingMessage): Promise<unknown> {
+  const chunks: Buffer[] = []
+  let length = 0
+  for await (const chunk of incoming as AsyncIterable<Buffer>) {
+    length += chunk.length
+    if (length > MAX_BODY) throw new CommandError('invalid', 'the arguments are too long')
+    chunks.push(chunk)
+  }
+  try {
+    return JSON.parse(Buffer.concat(chunks).toString('utf8'))
+  } catch (cause) {
+    throw new CommandError('invalid', 'expected arguments as JSON', { cause })
+  }
+}
+
+function failure(code: string, message: string) {
+  return { error: { code, message } }
+}
+
+function whatFailed(error: unknown): string {
+  if (error instanceof StorageError) return `storage: ${error.message}`
+  return 'the server failed; its log says why'
+}
+
+function send(response: ServerResponse, status: number, body: unknown): void {
+  const json = JSON.stringify(body)
+  // One request per connection: nobody who waits keeps the server from stopping.
+  response.writeHead(status, { 'content-type': 'application/json', connection: 'close' })
+  response.end(json)
+}
+
+const answerSchema = z.union([
+  z.object({ result: z.unknown() }),
+  z.object({ error: z.object({ code: z.string(), message: z.string() }) }),
+])
+
+const CODES = ['invalid', 'not-found', 'conflict', 'unavailable'] as const
+
+/** Has a running server carry out a command. Throws NotRunningError, CommandError. */
+export async function callCommand(path: string, name: string, args: unknown): Promise<unknown> {
+  const timeout = COMMAND_TIMEOUT_MS
+  const body = await exchange(path, { method: 'POST', url: pathOf(name), timeout, args })
+  const reply = answerSchema.parse(JSON.parse(body))
+  if ('result' in reply) return reply.result
+  const { code, message } = reply.error
+  throw new CommandError(CODES.find((known) => known === code) ?? 'unavailable', message)
+}
+
+type Exchange = {
+  readonly method: string
+  readonly url: string
+  readonly timeout: number
+  readonly args?: unknown
+}
+
+function exchange(path: string, { args, url, ...options }: Exchange): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const outgoing = request(
+      { socketPath: path, path: url, agent: false, ...options },
+      (response) => {
+        const chunks: Buffer[] = []
+        response.on('data', (chunk: Buffer) => chunks.push(chunk))
+        response.on('end', () => resolve(Buffer.concat(chunks).toString('utf8')))
+        response.on('error', reject)
+      },
+    )
+    outgoing.on('timeout', () => outgoing.destroy(new Error(`no answer at ${path}`)))
+    outgoing.on('error', (error: NodeJS.ErrnoException) => reject(explained(error, path)))
+    outgoing.end(args === undefined ? undefined : JSON.stringify(args))
+  })
+}
+
+function explained(error: NodeJS.ErrnoException, path: string): Error {
+  switch (error.code) {
+    case 'ENOENT':
+    case 'ECONNREFUSED':
+      return new NotRunningError(`nobody answers at ${path}`, { cause: error })
+    case 'EACCES':
+      return new CommandError('unavailable', `only the server's own user may open ${path}`)
+    default:
+      return error
+  }
+}
