@@ -1,0 +1,288 @@
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { type Expected, Inbox, type Received } from './inbox.ts'
+import {
+  type ClientOptions,
+  fail,
+  missing,
+  type RealClient,
+  type RosterItem,
+} from './real-client.ts'
+
+const PYTHON = '/usr/bin/python3'
+const LIBRARY = '/usr/lib/python3/dist-packages/slixmpp/__init__.py'
+const DRIVER = fileURLToPath(new URL('./slixmpp-client.py', import.meta.url))
+
+export const withoutSlixmpp = missing(PYTHON, LIBRARY)
+
+export interface SlixmppOptions extends ClientOptions {
+  readonly mechanism?: 'PLAIN' | 'SCRAM-SHA-1' | 'SCRAM-SHA-256'
+  readonly streamManagement?: boolean
+}
+
+/** An IQ answered with an error, or a failure of the driver under the name of its exception. */
+export class SlixmppError extends Error {
+  readonly condition: string
+
+  constructor(condition: string, text: string) {
+    super(text === '' ? condition : `${condition}: ${text}`)
+    this.condition = condition
+  }
+}
+
+type Line =
+  | ({ readonly event: 'stanza' } & Received)
+  | { readonly event: 'session_start' | 'session_resumed'; readonly jid: string }
+  | { readonly event: string; readonly reason: string }
+  | { readonly call: number; readonly result: unknown }
+  | { readonly call: number; readonly error: { condition: string; text: string } }
+
+/** Events after which the connection is of no use. */
+const FATAL = ['connection_failed', 'ssl_invalid_chain', 'failed_all_auth', 'stream_error']
+
+/** A client of slixmpp (Python) in a process of its own. */
+export class SlixmppClient implements RealClient {
+  readonly #child: ChildProcessWithoutNullStreams
+  readonly #inbox = new Inbox()
+  readonly #calls = new Map<number, PromiseWithResolvers<unknown>>()
+  #session = Promise.withResolvers<{ isResumed: boolean }>()
+  #closed = Promise.withResolvers<void>()
+  #lastCall = 0
+  #jid = ''
+  #stderr = ''
+
+  private constructor(options: SlixmppOptions) {
+    this.#child = spawn(PYTHON, [DRIVER], { stdio: 'pipe' })
+    this.#child.stdin.on('error', () => {})
+    this.#child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      this.#stderr = (this.#stderr + text).slice(-4000)
+    })
+    createInterface(this.#child.stdout).on('line', (line) => this.#read(JSON.parse(line)))
+    this.#child.once('exit', () => this.#fail(new Error(`slixmpp ended: ${this.#stderr}`)))
+    const { streamManagement: stream_management, ...rest } = options
+    this.#write({ ...rest, stream_management })
+  }
+
+  /** Logs in; becomes available, and the server knows it, unless told otherwise. */
+  static async connect(options: SlixmppOptions): Promise<SlixmppClient> {
+    const client = new SlixmppClient(options)
+    try {
+      await client.reconnect()
+      if (options.isAvailable ?? true) await client.becomeAvailable()
+      return client
+    } catch (error) {
+      await client[Symbol.asyncDispose]()
+      throw error
+    }
+  }
+
+  get jid(): string {
+    return this.#jid
+  }
+
+  /** Connects once more after `abort` or `close`; tells whether the old stream was resumed. */
+  async reconnect(): Promise<boolean> {
+    this.#session = Promise.withResolvers()
+    this.#closed = Promise.withResolvers()
+    await this.#call('connect')
+    return (await this.#session.promise).isResumed
+  }
+
+  async becomeAvailable(): Promise<void> {
+    await this.#call('fetch_roster')
+    await this.sendPresence({})
+    await this.ping()
+  }
+
+  sendChat(to: string, body: string): Promise<string> {
+    return this.sendMessage({ to, body })
+  }
+
+  async sendMessage(message: {
+    readonly to: string
+    readonly body: string
+    readonly type?: string
+    readonly id?: string
+  }): Promise<string> {
+    return (await this.#call('send_message', message)) as string
+  }
+
+  async sendPresence(presence: {
+    readonly to?: string
+    readonly type?: string
+    readonly show?: string
+    readonly status?: string
+    readonly priority?: number
+  }): Promise<void> {
+    await this.#call('send_presence', presence)
+  }
+
+  sendSubscription(to: string, type: string): Promise<void> {
+    return this.sendPresence({ to, type })
+  }
+
+  /** Whatever it is, as it is. */
+  async sendRaw(xml: string): Promise<void> {
+    await this.#call('send_raw', { xml })
+  }
+
+  async roster(): Promise<RosterItem[]> {
+    return (await this.#call('roster')) as RosterItem[]
+  }
+
+  async setRosterItem(item: {
+    readonly jid: string
+    readonly name?: string
+    readonly groups?: readonly string[]
+  }): Promise<void> {
+    await this.#call('set_roster_item', item)
+  }
+
+  async removeRosterItem(jid: string): Promise<void> {
+    await this.#call('remove_roster_item', { jid })
+  }
+
+  /** Pings the server unless told whom. */
+  async ping(jid?: string): Promise<void> {
+    await this.#call('ping', { jid })
+  }
+
+  async discoInfo(
+    jid: string,
+    node?: string,
+  ): Promise<{
+    identities: { category: string; type: string; name: string }[]
+    features: string[]
+  }> {
+    const info = await this.#call('disco_info', { jid, node })
+    return info as Awaited<ReturnType<SlixmppClient['discoInfo']>>
+  }
+
+  async discoItems(
+    jid: string,
+    node?: string,
+  ): Promise<{ jid: string; node: string; name: string }[]> {
+    const items = await this.#call('disco_items', { jid, node })
+    return items as Awaited<ReturnType<SlixmppClient['discoItems']>>
+  }
+
+  /** One's own vCard unless told whose. */
+  async vcard(jid?: string): Promise<{ fullName: string; nicknames: string[] }> {
+    const card = await this.#call('vcard', { jid })
+    const { full_name, nicknames } = card as { full_name: string; nicknames: string[] }
+    return { fullName: full_name, nicknames }
+  }
+
+  async setVcard(card: { readonly fullName: string; readonly nickname: string }): Promise<void> {
+    await this.#call('set_vcard', { full_name: card.fullName, nickname: card.nickname })
+  }
+
+  /** Private XML (XEP-0049) stored under the name of this element. */
+  async privateXml(element: string): Promise<string[]> {
+    return (await this.#call('private', { xml: element })) as string[]
+  }
+
+  async setPrivateXml(element: string): Promise<void> {
+    await this.#call('set_private', { xml: element })
+  }
+
+  async enableCarbons(): Promise<void> {
+    await this.#call('enable_carbons')
+  }
+
+  async blocked(): Promise<string[]> {
+    return (await this.#call('blocked')) as string[]
+  }
+
+  async block(jid: string): Promise<void> {
+    await this.#call('block', { jid })
+  }
+
+  async unblock(jid: string): Promise<void> {
+    await this.#call('unblock', { jid })
+  }
+
+  /** Bodies in one's own archive (XEP-0313), oldest first. */
+  async archive(withJid?: string): Promise<string[]> {
+    return (await this.#call('archive', { with_jid: withJid })) as string[]
+  }
+
+  async changePassword(password: string): Promise<void> {
+    await this.#call('change_password', { password })
+  }
+
+  /** Any request; answers the payloads. */
+  async iq(type: 'get' | 'set', payload: string, to?: string): Promise<string[]> {
+    return (await this.#call('iq', { type, xml: payload, to })) as string[]
+  }
+
+  receives(expected: Expected): Promise<Received> {
+    return this.#inbox.take(expected)
+  }
+
+  async receivesNo(expected: Expected): Promise<void> {
+    await this.ping()
+    const found = this.#inbox.peek(expected)
+    if (found.length > 0) fail('received after all', found)
+  }
+
+  /** Drops the connection without closing the stream. */
+  async abort(): Promise<void> {
+    await this.#call('abort')
+    await this.#closed.promise
+  }
+
+  async close(): Promise<void> {
+    await this.#call('disconnect')
+    await this.#closed.promise
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
+    const exit = once(this.#child, 'exit')
+    this.#child.kill('SIGKILL')
+    await exit
+  }
+
+  #call(name: string, given: object = {}): Promise<unknown> {
+    const call = ++this.#lastCall
+    const outcome = Promise.withResolvers<unknown>()
+    this.#calls.set(call, outcome)
+    this.#write({ ...given, call, do: name })
+    return outcome.promise
+  }
+
+  #write(line: object): void {
+    this.#child.stdin.write(`${JSON.stringify(line)}\n`)
+  }
+
+  #read(line: Line): void {
+    if ('call' in line) {
+      const outcome = this.#calls.get(line.call)
+      this.#calls.delete(line.call)
+      if ('result' in line) outcome?.resolve(line.result)
+      else outcome?.reject(new SlixmppError(line.error.condition, line.error.text))
+    } else if ('kind' in line) {
+      this.#inbox.add(line)
+    } else if ('jid' in line) {
+      this.#jid = line.jid
+      this.#session.resolve({ isResumed: line.event === 'session_resumed' })
+    } else if (FATAL.includes(line.event)) {
+      this.#session.promise.catch(() => {})
+      this.#session.reject(new SlixmppError(line.event, line.reason))
+    } else if (line.event === 'disconnected') {
+      this.#closed.resolve()
+    }
+  }
+
+  #fail(error: Error): void {
+    this.#inbox.close(error)
+    this.#session.promise.catch(() => {})
+    this.#session.reject(error)
+    this.#closed.resolve()
+    for (const outcome of this.#calls.values()) outcome.reject(error)
+    this.#calls.clear()
+  }
+}
