@@ -26,6 +26,17 @@ export type Handler<N extends HookName> = (
   params: Params<N>,
 ) => Verdict<N> | Promise<Verdict<N>>
 
+/** What a run that collects or decides a value came to; `otherwise` if a handler dropped it. */
+export function resultOf<A>(verdict: A | Stop<A> | typeof DROP, otherwise: A): A {
+  if (verdict === DROP) return otherwise
+  return verdict instanceof Stop ? verdict.acc : verdict
+}
+
+/** Whoever looks hooks up: `Hooks` itself, or what a module is given. */
+export interface HookSource {
+  at<N extends HookName>(name: N, domainType?: string): HookPoint<N>
+}
+
 export type HandlerOptions = {
   /** Lower runs first; equal orders run as registered. 1 to 100 by convention, 50 unless told. */
   readonly order?: number
