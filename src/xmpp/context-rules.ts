@@ -1,41 +1,30 @@
-/**
+/*
  * RFC 5892 appendix A: where CONTEXTJ and CONTEXTO code points may stand. Domain labels (IDNA2008)
- * and PRECIS strings share these rules. Applies to NFC text without lone surrogates.
+ * and PRECIS strings share these rules.
  */
-export function contextRulesHold(text: string): boolean {
-  if (!CONTEXTUAL.test(text)) return true
-  for (const { 0: char, index } of text.matchAll(CONTEXTUAL_EACH)) {
-    if (!holds(char, text.slice(0, index), text.slice(index + char.length), text)) return false
-  }
-  return true
-}
 
 /** The code points with a rule, for the body of a character class. */
 export const CONTEXTUAL_POINTS = String.raw`\u00B7\u0375\u05F3\u05F4\u0660-\u0669\u06F0-\u06F9\u200C\u200D\u30FB`
 
 const CONTEXTUAL = new RegExp(`[${CONTEXTUAL_POINTS}]`, 'u')
-const CONTEXTUAL_EACH = new RegExp(CONTEXTUAL, 'gu')
 
-function holds(char: string, before: string, after: string, text: string): boolean {
-  switch (char) {
-    case '\u200C': // zero width non-joiner
-      return endsInVirama(before) || (LEFT_OF_BREAK.test(before) && RIGHT_OF_BREAK.test(after))
-    case '\u200D': // zero width joiner
-      return endsInVirama(before)
-    case '\u00B7': // middle dot
-      return before.endsWith('l') && after.startsWith('l')
-    case '\u0375': // Greek keraia
-      return /^\p{Script=Greek}/u.test(after)
-    case '\u05F3': // Hebrew geresh
-    case '\u05F4': // Hebrew gershayim
-      return /\p{Script=Hebrew}$/u.test(before)
-    case '\u30FB': // katakana middle dot
-      return /[\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Han}]/u.test(text)
-    default: // either kind of Arabic digits, never mixed
-      return !(ARABIC_INDIC.test(text) && EXTENDED_ARABIC_INDIC.test(text))
-  }
+/** Whether every such code point stands where it may. Takes linear time. */
+export function contextRulesHold(text: string): boolean {
+  if (!CONTEXTUAL.test(text)) return true
+  const left = text.replace(IN_PLACE, (found: string, mark?: string) =>
+    mark === undefined || isVirama(mark) ? '' : found,
+  )
+  return (
+    !NEEDS_NEIGHBOURS.test(left) &&
+    (!KATAKANA_MIDDLE_DOT.test(text) || JAPANESE.test(text)) &&
+    !(ARABIC_INDIC.test(text) && EXTENDED_ARABIC_INDIC.test(text))
+  )
 }
 
+/** Joiners, middle dot, keraia, geresh and gershayim: allowed next to certain characters. */
+const NEEDS_NEIGHBOURS = /[\u200C-\u200D\u00B7\u0375\u05F3\u05F4]/
+const KATAKANA_MIDDLE_DOT = /\u30FB/
+const JAPANESE = /[\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Han}]/u
 const ARABIC_INDIC = /[\u0660-\u0669]/
 const EXTENDED_ARABIC_INDIC = /[\u06F0-\u06F9]/
 
@@ -43,9 +32,8 @@ const EXTENDED_ARABIC_INDIC = /[\u06F0-\u06F9]/
  * Canonical_Combining_Class 9. JavaScript does not show that property, but canonical ordering does:
  * a mark of class 9 moves behind one of class 8 (U+3099) and before one of class 10 (U+05B0).
  */
-function endsInVirama(text: string): boolean {
-  const mark = /\p{M}$/u.exec(text)?.[0]
-  if (mark === undefined || mark === '\u3099' || mark === '\u05B0') return false
+function isVirama(mark: string): boolean {
+  if (mark === '\u3099' || mark === '\u05B0') return false
   return (
     `${mark}\u3099`.normalize('NFD') === `\u3099${mark}` &&
     `\u05B0${mark}`.normalize('NFD') === `${mark}\u05B0`
@@ -81,5 +69,14 @@ const JOINS_RIGHT = characterClass(`
   10aeb-10aef 10b80-10b91 10ba9-10bae 10d01-10d23 10ec2-10ec4 10ec6-10ec7 10f30-10f44
   10f51-10f54 10f70-10f81 10fb0 10fb2-10fb6 10fb8-10fbf 10fc1-10fc4 10fc9-10fca 1e900-1e943
 `)
-const LEFT_OF_BREAK = new RegExp(`[${JOINS_LEFT}]\\p{Mn}*$`, 'u')
-const RIGHT_OF_BREAK = new RegExp(`^\\p{Mn}*[${JOINS_RIGHT}]`, 'u')
+/** Of `NEEDS_NEIGHBOURS`, those that have them; for joiners behind a mark, the mark is captured. */
+const IN_PLACE = new RegExp(
+  [
+    `(?<=[${JOINS_LEFT}]\\p{Mn}*)\\u200C(?=\\p{Mn}*[${JOINS_RIGHT}])`,
+    String.raw`(?<=(\p{M}))[\u200C\u200D]`,
+    String.raw`(?<=l)\u00B7(?=l)`,
+    String.raw`\u0375(?=\p{Script=Greek})`,
+    String.raw`(?<=\p{Script=Hebrew})[\u05F3\u05F4]`,
+  ].join('|'),
+  'gu',
+)

@@ -12,6 +12,10 @@ function isBadRequest(error: unknown): boolean {
   return error instanceof StanzaError && error.condition === 'bad-request'
 }
 
+function isNotAcceptable(error: unknown): boolean {
+  return error instanceof StanzaError && error.condition === 'not-acceptable'
+}
+
 /** A submission with these values, as a client sends it. */
 function submitted(fields: Readonly<Record<string, readonly string[]>>) {
   const elements = Object.entries(fields).map(([name, values]) =>
@@ -83,7 +87,7 @@ describe('a field read as', () => {
     assert.equal(read.text('unknown'), undefined)
     assert.equal(read.text('absent'), '')
     assert.equal(read.text('text'), ' a ')
-    assert.throws(() => read.text('two'), isBadRequest)
+    assert.throws(() => read.text('two'), isNotAcceptable)
     assert.equal(read.lines('two'), 'a\nb')
     assert.equal(read.lines('unknown'), undefined)
   })
@@ -95,34 +99,34 @@ describe('a field read as', () => {
       names.map((name) => read.boolean(name)),
       [true, true, false, false, none, none, none],
     )
-    assert.throws(() => read.boolean('number'), isBadRequest)
-    assert.throws(() => read.boolean('two'), isBadRequest)
+    assert.throws(() => read.boolean('number'), isNotAcceptable)
+    assert.throws(() => read.boolean('two'), isNotAcceptable)
   })
 
   test('integer', () => {
     assert.equal(read.integer('number'), -12)
     assert.equal(read.integer('number', { min: -12, max: -12 }), -12)
     assert.equal(read.integer('empty'), undefined)
-    assert.throws(() => read.integer('number', { min: 0 }), isBadRequest)
-    assert.throws(() => read.integer('yes', { max: 0 }), isBadRequest)
-    assert.throws(() => read.integer('huge'), isBadRequest)
-    assert.throws(() => read.integer('text'), isBadRequest)
+    assert.throws(() => read.integer('number', { min: 0 }), isNotAcceptable)
+    assert.throws(() => read.integer('yes', { max: 0 }), isNotAcceptable)
+    assert.throws(() => read.integer('huge'), isNotAcceptable)
+    assert.throws(() => read.integer('text'), isNotAcceptable)
   })
 
   test('date and time', () => {
     assert.equal(read.dateTime('when'), Date.UTC(2024, 1, 29, 11))
     assert.equal(read.dateTime('unknown'), undefined)
-    assert.throws(() => read.dateTime('number'), isBadRequest)
+    assert.throws(() => read.dateTime('number'), isNotAcceptable)
   })
 
   test('address', () => {
     assert.equal(read.jid('juliet'), juliet)
     assert.equal(read.jid('empty'), undefined)
-    assert.throws(() => submitted({ a: ['@'] }).jid('a'), isBadRequest)
+    assert.throws(() => submitted({ a: ['@'] }).jid('a'), isNotAcceptable)
     assert.deepEqual(read.jids('both'), [juliet, romeo])
     assert.deepEqual(read.jids('absent'), [])
     assert.equal(read.jids('unknown'), undefined)
-    assert.throws(() => submitted({ a: ['@'] }).jids('a'), isBadRequest)
+    assert.throws(() => submitted({ a: ['@'] }).jids('a'), isNotAcceptable)
   })
 
   test('choice', () => {
@@ -130,10 +134,10 @@ describe('a field read as', () => {
     assert.deepEqual(read.choices('two', options), ['a', 'b'])
     assert.deepEqual(submitted({ x: ['b', 'b'] }).choices('x', options), ['b'])
     assert.equal(read.choices('unknown', options), undefined)
-    assert.throws(() => read.choices('yes', options), isBadRequest)
+    assert.throws(() => read.choices('yes', options), isNotAcceptable)
     assert.equal(submitted({ x: ['b'] }).choice('x', options), 'b')
     assert.equal(read.choice('empty', options), undefined)
-    assert.throws(() => read.choice('yes', options), isBadRequest)
+    assert.throws(() => read.choice('yes', options), isNotAcceptable)
   })
 })
 

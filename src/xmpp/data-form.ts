@@ -27,8 +27,9 @@ type Range = { readonly min?: number; readonly max?: number }
 
 /**
  * A form that was received (XEP-0004, XEP-0068). Each method reads one field: undefined when the form
- * does not have it, `bad-request` when its value is not of that kind. Nothing in a form has been
- * checked by whoever sent it (XEP-0122 §4.4).
+ * does not have it or, except for texts and lists, has it empty; `values.has` tells the two apart,
+ * where emptying a field means something (XEP-0004 §3.6). Throws `not-acceptable` when the value is not
+ * of that kind (§4): nothing in a form has been checked by whoever sent it.
  */
 export class DataForm {
   readonly type: FormKind
@@ -118,14 +119,13 @@ export class DataForm {
     return [...new Set(values.map((text) => option(name, text, options)))]
   }
 
-  /** An empty field says no more than an absent one, unless it is text. */
   #filled(name: string): string | undefined {
     return this.text(name)?.trim() || undefined
   }
 }
 
 function wrong(name: string, text: string): StanzaError {
-  return new StanzaError('bad-request', { text: `${name}: ${text}` })
+  return new StanzaError('not-acceptable', { text: `${name}: ${text}` })
 }
 
 function address(name: string, text: string): Jid {
@@ -146,7 +146,7 @@ function option<Option extends string>(
 
 /**
  * Reads an `<x/>` of `jabber:x:data`. Throws `bad-request` when the element is none, its type is
- * unknown, or two fields have one name. Fields without name hold nothing to read and are left out.
+ * unknown, or a name is given twice. Fields without name hold nothing to read and are left out.
  */
 export function readForm(x: Element): DataForm {
   const kind = formKinds.find((known) => known === x.attr('type'))
@@ -158,18 +158,24 @@ export function readForm(x: Element): DataForm {
   for (const field of x.elements('field')) {
     const name = field.attr('var')
     if (name === undefined) continue
-    if (values.has(name)) throw wrong(name, 'more than one field')
+    if (values.has(name)) throw new StanzaError('bad-request', { text: `${name}: given twice` })
     values.set(
       name,
       field.elements('value').map((value) => value.text),
     )
-    // XEP-0068 §4: only a hidden field counts, but submitted fields need not tell their type.
+    // XEP-0068 §4.3: only a hidden field counts, but submitted fields need not tell their type.
     const isHidden = field.attr('type') === 'hidden' || kind === 'submit' || kind === 'cancel'
-    if (name === FORM_TYPE && isHidden) formType = field.child('value')?.text
+    if (name === FORM_TYPE && isHidden) formType = onlyValue(field)
   }
-  if ((values.get(FORM_TYPE)?.length ?? 0) > 1) throw wrong(FORM_TYPE, 'more than one value')
   values.delete(FORM_TYPE)
   return new DataForm(kind, formType, values)
+}
+
+function onlyValue(field: Element): string | undefined {
+  const [value, another] = field.elements('value')
+  if (another !== undefined)
+    throw new StanzaError('bad-request', { text: 'more than one FORM_TYPE' })
+  return value?.text
 }
 
 /** The data form among the children of `parent`, read; undefined when there is none. */

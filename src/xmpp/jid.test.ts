@@ -343,25 +343,48 @@ describe('properties', () => {
     )
   })
 
-  test('ASCII localparts come out as PRECIS has them', () => {
-    const attempt = (prepare: () => string) => {
-      try {
-        return prepare()
-      } catch {
-        return undefined
-      }
+  const attempt = (prepare: (text: string) => string, raw: string) => {
+    try {
+      return prepare(raw)
+    } catch {
+      return undefined
     }
-    const ascii = fc.string({
-      unit: fc.integer({ min: 0, max: 0x7f }).map((point) => String.fromCharCode(point)),
-    })
+  }
+
+  test('ASCII localparts come out as PRECIS has them', () => {
+    const ascii = fc.integer({ min: 0, max: 0x7f }).map((point) => String.fromCharCode(point))
     fc.assert(
-      fc.property(ascii, (raw) => {
-        const slow = attempt(() => prepareUsername(raw))
+      fc.property(fc.string({ unit: ascii }), (raw) => {
         const isExcluded = /["&'/:<>@]/.test(raw)
         assert.equal(
-          attempt(() => prepareLocalpart(raw)),
-          isExcluded ? undefined : slow,
+          attempt(prepareLocalpart, raw),
+          isExcluded ? undefined : attempt(prepareUsername, raw),
         )
+      }),
+      { numRuns: 2000, seed: 7622 },
+    )
+  })
+
+  test('ASCII domainparts come out as their fullwidth forms do', () => {
+    const unit = fc.constantFrom(...'aZ09-_..!@ ', 'xn--', 'xn--bcher-kva', 'a'.repeat(61))
+    fc.assert(
+      fc.property(fc.string({ unit }), (raw) => {
+        const wide = raw.replace(/[!-~]/g, (char) =>
+          String.fromCharCode(char.charCodeAt(0) + 0xfee0),
+        )
+        assert.equal(attempt(prepareDomainpart, raw), attempt(prepareDomainpart, wide))
+      }),
+      { numRuns: 2000, seed: 7622 },
+    )
+  })
+
+  test('ASCII resourceparts come out as they do before other text', () => {
+    const ascii = fc.integer({ min: 0, max: 0x7f }).map((point) => String.fromCharCode(point))
+    fc.assert(
+      fc.property(fc.string({ unit: ascii, minLength: 1 }), (raw) => {
+        const alone = attempt(prepareResource, raw)
+        const before = attempt(prepareResource, `${raw}\u00E9`)
+        assert.equal(alone && `${alone}\u00E9`, before)
       }),
       { numRuns: 2000, seed: 7622 },
     )

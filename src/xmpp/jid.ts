@@ -120,7 +120,7 @@ export function parseBare(text: string): BareJid {
 
 /** The address of these parts, which are prepared here; '' when absent. Throws `JidError`. */
 export function jid(local: string, domain: string): BareJid
-export function jid(local: string, domain: string, resource: string): Jid
+export function jid(local: string, domain: string, resource?: string): Jid
 export function jid(local: string, domain: string, resource = ''): Jid {
   const owner = bareJid(local === '' ? '' : prepareLocalpart(local), prepareDomainpart(domain))
   return resource === '' ? owner : fullJid(owner, prepareResource(resource))
