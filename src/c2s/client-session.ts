@@ -113,8 +113,8 @@ export class ClientSession implements Session, ConnectionHandler {
     this.shared = { ...this.shared, ...changes }
   }
 
-  close(error?: StreamError): void {
-    void this.end(reasonOf(error), error)
+  close(error?: StreamError): Promise<void> {
+    return this.end(reasonOf(error), error)
   }
 
   touch(): void {

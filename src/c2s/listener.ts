@@ -42,6 +42,7 @@ export class ClientListener {
   /** Connections without a session, and until when they have to get one. */
   readonly #negotiating = new Map<Connection, number>()
   #sweep: NodeJS.Timeout | undefined
+  #onDrained: (() => void) | undefined
 
   constructor(
     options: ListenerOptions,
@@ -100,6 +101,14 @@ export class ClientListener {
     }
   }
 
+  /** Resolves when the last connection is gone. */
+  drained(): Promise<void> {
+    if (this.#connections.size === 0) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#onDrained = resolve
+    })
+  }
+
   /** Closes what is still open, without a word. */
   destroy(): void {
     for (const connection of this.#connections) connection.destroy()
@@ -154,6 +163,7 @@ export class ClientListener {
 
   #forget(connection: Connection, address: string): void {
     this.#connections.delete(connection)
+    if (this.#connections.size === 0) this.#onDrained?.()
     this.#negotiating.delete(connection)
     const left = (this.#perAddress.get(address) ?? 1) - 1
     if (left === 0) this.#perAddress.delete(address)

@@ -108,7 +108,7 @@ export class Outbound {
     this.#queue.push(envelope)
     this.#queued += weigh(envelope)
     if (this.#queued > OUTPUT_BUDGET) {
-      this.#session.close(new StreamError('resource-constraint', 'Too much output not read'))
+      void this.#session.close(new StreamError('resource-constraint', 'Too much output not read'))
     }
   }
 

@@ -16,6 +16,7 @@ import { ClientSession, type SessionEnvironment } from './client-session.ts'
 import type { Connection, ConnectionHandler } from './connection.ts'
 import { decodeInitialResponse, decodeResponse, encodeData } from './sasl/base64.ts'
 import {
+  type Channel,
   channelBinding,
   channelBindingFeature,
   channelBindingTypes,
@@ -88,7 +89,7 @@ export class Negotiation implements ConnectionHandler {
   #hasSentHeader = false
   #lang: Octets | undefined
   #headerFrom: string | undefined
-  #offer: SaslOffer = { mechanisms: [], channelBindings: [] }
+  #offer: SaslOffer = { mechanisms: [], channelBindings: [], isProtected: false }
   #mechanism: Mechanism | undefined
   #mechanismName = ''
   #saslFailures = 0
@@ -102,6 +103,13 @@ export class Negotiation implements ConnectionHandler {
 
   get #isEncrypted(): boolean {
     return this.#connection.socket instanceof TLSSocket
+  }
+
+  /** The TLS connection, as far as an authentication can be bound to it. */
+  get #channel(): Channel | undefined {
+    const { socket } = this.#connection
+    if (!(socket instanceof TLSSocket)) return undefined
+    return { socket, certificate: this.#environment.certificates?.shownTo(socket) }
   }
 
   // --- Stream headers.
@@ -161,8 +169,8 @@ export class Negotiation implements ConnectionHandler {
       features.push(el('starttls', { xmlns: TLS_NS }, isRequired && el('required')))
       if (isRequired) return features
     }
-    const { socket } = this.#connection
-    const channelBindings = socket instanceof TLSSocket ? channelBindingTypes(socket) : []
+    const channel = this.#channel
+    const channelBindings = channel === undefined ? [] : channelBindingTypes(channel)
     this.#offer = offerMechanisms(policy.sasl, { isEncrypted, channelBindings })
     const names = this.#offer.mechanisms.map((name) => el('mechanism', {}, name))
     if (names.length > 0) features.push(el('mechanisms', { xmlns: SASL_NS }, ...names))
@@ -300,15 +308,12 @@ export class Negotiation implements ConnectionHandler {
 
   #saslContext(): SaslContext {
     const { domain, accounts } = this.#host
-    const connection = this.#connection
+    const channel = this.#channel
     return {
       domain,
       isEncrypted: this.#isEncrypted,
       offer: this.#offer,
-      channelBinding: (type) =>
-        connection.socket instanceof TLSSocket
-          ? channelBinding(connection.socket, type)
-          : undefined,
+      channelBinding: (type) => (channel === undefined ? undefined : channelBinding(channel, type)),
       credentials: (localpart, hash) => accounts.keys(jid(localpart, domain).toBare(), hash),
       verifyPassword: (localpart, password) =>
         accounts.verifyPassword(jid(localpart, domain).toBare(), password),

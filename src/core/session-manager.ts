@@ -57,11 +57,11 @@ export class SessionManager {
   register(session: Session): Promise<void> | undefined {
     const { sessions } = this
     const replaced = sessions.add(session)
-    replaced?.close(new StreamError('conflict', 'Replaced by new connection'))
+    void replaced?.close(new StreamError('conflict', 'Replaced by new connection'))
     const own = sessions.of(session.jid.bare)
     const excess = own.length - this.#parts.limits.maxSessionsPerUser
     for (const oldest of own.slice(0, Math.max(0, excess))) {
-      oldest.close(new StreamError('policy-violation', 'Too many sessions of this account'))
+      void oldest.close(new StreamError('policy-violation', 'Too many sessions of this account'))
     }
     const told = this.#point('sm_register_connection', session.domainType).run(session, {})
     return told instanceof Promise ? told.then(() => {}) : undefined

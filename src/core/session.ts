@@ -41,8 +41,8 @@ export interface Resource {
    * the session manager decides again.
    */
   deliver(envelope: Envelope): boolean | Promise<boolean>
-  /** Ends the session, with a stream error if given. */
-  close(error?: StreamError): void
+  /** Ends the session, with a stream error if given. Resolves when it has ended. */
+  close(error?: StreamError): Promise<void>
 }
 
 /** A connected resource whose connection is on this node. */

@@ -1,0 +1,115 @@
+import type { HandlerOptions, Hooks } from './hooks.ts'
+import type { IqDispatcher } from './iq.ts'
+import type { Module, ModuleContext } from './module.ts'
+
+/** What all modules share; each gets a context of its own made from it. */
+export type ModuleServices = Pick<
+  ModuleContext<unknown>,
+  'routes' | 'router' | 'sessions' | 'accounts' | 'storage' | 'log' | 'clock'
+> & {
+  readonly hooks: Hooks
+  readonly iq: IqDispatcher
+}
+
+type Loaded = { readonly module: Module; readonly release: (() => void | Promise<void>)[] }
+
+/** Loads and unloads modules, and undoes on unloading what each has registered. */
+export class ModuleHost {
+  readonly #services: ModuleServices
+  readonly #loaded = new Map<string, Loaded>()
+
+  constructor(services: ModuleServices) {
+    this.#services = services
+  }
+
+  /** The modules that run, in the order in which they were loaded. */
+  get modules(): readonly Module[] {
+    return [...this.#loaded.values()].map(({ module }) => module)
+  }
+
+  /** Starts a module with settings that its schema has checked. What a failed start left is undone. */
+  async load(module: Module, config: unknown): Promise<void> {
+    const { name } = module
+    if (this.#loaded.has(name)) throw new Error(`module ${name} is loaded already`)
+    const release: Loaded['release'] = []
+    this.#loaded.set(name, { module, release })
+    try {
+      this.#announce(module, release)
+      await module.start(this.#context(module, config, release))
+    } catch (error) {
+      await this.unload(name)
+      throw new Error(`module ${name} could not start: ${messageOf(error)}`, { cause: error })
+    }
+  }
+
+  async unload(name: string): Promise<void> {
+    const loaded = this.#loaded.get(name)
+    if (loaded === undefined) return
+    this.#loaded.delete(name)
+    for (const undo of loaded.release.reverse()) {
+      try {
+        await undo()
+      } catch (error) {
+        this.#services.log.error('module_stop_failed', { module: name, error })
+      }
+    }
+  }
+
+  /** The last loaded first. */
+  async unloadAll(): Promise<void> {
+    for (const name of [...this.#loaded.keys()].reverse()) await this.unload(name)
+  }
+
+  /** Service discovery tells what the module says it does. */
+  #announce(module: Module, release: Loaded['release']): void {
+    const { hooks } = this.#services
+    const { features = [], accountFeatures = [], name } = module
+    const options: HandlerOptions = { by: name }
+    if (features.length > 0) {
+      release.push(hooks.on('disco_local_features', (all) => [...all, ...features], options))
+    }
+    if (accountFeatures.length > 0) {
+      release.push(hooks.on('disco_sm_features', (all) => [...all, ...accountFeatures], options))
+    }
+  }
+
+  #context(module: Module, config: unknown, release: Loaded['release']): ModuleContext<unknown> {
+    const { hooks, iq, routes, log, ...services } = this.#services
+    const { name } = module
+    const own = log.child({ module: name })
+    return {
+      ...services,
+      config,
+      routes,
+      log: own,
+      hooks: {
+        on: (hook, handler, options) =>
+          void release.push(hooks.on(hook, handler, { by: name, ...options })),
+        at: (hook, domainType) => hooks.at(hook, domainType),
+      },
+      iq: {
+        on: (...registration) => void release.push(iq.on(...registration)),
+        request: (...request) => iq.request(...request),
+        namespaces: (target) => iq.namespaces(target),
+      },
+      every(ms, work) {
+        const run = async () => {
+          try {
+            await work()
+          } catch (error) {
+            own.error('module_timer_failed', { error })
+          }
+        }
+        const timer = setInterval(run, ms)
+        timer.unref()
+        release.push(() => clearInterval(timer))
+      },
+      serve: (route) => void release.push(routes.add(route)),
+      onStop: (undo) => void release.push(undo),
+    }
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

@@ -1,0 +1,330 @@
+import { ClientListener } from './c2s/listener.ts'
+import { outboundStages } from './c2s/outbound.ts'
+import { ensureSelfSigned } from './c2s/self-signed.ts'
+import { SessionPoints } from './c2s/session-points.ts'
+import type { Host, StreamPolicy } from './c2s/stream.ts'
+import { certificateProblem, TlsCertificates } from './c2s/tls.ts'
+import { WriteTurn } from './c2s/write-turn.ts'
+import type { Config, ClientListener as ListenerSettings, LoadedConfig } from './config.ts'
+import { Accounts } from './core/accounts.ts'
+import { noComponents } from './core/components.ts'
+import { Hooks } from './core/hooks.ts'
+import { IqDispatcher } from './core/iq.ts'
+import { Local } from './core/local.ts'
+import { LocalDelivery } from './core/local-delivery.ts'
+import { LocalRoutes } from './core/local-routes.ts'
+import type { Logger } from './core/log.ts'
+import type { Module } from './core/module.ts'
+import { ModuleHost } from './core/module-host.ts'
+import { NoRemoteServers } from './core/remote-servers.ts'
+import { Router, type RoutingModule } from './core/router.ts'
+import { SessionManager } from './core/session-manager.ts'
+import type { Storage } from './core/storage.ts'
+import { modules as builtinModules } from './modules.ts'
+import { external } from './routing/external.ts'
+import { externalLocal } from './routing/external-local.ts'
+import { globalRouting } from './routing/global.ts'
+import { localDomain } from './routing/localdomain.ts'
+import { s2s } from './routing/s2s.ts'
+import { accountMigrations, sqlAccountStore } from './storage/account-store.ts'
+import { openStorage } from './storage/open.ts'
+import { StreamError } from './xmpp/stream-error.ts'
+
+/** A module in code, for those who embed the server. */
+export type ExtraModule = { readonly module: Module; readonly settings?: unknown }
+
+/** What a routing module of the operator's own exports by default. */
+export type RoutingModuleFactory = (parts: {
+  readonly router: Router
+  readonly routes: LocalRoutes
+  readonly hooks: Hooks
+}) => RoutingModule
+
+export type ServerOptions = {
+  readonly loaded: LoadedConfig
+  readonly log: Logger
+  readonly extraModules?: readonly ExtraModule[]
+}
+
+/** Domain types let hooks differ between domains; the domains of one file share one. */
+const DOMAIN_TYPE = 'default'
+/** How long a graceful stop waits for sessions to end, milliseconds. */
+const STOP_TIMEOUT = 10_000
+/** How deep elements may nest, and how many attributes each may have. */
+const MAX_DEPTH = 100
+const MAX_ATTRIBUTES = 100
+/** How long a client may leave output unread, milliseconds. */
+const BLOCKED_TIMEOUT = 60_000
+
+/**
+ * The composition root: builds every part and connects them. Nothing listens before `start`.
+ */
+export class Server {
+  readonly config: Config
+  readonly log: Logger
+  readonly storage: Storage
+  readonly hooks: Hooks
+  readonly router: Router
+  readonly iq: IqDispatcher
+  readonly routes = new LocalRoutes()
+  readonly accounts: Accounts
+  readonly sessionManager: SessionManager
+  readonly modules: ModuleHost
+  /** In the order of the configuration. */
+  listeners: readonly ClientListener[] = []
+  /** Milliseconds since the epoch; 0 before `start`. */
+  startedAt = 0
+  readonly #turn = new WriteTurn()
+  #certificates: TlsCertificates | undefined
+  #stopped: Promise<void> | undefined
+
+  private constructor(config: Config, storage: Storage, log: Logger) {
+    this.config = config
+    this.log = log
+    this.storage = storage
+    this.hooks = new Hooks(log)
+    this.router = new Router(log, this.hooks.at('message_routed'))
+    this.iq = new IqDispatcher(this.router, log)
+    this.accounts = new Accounts(sqlAccountStore(storage), {
+      iterations: config.auth.scram_iterations,
+    })
+    const { hooks, router, iq, routes, accounts } = this
+    const limits = {
+      maxSessionsPerUser: config.limits.max_sessions_per_user,
+      normalToGoneResource: 'bounce',
+    } as const
+    this.sessionManager = new SessionManager({ hooks, router, iq, limits })
+    this.modules = new ModuleHost({
+      hooks,
+      iq,
+      router,
+      routes,
+      accounts,
+      storage,
+      log,
+      sessions: this.sessionManager,
+      clock: Date,
+    })
+  }
+
+  /** Opens the storage and loads all modules. */
+  static async create({ loaded, log, extraModules = [] }: ServerOptions): Promise<Server> {
+    const { config, warnings } = loaded
+    for (const warning of warnings) log.warn('config_warning', { warning })
+    const server = new Server(config, await openStorage(config.storage.url), log)
+    try {
+      await server.#build(loaded, extraModules)
+    } catch (error) {
+      await server.stop()
+      throw error
+    }
+    return server
+  }
+
+  /** Rejects when an address cannot be listened on; then nothing is left open. */
+  async start(): Promise<void> {
+    try {
+      for (const listener of this.listeners) await listener.listen()
+    } catch (error) {
+      await this.stop()
+      throw error
+    }
+    this.startedAt = Date.now()
+  }
+
+  /** New connections get what the certificate files hold now. */
+  async reloadCertificates(): Promise<void> {
+    await this.#certificates?.reload()
+  }
+
+  /**
+   * Stops gracefully: no new connections, every session told `system-shutdown`, what it had not
+   * received routed elsewhere, the storage closed behind its last write. `timeout` is what
+   * sessions get for that, in milliseconds.
+   */
+  stop({ timeout = STOP_TIMEOUT }: { readonly timeout?: number } = {}): Promise<void> {
+    this.#stopped ??= this.#stop(timeout)
+    return this.#stopped
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop()
+  }
+
+  async #stop(timeout: number): Promise<void> {
+    for (const listener of this.listeners) listener.stopListening()
+    const shutdown = new StreamError('system-shutdown')
+    const sessions = [...this.sessionManager.sessions.values()]
+    await within(timeout, Promise.all(sessions.map((session) => session.close(shutdown))))
+    await within(timeout, Promise.all(this.listeners.map((listener) => listener.drained())))
+    for (const listener of this.listeners) listener.destroy()
+    await this.modules.unloadAll()
+    this.iq.close()
+    await this.storage.close()
+    this.log.info('stopped')
+  }
+
+  async #build(loaded: LoadedConfig, extraModules: readonly ExtraModule[]): Promise<void> {
+    const { config, storage, hooks, accounts } = this
+    hooks.on('does_user_exist', (known, { account }) => known || accounts.exists(account), {
+      by: 'accounts',
+    })
+    this.#serveDomains()
+    this.router.use(await this.#chain())
+    const chosen = await this.#chooseModules(loaded, extraModules)
+    const migrations = chosen.flatMap(({ module }) => module.migrations ?? [])
+    await storage.migrate([...accountMigrations, ...migrations])
+    for (const { module, settings } of chosen) await this.modules.load(module, settings)
+    this.#certificates = await this.#loadCertificates()
+    this.listeners = config.listen.c2s.map((settings) => this.#listener(settings))
+  }
+
+  #serveDomains(): void {
+    const { hooks, router, iq, sessionManager } = this
+    for (const domain of this.config.domains) {
+      this.routes.add(new Local(domain, DOMAIN_TYPE, { hooks, router, iq, sessionManager }))
+    }
+  }
+
+  /** The chain that `routing_modules` asks for; names that are not ours are imported. */
+  async #chain(): Promise<RoutingModule[]> {
+    const { hooks, router, routes, log } = this
+    const delivery = new LocalDelivery(hooks, router, log)
+    const servers = new NoRemoteServers(router)
+    const allow = hooks.at('s2s_allow_host')
+    const send = hooks.at('s2s_send_packet')
+    const builtin = new Map<string, () => RoutingModule>([
+      ['global', () => globalRouting(hooks.at('filter_packet'))],
+      ['external_local', () => externalLocal(noComponents)],
+      ['external', () => external(noComponents)],
+      ['localdomain', () => localDomain(routes, delivery)],
+      ['s2s', () => s2s({ router, servers, allow, send })],
+    ])
+    const chain: RoutingModule[] = []
+    for (const name of this.config.routing_modules) {
+      const make = builtin.get(name) ?? (await importRouting(name, { router, routes, hooks }))
+      chain.push(make())
+    }
+    return chain
+  }
+
+  async #chooseModules(
+    loaded: LoadedConfig,
+    extraModules: readonly ExtraModule[],
+  ): Promise<ExtraModule[]> {
+    const chosen: ExtraModule[] = []
+    for (const [name, { settings, from }] of loaded.config.modules) {
+      if (from === undefined) {
+        const module = builtinModules.find((candidate) => candidate.name === name)
+        if (module !== undefined)
+          chosen.push({ module, settings: this.#settingsOf(name, settings) })
+        continue
+      }
+      const module = await importModule(from)
+      chosen.push({ module, settings: loaded.checkModule(name, module.config) })
+    }
+    for (const { module, settings } of extraModules) {
+      chosen.push({ module, settings: module.config.parse(settings ?? {}) })
+    }
+    return chosen
+  }
+
+  /** `[auth] registration` is the switch of the module that does it. */
+  #settingsOf(name: string, settings: unknown): unknown {
+    if (name !== 'register') return settings
+    return { ...(settings as object), enabled: this.config.auth.registration }
+  }
+
+  async #loadCertificates(): Promise<TlsCertificates | undefined> {
+    const { certificates, domains, listen, data_dir } = this.config
+    if (listen.c2s.every(({ tls }) => tls === 'none')) return undefined
+    const byFile = new Map<string, { certificate: string; key: string; domains: string[] }>()
+    for (const domain of domains) {
+      const files = certificates.get(domain) ?? (await selfSigned(data_dir))
+      const known = byFile.get(files.certificate) ?? { ...files, domains: [] }
+      known.domains.push(domain)
+      byFile.set(files.certificate, known)
+    }
+    const loaded = await TlsCertificates.load([...byFile.values()])
+    for (const domain of domains) {
+      const problem = certificateProblem(loaded.certificateFor(domain), domain, Date.now())
+      if (problem !== undefined) this.log.warn('certificate_problem', { domain, problem })
+    }
+    return loaded
+  }
+
+  #listener(settings: ListenerSettings): ClientListener {
+    const { hooks, log, accounts, router, sessionManager } = this
+    const points = new SessionPoints(hooks, DOMAIN_TYPE)
+    const session = { router, sessionManager, points, stages: outboundStages(points), log }
+    const hosts = new Map<string, Host>()
+    for (const domain of this.config.domains) hosts.set(domain, { domain, accounts, session })
+    const [defaultHost] = hosts.values()
+    if (defaultHost === undefined) throw new Error('no domain is configured')
+    const options = {
+      host: settings.address === '*' ? undefined : settings.address,
+      port: settings.port,
+      backlog: settings.backlog,
+      isDirectTls: settings.tls === 'direct',
+      shaper: settings.shaper === 'none' ? undefined : settings.shaper,
+      maxConnections: settings.max_connections,
+      maxConnectionsPerAddress: settings.max_connections_per_address,
+      preAuthTimeout: settings.pre_auth_timeout,
+      blockedTimeout: BLOCKED_TIMEOUT,
+    }
+    const policy = this.#policy(settings)
+    const certificates = settings.tls === 'none' ? undefined : this.#certificates
+    const environment = { hosts, defaultHost, policy, certificates, hooks, log }
+    return new ClientListener(options, environment, this.#turn)
+  }
+
+  #policy(settings: ListenerSettings): StreamPolicy {
+    const { auth } = this.config
+    const parsing = { maxDepth: MAX_DEPTH, maxAttributes: MAX_ATTRIBUTES }
+    const startTls = { required: 'required', starttls: 'offered', direct: 'none', none: 'none' }
+    return {
+      startTls: startTls[settings.tls] as StreamPolicy['startTls'],
+      sasl: {
+        mechanisms: auth.anonymous ? [...auth.mechanisms, 'ANONYMOUS'] : auth.mechanisms,
+        allowPlainWithoutTls: settings.allow_plain_without_tls,
+        downgradeProtection: true,
+      },
+      preAuthBytes: settings.pre_auth_bytes,
+      preAuthLimits: {
+        ...parsing,
+        maxStanzaSize: Math.min(settings.pre_auth_bytes, settings.max_stanza_size),
+      },
+      limits: { ...parsing, maxStanzaSize: settings.max_stanza_size },
+    }
+  }
+}
+
+async function selfSigned(dataDir: string): Promise<{ certificate: string; key: string }> {
+  const path = await ensureSelfSigned(dataDir, Date.now())
+  return { certificate: path, key: path }
+}
+
+async function importModule(from: string): Promise<Module> {
+  const { default: module } = await import(from)
+  if (typeof module?.start === 'function' && typeof module.name === 'string') return module
+  throw new Error(`${from}: the default export is not a module made with defineModule`)
+}
+
+async function importRouting(
+  from: string,
+  parts: Parameters<RoutingModuleFactory>[0],
+): Promise<() => RoutingModule> {
+  const { default: factory } = await import(from)
+  if (typeof factory !== 'function') {
+    throw new Error(`${from}: the default export is not a function that makes a routing module`)
+  }
+  return () => factory(parts)
+}
+
+/** Waits for `work`, but no longer than `ms`. */
+async function within(ms: number, work: Promise<unknown>): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const timer = setTimeout(resolve, ms)
+  await Promise.race([work, promise])
+  clearTimeout(timer)
+}
