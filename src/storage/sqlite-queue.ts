@@ -23,8 +23,8 @@ import { SqliteTransaction } from './sqlite-transaction.ts'
 
 /** Constant texts that the worker knows by number; any beyond these are sent in full. */
 const MAX_DEFINED = 512
-/** A worker that stopped is started anew by the next request, but not more often than this. */
-const RESTART_AFTER_MS = 1000
+/** A worker that stopped is started anew by the next request; if it could not open the file, not sooner. */
+const RETRY_AFTER_MS = 1000
 /** What a request weighs beside its values. */
 const REQUEST_BYTES = 200
 
@@ -53,8 +53,8 @@ export class SqliteQueue {
   readonly #settings: QueueSettings
 
   #worker: Worker | undefined
-  /** Why the worker stopped, and when; while it is away. */
-  #stopped: { readonly error: StorageError; readonly at: number } | undefined
+  /** Why the last worker stopped, and when another may be tried. */
+  #stopped: { readonly error: StorageError; readonly retryAt: number } | undefined
   #defined = new Map<string, number>()
   #sent: Sent[] = []
 
@@ -232,7 +232,7 @@ export class SqliteQueue {
   /** A worker in place of the one that stopped, unless it is too soon to try. */
   #restart(): Worker | undefined {
     if (this.#closed || this.#settings.file === ':memory:') return undefined
-    if (this.#stopped && performance.now() - this.#stopped.at < RESTART_AFTER_MS) return undefined
+    if (this.#stopped && performance.now() < this.#stopped.retryAt) return undefined
     // Who posts next learns from the answer whether it could open the file.
     return this.#start(
       () => {},
@@ -243,21 +243,17 @@ export class SqliteQueue {
   #start(opened: () => void, failed: (error: StorageError) => void): Worker {
     // Built, this file and the worker's both end in `.js`.
     const file = new URL(`./sqlite-worker${extname(import.meta.url)}`, import.meta.url)
-    const settings: SqliteSettings = {
-      file: this.#settings.file,
-      synchronous: this.#settings.synchronous,
-      busyTimeoutMs: this.#settings.busyTimeoutMs,
-      maxPages: this.#settings.maxPages,
-    }
-    const worker = new Worker(file, { workerData: settings, name: 'storage' })
+    const workerData: SqliteSettings = this.#settings
+    const worker = new Worker(file, { workerData, name: 'storage' })
     this.#worker = worker
-    this.#defined.clear()
+    let isOpen = false
     let cause: StorageError | undefined
     worker.once('message', ({ failure }: Opened) => {
       if (failure) {
         cause = toError(failure)
         return // It exits.
       }
+      isOpen = true
       worker.on('message', this.#answer)
       opened()
     })
@@ -268,7 +264,7 @@ export class SqliteQueue {
     })
     worker.once('exit', () => {
       const error = cause ?? new StorageError('other', 'The storage worker stopped')
-      this.#stop(error)
+      this.#stop(error, isOpen)
       failed(error)
     })
     return worker
@@ -279,18 +275,19 @@ export class SqliteQueue {
       const sent = this.#sent.shift()
       if (!sent) throw new Error('the storage worker answered what nobody asked')
       this.#pendingBytes -= sent.bytes
-      for (const [index, reply] of ofBatch.entries()) {
-        const waiter = sent.waiters[index]
-        if (isFailure(reply)) waiter?.fail(toError(reply))
-        else waiter?.answer(reply)
+      for (let i = 0; i < sent.waiters.length; i++) {
+        const waiter = sent.waiters[i] as Waiter
+        const reply = ofBatch[i] as Reply
+        if (isFailure(reply)) waiter.fail(toError(reply))
+        else waiter.answer(reply)
       }
     }
   }
 
   /** Whether what was under way is stored nobody can say any more; what waits cannot be sent. */
-  #stop(error: StorageError): void {
+  #stop(error: StorageError, wasOpen: boolean): void {
     this.#worker = undefined
-    this.#stopped = { error, at: performance.now() }
+    this.#stopped = { error, retryAt: performance.now() + (wasOpen ? 0 : RETRY_AFTER_MS) }
     this.#defined.clear()
     const lost = this.#sent
     lost.push({ waiters: this.#waiters, bytes: this.#batchBytes })

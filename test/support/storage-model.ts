@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { sql } from 'kysely'
-import type { Storage } from '../../src/core/storage.ts'
+import type { Kysely } from 'kysely'
+import type { Schema, Statement, Storage } from '../../src/core/storage.ts'
+
+declare module '../../src/core/storage.ts' {
+  interface Schema {
+    line: { id: string; text: string | null }
+  }
+}
 
 /**
  * Histories of what callers ask of a storage, and a model of it: a map that takes one step after
@@ -48,10 +54,19 @@ export const steps: fc.Arbitrary<Step> = fc.oneof(
 
 type Lines = ReadonlyMap<string, string>
 
-const statements = {
-  insert: 'insert into line (id, text) values (?, ?)',
-  put: 'insert into line (id, text) values (?, ?) on conflict (id) do update set text = excluded.text',
-  delete: 'delete from line where id = ? and text <> ?',
+function statement({ kind, id }: Change, text: string): Statement {
+  const insert = 'insert into line (id, text) values (?, ?)'
+  if (kind === 'insert') return { sql: insert, parameters: [id, text] }
+  if (kind === 'delete') return { sql: 'delete from line where id = ?', parameters: [id] }
+  const sql = `${insert} on conflict (id) do update set text = excluded.text`
+  return { sql, parameters: [id, text] }
+}
+
+function query(db: Kysely<Schema>, { kind, id }: Change, text: string): Promise<unknown> {
+  if (kind === 'delete') return db.deleteFrom('line').where('id', '=', id).execute()
+  const insert = db.insertInto('line').values({ id, text })
+  if (kind === 'insert') return insert.execute()
+  return insert.onConflict((conflict) => conflict.column('id').doUpdateSet({ text })).execute()
 }
 
 /** What the change makes of the lines; undefined where the database must refuse it. */
@@ -91,24 +106,21 @@ export async function runHistory(storage: Storage, history: readonly Step[]): Pr
     switch (step.kind) {
       case 'insert':
       case 'put':
-      case 'delete':
-        expect(storage.write(statements[step.kind], [step.id, text]), applied(lines, step, text))
-        break
-      case 'all':
-        expect(
-          storage.writeAll(
-            step.changes.map(({ kind, id }) => ({ sql: statements[kind], parameters: [id, text] })),
-          ),
-          allApplied(lines, step.changes, text),
-        )
-        break
-      case 'query': {
-        // It joins the order some microtasks after it is asked for.
-        const asked = query(storage.db, step.change, text)
-        await new Promise((resolve) => setImmediate(resolve))
-        expect(asked, applied(lines, step.change, text))
+      case 'delete': {
+        const { sql, parameters } = statement(step, text)
+        expect(storage.write(sql, parameters), applied(lines, step, text))
         break
       }
+      case 'all': {
+        const all = step.changes.map((one) => statement(one, text))
+        expect(storage.writeAll(all), allApplied(lines, step.changes, text))
+        break
+      }
+      case 'query':
+        expect(query(storage.db, step.change, text), applied(lines, step.change, text))
+        // It joins the order some microtasks after it was asked for.
+        await new Promise((resolve) => setImmediate(resolve))
+        break
       case 'transaction':
         lines = await transact(storage, step, lines, text, checks)
         break
@@ -121,19 +133,6 @@ export async function runHistory(storage: Storage, history: readonly Step[]): Pr
   }
   expectLines(storage.read('select id, text from line order by id', []))
   await Promise.all(checks)
-}
-
-function query(
-  db: Parameters<ReturnType<typeof sql>['execute']>[0],
-  { kind, id }: Change,
-  text: string,
-) {
-  if (kind === 'insert') return sql`insert into line (id, text) values (${id}, ${text})`.execute(db)
-  if (kind === 'delete')
-    return sql`delete from line where id = ${id} and text <> ${text}`.execute(db)
-  return sql`insert into line (id, text) values (${id}, ${text}) on conflict (id) do update set text = excluded.text`.execute(
-    db,
-  )
 }
 
 /** Returns once the transaction has begun: what is asked for from then on comes after it. */
