@@ -25,9 +25,9 @@ export type DiscoInfo = {
   readonly forms: readonly Element[]
 }
 
-type On = <N extends HookName>(name: N, handler: Handler<N>, options?: { by?: string }) => unknown
+type On = <N extends HookName>(name: N, handler: Handler<N>) => void
 
-/** Announces the features of a module's definition. The module loader calls it for each module. */
+/** Announces the features of a module's definition: of the server or account, not of its nodes. */
 export function announceFeatures(
   on: On,
   {

@@ -32,6 +32,11 @@ export class LocalRoutes {
     return this.#routes.get(domain)?.isHosted ?? false
   }
 
+  /** The domains that have none. */
+  get services(): string[] {
+    return [...this.#routes.values()].filter((route) => !route.isHosted).map(({ domain }) => domain)
+  }
+
   /** The domains that have accounts. */
   get hosted(): string[] {
     return [...this.#routes.values()].filter((route) => route.isHosted).map(({ domain }) => domain)

@@ -1,4 +1,5 @@
-import type { HandlerOptions, Hooks } from './hooks.ts'
+import { announceFeatures } from './disco.ts'
+import type { Hooks } from './hooks.ts'
 import type { IqDispatcher } from './iq.ts'
 import type { Module, ModuleContext } from './module.ts'
 
@@ -34,8 +35,9 @@ export class ModuleHost {
     const release: Loaded['release'] = []
     this.#loaded.set(name, { module, release })
     try {
-      this.#announce(module, release)
-      await module.start(this.#context(module, config, release))
+      const context = this.#context(module, config, release)
+      announceFeatures(context.hooks.on, module)
+      await module.start(context)
     } catch (error) {
       await this.unload(name)
       throw new Error(`module ${name} could not start: ${messageOf(error)}`, { cause: error })
@@ -58,19 +60,6 @@ export class ModuleHost {
   /** The last loaded first. */
   async unloadAll(): Promise<void> {
     for (const name of [...this.#loaded.keys()].reverse()) await this.unload(name)
-  }
-
-  /** Service discovery tells what the module says it does. */
-  #announce(module: Module, release: Loaded['release']): void {
-    const { hooks } = this.#services
-    const { features = [], accountFeatures = [], name } = module
-    const options: HandlerOptions = { by: name }
-    if (features.length > 0) {
-      release.push(hooks.on('disco_local_features', (all) => [...all, ...features], options))
-    }
-    if (accountFeatures.length > 0) {
-      release.push(hooks.on('disco_sm_features', (all) => [...all, ...accountFeatures], options))
-    }
   }
 
   #context(module: Module, config: unknown, release: Loaded['release']): ModuleContext<unknown> {
