@@ -1,3 +1,5 @@
+import packageJson from '../package.json' with { type: 'json' }
+import type { AdminContext, Listening } from './admin/command.ts'
 import { ClientListener } from './c2s/listener.ts'
 import { outboundStages } from './c2s/outbound.ts'
 import { ensureSelfSigned } from './c2s/self-signed.ts'
@@ -6,6 +8,7 @@ import type { Host, StreamPolicy } from './c2s/stream.ts'
 import { certificateProblem, TlsCertificates } from './c2s/tls.ts'
 import { WriteTurn } from './c2s/write-turn.ts'
 import type { Config, ClientListener as ListenerSettings, LoadedConfig } from './config.ts'
+import { AccountLifecycle } from './core/account-lifecycle.ts'
 import { Accounts } from './core/accounts.ts'
 import { noComponents } from './core/components.ts'
 import { Hooks } from './core/hooks.ts'
@@ -40,11 +43,12 @@ export type RoutingModuleFactory = (parts: {
   readonly hooks: Hooks
 }) => RoutingModule
 
-export type ServerOptions = {
-  readonly loaded: LoadedConfig
+export type ServerOptions = Pick<LoadedConfig, 'config' | 'checkModule'> & {
   readonly log: Logger
   readonly extraModules?: readonly ExtraModule[]
 }
+
+const { version } = packageJson
 
 /** Domain types let hooks differ between domains; the domains of one file share one. */
 const DOMAIN_TYPE = 'default'
@@ -70,8 +74,8 @@ export class Server {
   readonly accounts: Accounts
   readonly sessionManager: SessionManager
   readonly modules: ModuleHost
-  /** In the order of the configuration. */
-  listeners: readonly ClientListener[] = []
+  readonly lifecycle: AccountLifecycle
+  #listeners: readonly ClientListener[] = []
   /** Milliseconds since the epoch; 0 before `start`. */
   startedAt = 0
   readonly #turn = new WriteTurn()
@@ -94,6 +98,12 @@ export class Server {
       normalToGoneResource: 'bounce',
     } as const
     this.sessionManager = new SessionManager({ hooks, router, iq, limits })
+    this.lifecycle = new AccountLifecycle({
+      accounts,
+      hooks,
+      sessionManager: this.sessionManager,
+      domainTypeOf: () => DOMAIN_TYPE,
+    })
     this.modules = new ModuleHost({
       hooks,
       iq,
@@ -102,18 +112,18 @@ export class Server {
       accounts,
       storage,
       log,
+      lifecycle: this.lifecycle,
       sessions: this.sessionManager,
       clock: Date,
     })
   }
 
   /** Opens the storage and loads all modules. */
-  static async create({ loaded, log, extraModules = [] }: ServerOptions): Promise<Server> {
-    const { config, warnings } = loaded
-    for (const warning of warnings) log.warn('config_warning', { warning })
+  static async create(options: ServerOptions): Promise<Server> {
+    const { config, log } = options
     const server = new Server(config, await openStorage(config.storage.url), log)
     try {
-      await server.#build(loaded, extraModules)
+      await server.#build(options)
     } catch (error) {
       await server.stop()
       throw error
@@ -124,12 +134,41 @@ export class Server {
   /** Rejects when an address cannot be listened on; then nothing is left open. */
   async start(): Promise<void> {
     try {
-      for (const listener of this.listeners) await listener.listen()
+      for (const listener of this.#listeners) await listener.listen()
     } catch (error) {
       await this.stop()
       throw error
     }
     this.startedAt = Date.now()
+  }
+
+  /** What listens, with the ports that were taken; empty before `start`. */
+  get listeners(): readonly Listening[] {
+    if (this.startedAt === 0) return []
+    return this.#listeners.map(({ address, tls }) => ({
+      kind: 'c2s',
+      address: address.host,
+      port: address.port,
+      tls,
+    }))
+  }
+
+  /** What administration commands work on. */
+  get admin(): AdminContext {
+    const { accounts, lifecycle, config, startedAt, listeners } = this
+    return {
+      version,
+      domains: config.domains,
+      accounts: {
+        register: (account, password) => lifecycle.register(account, password),
+        remove: (account) => lifecycle.remove(account),
+        setPassword: (account, password) => lifecycle.setPassword(account, password),
+        list: (domain, page) => accounts.list(domain, page),
+        count: (domain) => accounts.count(domain),
+      },
+      sessions: this.sessionManager.sessions,
+      running: startedAt === 0 ? undefined : { startedAt, listeners },
+    }
   }
 
   /** New connections get what the certificate files hold now. */
@@ -152,31 +191,31 @@ export class Server {
   }
 
   async #stop(timeout: number): Promise<void> {
-    for (const listener of this.listeners) listener.stopListening()
+    for (const listener of this.#listeners) listener.stopListening()
     const shutdown = new StreamError('system-shutdown')
     const sessions = [...this.sessionManager.sessions.values()]
     await within(timeout, Promise.all(sessions.map((session) => session.close(shutdown))))
-    await within(timeout, Promise.all(this.listeners.map((listener) => listener.drained())))
-    for (const listener of this.listeners) listener.destroy()
+    await within(timeout, Promise.all(this.#listeners.map((listener) => listener.drained())))
+    for (const listener of this.#listeners) listener.destroy()
     await this.modules.unloadAll()
     this.iq.close()
     await this.storage.close()
     this.log.info('stopped')
   }
 
-  async #build(loaded: LoadedConfig, extraModules: readonly ExtraModule[]): Promise<void> {
+  async #build(options: ServerOptions): Promise<void> {
     const { config, storage, hooks, accounts } = this
     hooks.on('does_user_exist', (known, { account }) => known || accounts.exists(account), {
       by: 'accounts',
     })
     this.#serveDomains()
     this.router.use(await this.#chain())
-    const chosen = await this.#chooseModules(loaded, extraModules)
+    const chosen = await this.#chooseModules(options)
     const migrations = chosen.flatMap(({ module }) => module.migrations ?? [])
     await storage.migrate([...accountMigrations, ...migrations])
     for (const { module, settings } of chosen) await this.modules.load(module, settings)
     this.#certificates = await this.#loadCertificates()
-    this.listeners = config.listen.c2s.map((settings) => this.#listener(settings))
+    this.#listeners = config.listen.c2s.map((settings) => this.#listener(settings))
   }
 
   #serveDomains(): void {
@@ -208,12 +247,10 @@ export class Server {
     return chain
   }
 
-  async #chooseModules(
-    loaded: LoadedConfig,
-    extraModules: readonly ExtraModule[],
-  ): Promise<ExtraModule[]> {
+  async #chooseModules(options: ServerOptions): Promise<ExtraModule[]> {
+    const { config, checkModule, extraModules = [] } = options
     const chosen: ExtraModule[] = []
-    for (const [name, { settings, from }] of loaded.config.modules) {
+    for (const [name, { settings, from }] of config.modules) {
       if (from === undefined) {
         const module = builtinModules.find((candidate) => candidate.name === name)
         if (module !== undefined)
@@ -221,7 +258,7 @@ export class Server {
         continue
       }
       const module = await importModule(from)
-      chosen.push({ module, settings: loaded.checkModule(name, module.config) })
+      chosen.push({ module, settings: checkModule(name, module.config) })
     }
     for (const { module, settings } of extraModules) {
       chosen.push({ module, settings: module.config.parse(settings ?? {}) })
@@ -265,7 +302,7 @@ export class Server {
       host: settings.address === '*' ? undefined : settings.address,
       port: settings.port,
       backlog: settings.backlog,
-      isDirectTls: settings.tls === 'direct',
+      tls: settings.tls,
       shaper: settings.shaper === 'none' ? undefined : settings.shaper,
       maxConnections: settings.max_connections,
       maxConnectionsPerAddress: settings.max_connections_per_address,
@@ -327,4 +364,11 @@ async function within(ms: number, work: Promise<unknown>): Promise<void> {
   const timer = setTimeout(resolve, ms)
   await Promise.race([work, promise])
   clearTimeout(timer)
+}
+
+export { modules } from './modules.ts'
+
+/** Opens the storage and builds everything; listens nowhere yet. */
+export function createServer(options: ServerOptions): Promise<Server> {
+  return Server.create(options)
 }

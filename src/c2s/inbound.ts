@@ -2,6 +2,7 @@ import { Envelope } from '../core/envelope.ts'
 import { DROP, Stop } from '../core/hooks.ts'
 import { answered, dropped, type Outcome } from '../core/outcome.ts'
 import type { Router } from '../core/router.ts'
+import { Settlement } from '../core/settlement.ts'
 import { type Jid, parseJid, tryParseJid } from '../xmpp/jid.ts'
 import { CLIENT_NS, isStanzaKind, Stanza } from '../xmpp/stanza.ts'
 import { StanzaError } from '../xmpp/stanza-error.ts'
@@ -48,7 +49,8 @@ export function receive(
     settle(router, envelope, new StanzaError('jid-malformed'))
     return undefined
   }
-  const envelope = new Envelope(self, to, stanza, session.origin)
+  const settlement = session.onSettled === undefined ? undefined : new Settlement()
+  const envelope = new Envelope(self, to, stanza, session.origin, undefined, settlement)
   const fault = faultOf(stanza)
   if (fault !== undefined) {
     settle(router, envelope, fault)

@@ -12,8 +12,8 @@ export type ListenerOptions = {
   readonly host: string | undefined
   readonly port: number
   readonly backlog: number
-  /** TLS from the first octet (XEP-0368). */
-  readonly isDirectTls: boolean
+  /** `direct`: TLS from the first octet (XEP-0368). The others are the stream's business. */
+  readonly tls: 'direct' | 'required' | 'starttls' | 'none'
   /** Octets per second and at once, of each connection. */
   readonly shaper: { readonly rate: number; readonly burst: number } | undefined
   readonly maxConnections: number
@@ -84,8 +84,8 @@ export class ClientListener {
     return { host: address.address, port: address.port }
   }
 
-  get isDirectTls(): boolean {
-    return this.#options.isDirectTls
+  get tls(): ListenerOptions['tls'] {
+    return this.#options.tls
   }
 
   get connectionCount(): number {
@@ -122,7 +122,7 @@ export class ClientListener {
     }
     const { certificates, policy, log } = this.#environment
     let channel = socket
-    if (this.#options.isDirectTls) {
+    if (this.#options.tls === 'direct') {
       if (certificates === undefined) {
         socket.destroy()
         return

@@ -2,6 +2,7 @@ import type { Jid } from '../xmpp/jid.ts'
 import type { Octets } from '../xmpp/octets.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import type { Session } from './session.ts'
+import type { Settlement } from './settlement.ts'
 
 /** Where a stanza entered this server. */
 export type Origin =
@@ -35,23 +36,34 @@ export class Envelope {
   readonly stanza: Stanza
   readonly origin: Origin
   readonly notes: Notes
+  /** Collects what the sender's acknowledgement waits for; `undefined` when none will be sent. */
+  readonly settlement: Settlement | undefined
   #octets: Octets | undefined
 
-  constructor(from: Jid, to: Jid, stanza: Stanza, origin: Origin, notes: Notes = NO_NOTES) {
+  constructor(
+    from: Jid,
+    to: Jid,
+    stanza: Stanza,
+    origin: Origin,
+    notes: Notes = NO_NOTES,
+    settlement?: Settlement,
+  ) {
     this.from = from
     this.to = to
     this.stanza = stanza
     this.origin = origin
     this.notes = notes
+    this.settlement = settlement
   }
 
   with(changes: { readonly from?: Jid; readonly to?: Jid; readonly stanza?: Stanza }): Envelope {
     const { from = this.from, to = this.to, stanza = this.stanza } = changes
-    return new Envelope(from, to, stanza, this.origin, this.notes)
+    return new Envelope(from, to, stanza, this.origin, this.notes, this.settlement)
   }
 
   noted(notes: Notes): Envelope {
-    return new Envelope(this.from, this.to, this.stanza, this.origin, { ...this.notes, ...notes })
+    const { from, to, stanza, origin, settlement } = this
+    return new Envelope(from, to, stanza, origin, { ...this.notes, ...notes }, settlement)
   }
 
   /** As it goes out to a client. One text serves all sessions that get this envelope. */

@@ -174,6 +174,13 @@ export interface HookMap {
   user_available: Hook<FullJid, InSession>
   /** Its priority became non-negative: what waited for it is delivered through `session.hold`. */
   resend_offline_messages: Hook<FullJid, InSession>
+  /**
+   * It is decided which resources get a message (none: nobody is there), and that it is not
+   * refused: the last point before it is delivered or kept. Archive and stanza-id belong here.
+   */
+  sm_message_decided: Hook<Envelope, { readonly targets: readonly Resource[] }>
+  /** A message was taken over by these resources. Copies for others belong here. */
+  sm_message_delivered: Hook<Envelope, { readonly reached: readonly Resource[] }>
   /** Whether a message for a full JID that is gone is to be forgotten. */
   sm_filter_offline_message: Hook<boolean, { readonly envelope: Envelope }>
   /** A message found nobody. A handler that keeps it returns `stop` with the outcome. */

@@ -6,7 +6,7 @@ import type { Module, ModuleContext } from './module.ts'
 /** What all modules share; each gets a context of its own made from it. */
 export type ModuleServices = Pick<
   ModuleContext<unknown>,
-  'routes' | 'router' | 'sessions' | 'accounts' | 'storage' | 'log' | 'clock'
+  'routes' | 'router' | 'sessions' | 'accounts' | 'lifecycle' | 'storage' | 'log' | 'clock'
 > & {
   readonly hooks: Hooks
   readonly iq: IqDispatcher

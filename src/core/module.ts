@@ -1,4 +1,5 @@
 import type { ZodType } from 'zod'
+import type { AccountLifecycle } from './account-lifecycle.ts'
 import type { Accounts } from './accounts.ts'
 import type { Handler, HandlerOptions, HookName, HookPoint } from './hooks.ts'
 import type { IqDispatcher, IqHandler, IqTarget } from './iq.ts'
@@ -30,6 +31,8 @@ export interface ModuleContext<Config> {
   readonly router: Router
   readonly sessions: SessionManager
   readonly accounts: Accounts
+  /** Creates and removes accounts with all that hangs on them. */
+  readonly lifecycle: AccountLifecycle
   readonly storage: Storage
   readonly log: Logger
   readonly clock: { /** Milliseconds since the epoch. */ now(): number }

@@ -113,7 +113,7 @@ export class SessionManager {
       case 'error':
         return dropped(BY, 'error to nobody')
       case 'headline':
-        return isBare ? this.#headline(envelope) : dropped(BY, 'headline to nobody')
+        return isBare ? this.#headline(envelope, domainType) : dropped(BY, 'headline to nobody')
       case 'groupchat':
         return isBare && envelope.origin.kind === 'component'
           ? this.#mostAvailable(envelope, domainType)
@@ -138,9 +138,9 @@ export class SessionManager {
   }
 
   /** Every available resource of non-negative priority, else nobody. */
-  #headline(envelope: Envelope): Outcome | Promise<Outcome> {
+  #headline(envelope: Envelope, domainType: string): Outcome | Promise<Outcome> {
     const targets = this.sessions.of(envelope.to.bare).filter(({ priority = -1 }) => priority >= 0)
-    return this.#handOffAll(envelope, targets, () => dropped(BY, 'headline to nobody'))
+    return this.#handOffAll(envelope, targets, domainType, () => dropped(BY, 'headline to nobody'))
   }
 
   /**
@@ -153,18 +153,26 @@ export class SessionManager {
     for (const { priority = -1 } of resources) if (priority > highest) highest = priority
     const targets = resources.filter(({ priority }) => priority === highest)
     if (targets.length === 0) return this.#offline(envelope, domainType)
-    return this.#handOffAll(envelope, targets, () => this.#mostAvailable(envelope, domainType))
+    const again = (decided: Envelope) => this.#mostAvailable(decided, domainType)
+    return this.#handOffAll(envelope, targets, domainType, again)
   }
 
   /** Nobody is there. Someone may keep the message; else its sender is told. */
   #offline(envelope: Envelope, domainType: string): Outcome | Promise<Outcome> {
+    const decided = this.#decided(envelope, [], domainType)
+    if (decided instanceof Promise) return decided.then((last) => this.#keep(last, domainType))
+    return this.#keep(decided, domainType)
+  }
+
+  #keep(envelope: Envelope | typeof DROP, domainType: string): Outcome | Promise<Outcome> {
+    if (envelope === DROP) return dropped('sm_message_decided', 'filtered')
     const isGroupchat = envelope.stanza.type === 'groupchat'
     const hook = isGroupchat ? 'offline_groupchat_message' : 'offline_message'
     const nobody = dropped(BY, 'nobody available')
     const verdict = this.#point(hook, domainType).run(nobody, { envelope })
-    const end = (decided: unknown): Outcome => {
-      if (decided instanceof Stop) return decided.acc as Outcome
-      if (decided === DROP) return dropped('offline_message', 'filtered')
+    const end = (kept: unknown): Outcome => {
+      if (kept instanceof Stop) return kept.acc as Outcome
+      if (kept === DROP) return dropped('offline_message', 'filtered')
       return this.#refuse(envelope, 'service-unavailable')
     }
     return verdict instanceof Promise ? verdict.then(end) : end(verdict)
@@ -192,7 +200,7 @@ export class SessionManager {
     }
     if (stanza.isError) return dropped(BY, 'error to nobody')
     const targets = this.sessions.available(to.bare)
-    return this.#handOffAll(envelope, targets, () => dropped(BY, 'nobody available'))
+    return this.#handOffAll(envelope, targets, domainType, () => dropped(BY, 'nobody available'))
   }
 
   /** RFC 6121 §3: between bare JIDs, the roster first. */
@@ -218,7 +226,7 @@ export class SessionManager {
       if (verdict === DROP) return answered('roster')
       const { isWanted, afterDelivery } = verdict instanceof Stop ? verdict.acc : verdict
       const targets = isWanted ? this.sessions.available(to.bare) : []
-      const outcome = this.#handOffAll(envelope, targets, () => answered('roster'))
+      const outcome = this.#handOffAll(envelope, targets, domainType, () => answered('roster'))
       if (afterDelivery === undefined) return outcome
       if (outcome instanceof Promise) return outcome.finally(afterDelivery)
       afterDelivery()
@@ -231,45 +239,63 @@ export class SessionManager {
   // --- Hand-off.
 
   #handOff(envelope: Envelope, target: Resource, domainType: string): Outcome | Promise<Outcome> {
-    const taken = target.deliver(envelope)
-    if (taken === true) return new Outcome('delivered', BY, undefined, [target.jid])
-    if (taken === false) return this.#again(envelope, target, domainType)
-    return taken.then((isTaken) =>
-      isTaken
-        ? new Outcome('delivered', BY, undefined, [target.jid])
-        : this.#again(envelope, target, domainType),
-    )
+    const again = () => this.deliver(envelope, domainType)
+    return this.#handOffAll(envelope, [target], domainType, again)
   }
 
-  /** The session was gone when the stanza reached it. */
-  #again(envelope: Envelope, gone: Resource, domainType: string): Outcome | Promise<Outcome> {
-    this.sessions.remove(gone)
-    return this.deliver(envelope, domainType)
-  }
-
-  /** To each of `targets`; if not one of them was there any more, as `otherwise` says. */
+  /** To each of `targets`; if not one of them is there (any more), as `otherwise` says. */
   #handOffAll(
     envelope: Envelope,
     targets: readonly Resource[],
-    otherwise: () => Outcome | Promise<Outcome>,
+    domainType: string,
+    otherwise: (envelope: Envelope) => Outcome | Promise<Outcome>,
   ): Outcome | Promise<Outcome> {
-    if (targets.length === 0) return otherwise()
+    if (targets.length === 0) return otherwise(envelope)
+    const decided = this.#decided(envelope, targets, domainType)
+    if (decided instanceof Promise) {
+      return decided.then((last) => this.#give(last, targets, domainType, otherwise))
+    }
+    return this.#give(decided, targets, domainType, otherwise)
+  }
+
+  #give(
+    envelope: Envelope | typeof DROP,
+    targets: readonly Resource[],
+    domainType: string,
+    otherwise: (envelope: Envelope) => Outcome | Promise<Outcome>,
+  ): Outcome | Promise<Outcome> {
+    if (envelope === DROP) return dropped('sm_message_decided', 'filtered')
     const answers = targets.map((target) => target.deliver(envelope))
     const end = (taken: readonly boolean[]): Outcome | Promise<Outcome> => {
       const reached = targets.filter((target, index) => {
+        // A session that is gone is not asked again.
         if (taken[index] !== true) this.sessions.remove(target)
         return taken[index] === true
       })
-      if (reached.length === 0) return otherwise()
-      return new Outcome(
-        'delivered',
-        BY,
-        undefined,
-        reached.map(({ jid }) => jid),
-      )
+      if (reached.length === 0) return otherwise(envelope)
+      this.#delivered(envelope, reached, domainType)
+      return new Outcome('delivered', BY, undefined, jidsOf(reached))
     }
     if (answers.some((answer) => answer instanceof Promise)) return Promise.all(answers).then(end)
     return end(answers as boolean[])
+  }
+
+  #decided(
+    envelope: Envelope,
+    targets: readonly Resource[],
+    domainType: string,
+  ): Envelope | typeof DROP | Promise<Envelope | typeof DROP> {
+    if (envelope.stanza.kind !== 'message') return envelope
+    const verdict = this.#point('sm_message_decided', domainType).run(envelope, { targets })
+    return verdict instanceof Promise ? verdict.then(envelopeOf) : envelopeOf(verdict)
+  }
+
+  #delivered(envelope: Envelope, reached: readonly Resource[], domainType: string): void {
+    if (envelope.stanza.kind !== 'message') return
+    const point = this.#point('sm_message_delivered', domainType)
+    if (point.isEmpty) return
+    const told = point.run(envelope, { reached })
+    if (told instanceof Promise) told.catch(() => {})
   }
 
   // --- What it needs for that.
@@ -298,6 +324,14 @@ export class SessionManager {
 
 function isTrue(verdict: unknown): boolean {
   return verdict === true || (verdict instanceof Stop && verdict.acc === true)
+}
+
+function envelopeOf(verdict: Envelope | Stop<Envelope> | typeof DROP): Envelope | typeof DROP {
+  return verdict instanceof Stop ? verdict.acc : verdict
+}
+
+function jidsOf(resources: readonly Resource[]) {
+  return resources.map(({ jid }) => jid)
 }
 
 /** XEP-0045 §7.5: a private message through a room, of an occupant who has left. */

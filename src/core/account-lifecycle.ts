@@ -1,0 +1,55 @@
+import type { BareJid } from '../xmpp/jid.ts'
+import { StreamError } from '../xmpp/stream-error.ts'
+import type { Accounts } from './accounts.ts'
+import type { Hooks } from './hooks.ts'
+import type { SessionManager } from './session-manager.ts'
+
+type Parts = {
+  readonly accounts: Accounts
+  readonly hooks: Hooks
+  readonly sessionManager: SessionManager
+  /** Whose hooks an account's domain runs. */
+  readonly domainTypeOf: (domain: string) => string
+}
+
+/**
+ * Accounts come, change and go with all that hangs on them: modules are told, sessions ended.
+ * Everybody who creates or removes accounts does it here: administration, in-band registration.
+ */
+export class AccountLifecycle {
+  readonly #parts: Parts
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+  }
+
+  /** False: the account exists. Throws `PrecisError` for a password that nobody can have. */
+  async register(account: BareJid, password: string): Promise<boolean> {
+    const { accounts, hooks, domainTypeOf } = this.#parts
+    if (!(await accounts.create(account, password))) return false
+    await hooks.at('register_user', domainTypeOf(account.domain)).run(account, {})
+    return true
+  }
+
+  /** False: no such account. Throws as `register`. */
+  setPassword(account: BareJid, password: string): Promise<boolean> {
+    return this.#parts.accounts.setPassword(account, password)
+  }
+
+  /**
+   * Removes the account, then its data, then its sessions. False: no such account. When a module
+   * fails to remove its part, the account is gone all the same, and this rejects.
+   */
+  async remove(account: BareJid): Promise<boolean> {
+    const { accounts, hooks, domainTypeOf, sessionManager } = this.#parts
+    if (!(await accounts.remove(account))) return false
+    try {
+      await hooks.at('remove_user', domainTypeOf(account.domain)).run(account, {})
+    } finally {
+      const gone = new StreamError('not-authorized', 'The account was removed')
+      const sessions = sessionManager.sessions.of(account.bare)
+      await Promise.all(sessions.map((session) => session.close(gone)))
+    }
+    return true
+  }
+}
