@@ -1,0 +1,202 @@
+/** The command line. Administration commands are made from their table. */
+import { Argument, Command as CliCommand, CommanderError, Option } from 'commander'
+import { z } from 'zod'
+import type { Command } from './command.ts'
+
+/** Exit codes. */
+export const FINE = 0
+export const FAILED = 1
+export const USAGE = 2
+
+/** What the command line can set off. Whatever these throw is told in one line, with exit code 1. */
+export interface CliActions {
+  /** Runs a server until it is told to stop. */
+  start(options: { readonly config?: string }): Promise<void>
+  checkConfig(file: string | undefined, options: { readonly json: boolean }): Promise<void>
+  printConfigSchema(): Promise<void>
+  /** Through the running server, or else without one if the command allows that. */
+  run(command: Command, args: unknown, options: { readonly config?: string }): Promise<unknown>
+  /** A secret that was not given as an option. */
+  readSecret(name: string): Promise<string>
+}
+
+export type Cli = {
+  readonly version: string
+  /** How people call the program here, for examples: `meerkat`. */
+  readonly calledAs: string
+  readonly commands: readonly Command[]
+  readonly actions: CliActions
+  readonly stdout: (text: string) => void
+  readonly stderr: (text: string) => void
+}
+
+/** The arguments cannot be meant. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError'
+}
+
+/** Does what `argv` (without interpreter and script) says, and returns the exit code. */
+export async function runCli(argv: readonly string[], cli: Cli): Promise<number> {
+  const program = programOf(cli)
+  try {
+    if (argv.length === 0) program.outputHelp()
+    else await program.parseAsync(argv, { from: 'user' })
+    return FINE
+  } catch (error) {
+    // Commander has written its own.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? FINE : USAGE
+    cli.stderr(`${error instanceof Error ? error.message : String(error)}\n`)
+    return error instanceof UsageError ? USAGE : FAILED
+  }
+}
+
+function programOf(cli: Cli): CliCommand {
+  const { actions, calledAs, version } = cli
+  const program = new CliCommand('meerkat')
+    .description('An XMPP server that loses nothing.')
+    .version(version)
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({
+      writeOut: cli.stdout,
+      writeErr: cli.stderr,
+      outputError: (text, write) => write(`${text.trim().replaceAll('\n', ' ')}\n`),
+    })
+    .exitOverride()
+    .helpCommand(false)
+    .addHelpText('after', () => examples(calledAs, ['start', 'account register alice@localhost']))
+
+  program
+    .command('start')
+    .description('Run the server until it is told to stop (SIGTERM, Ctrl-C)')
+    .addOption(configOption())
+    .addHelpText('after', examples(calledAs, ['start', 'start --config /etc/meerkat.toml']))
+    .action((options: { config?: string }) => actions.start(options))
+
+  const config = program.command('config').description('The configuration file')
+  config
+    .command('check')
+    .description('Tell everything that is wrong with a configuration file')
+    .argument('[file]', 'the file; default: meerkat.toml in the current directory')
+    .addOption(jsonOption())
+    .addHelpText('after', examples(calledAs, ['config check /etc/meerkat.toml']))
+    .action((file: string | undefined, options: { json?: boolean }) =>
+      actions.checkConfig(file, { json: options.json ?? false }),
+    )
+  config
+    .command('schema')
+    .description('Print the JSON Schema of the configuration file, for editors')
+    .addHelpText('after', examples(calledAs, ['config schema > meerkat.schema.json']))
+    .action(() => actions.printConfigSchema())
+
+  for (const command of cli.commands) addCommand(program, command, cli)
+  return program
+}
+
+const GROUPS: Readonly<Record<string, string>> = {
+  account: 'Accounts',
+  session: 'Connected clients',
+}
+
+/** Makes the words of a command's name subcommands of one another. */
+function addCommand(program: CliCommand, command: Command, cli: Cli): void {
+  const words = command.name.split(' ')
+  const parent = words.slice(0, -1).reduce((group, word) => {
+    const known = group.commands.find((candidate) => candidate.name() === word)
+    return known ?? group.command(word).description(GROUPS[word] ?? word)
+  }, program)
+
+  const typed = command.examples.map((rest) => `${command.name} ${rest}`.trim())
+  const made = parent
+    .command(words.at(-1) ?? command.name)
+    .description(command.description)
+    .addHelpText('after', examples(cli.calledAs, typed))
+  const fields = Object.entries(command.args.shape).map(([name, schema]) => field(name, schema))
+  for (const name of command.positional) {
+    const positional = fields.find((candidate) => candidate.name === name)
+    if (positional) made.addArgument(argumentFor(positional))
+  }
+  const options = fields
+    .filter(({ name }) => !command.positional.includes(name))
+    .map((each) => ({ name: each.name, option: optionFor(each, command) }))
+  for (const { option } of options) made.addOption(option)
+  made.addOption(configOption()).addOption(jsonOption())
+
+  made.action(async () => {
+    const args: Record<string, unknown> = {}
+    for (const [i, name] of command.positional.entries()) {
+      if (made.processedArgs[i] !== undefined) args[name] = made.processedArgs[i]
+    }
+    for (const { name, option } of options) {
+      const value: unknown = made.getOptionValue(option.attributeName())
+      if (value !== undefined) args[name] = value
+    }
+    await complete(command, args, cli)
+    const { config, json } = made.opts<{ config?: string; json?: boolean }>()
+    const result = await cli.actions.run(command, args, config === undefined ? {} : { config })
+    cli.stdout(`${json ? JSON.stringify(result) : command.text(result)}\n`)
+  })
+}
+
+/** Asks for the secret if it is missing; what else is wrong is told before. */
+async function complete(
+  command: Command,
+  args: Record<string, unknown>,
+  { actions }: Cli,
+): Promise<void> {
+  const { secret } = command
+  const isMissing = secret !== undefined && args[secret] === undefined
+  try {
+    command.check(isMissing ? { ...args, [secret]: 'to be asked for' } : args)
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new UsageError(`error: ${reason}`, { cause })
+  }
+  if (isMissing) args[secret] = await actions.readSecret(secret)
+}
+
+type Field = {
+  readonly name: string
+  readonly description: string
+  readonly isRequired: boolean
+  readonly type: 'text' | 'number' | 'flag'
+}
+
+function field(name: string, schema: z.core.$ZodType): Field {
+  const { type, description } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' })
+  const isNumber = type === 'integer' || type === 'number'
+  return {
+    name,
+    description: description ?? '',
+    isRequired: !z.safeParse(schema, undefined).success,
+    type: isNumber ? 'number' : type === 'boolean' ? 'flag' : 'text',
+  }
+}
+
+function argumentFor({ name, description, isRequired, type }: Field): Argument {
+  const argument = new Argument(isRequired ? `<${name}>` : `[${name}]`, description)
+  return type === 'number' ? argument.argParser(Number) : argument
+}
+
+function optionFor({ name, description, isRequired, type }: Field, { secret }: Command): Option {
+  const flag = `--${name.replaceAll('_', '-')}`
+  const note = name === secret ? ' Other users may see it here; without, it is asked for.' : ''
+  const option = new Option(type === 'flag' ? flag : `${flag} <${name}>`, description + note)
+  if (type === 'number') option.argParser(Number)
+  return option.makeOptionMandatory(isRequired && name !== secret)
+}
+
+function configOption(): Option {
+  return new Option(
+    '--config <file>',
+    'configuration file; default: meerkat.toml in the current directory',
+  )
+}
+
+function jsonOption(): Option {
+  return new Option('--json', 'print JSON')
+}
+
+function examples(calledAs: string, lines: readonly string[]): string {
+  const typed = lines.map((line) => `  $ ${calledAs} ${line}`)
+  return `\n${lines.length === 1 ? 'Example' : 'Examples'}:\n${typed.join('\n')}`
+}

@@ -1,0 +1,33 @@
+import { z } from 'zod'
+import type { ModuleDeclaration } from './modules.ts'
+import { fileSchema, moduleSwitches } from './schema.ts'
+
+export type JsonSchema = z.core.JSONSchema.JSONSchema
+
+/** The configuration file with the settings of these modules, as JSON Schema for editors. */
+export function jsonSchema(modules: readonly ModuleDeclaration[]): JsonSchema {
+  const file = toJsonSchema(fileSchema)
+  const tables: JsonSchema = {
+    type: 'object',
+    description: fileSchema.shape.modules.description ?? '',
+    properties: Object.fromEntries(modules.map((module) => [module.name, tableOf(module)])),
+    additionalProperties: { ...toJsonSchema(moduleSwitches), required: ['from'] },
+  }
+  const properties = { ...file.properties, modules: tables }
+  return { $schema: DIALECT, title: 'Meerkat', ...file, properties }
+}
+
+const DIALECT = 'https://json-schema.org/draft/2020-12/schema'
+
+/** The module's own settings, and the keys that every module has. */
+function tableOf({ config }: ModuleDeclaration): JsonSchema {
+  const settings = toJsonSchema(config)
+  const { properties } = toJsonSchema(moduleSwitches)
+  return { ...settings, properties: { ...properties, ...settings.properties } }
+}
+
+/** As one writes it in the file, before defaults and conversions. */
+function toJsonSchema(schema: z.ZodType): JsonSchema & { readonly $schema?: never } {
+  const { $schema, ...rest } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' })
+  return rest
+}

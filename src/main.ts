@@ -1,0 +1,131 @@
+/** Arguments, signals, exit code. */
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { runCli } from './admin/cli.ts'
+import type { Command } from './admin/command.ts'
+import { commands } from './admin/commands.ts'
+import { callCommand, NotRunningError } from './admin/control.ts'
+import { readSecret } from './admin/secret-input.ts'
+import { jsonSchema } from './config/json-schema.ts'
+import {
+  ConfigError,
+  checkConfig,
+  developmentSettings,
+  type LoadedConfig,
+  loadConfigFile,
+} from './config.ts'
+import { silentLogger } from './core/log.ts'
+import { processLogger } from './log.ts'
+import { modules } from './modules.ts'
+import { Server } from './server.ts'
+import { adminContext } from './server-admin.ts'
+import { runServer, StartError } from './start.ts'
+
+const DEFAULT_FILE = 'meerkat.toml'
+
+const packageFile = new URL('../package.json', import.meta.url)
+const { version } = JSON.parse(readFileSync(packageFile, 'utf8')) as { readonly version: string }
+
+/** From a clone one types `npm run meerkat -- …`. */
+const calledAs = process.env.npm_lifecycle_event === undefined ? 'meerkat' : 'npm run meerkat --'
+
+const say = (line: string) => void process.stdout.write(`${line}\n`)
+
+type Options = { readonly config?: string }
+
+function fileOf({ config }: Options): string | undefined {
+  return config ?? (existsSync(DEFAULT_FILE) ? DEFAULT_FILE : undefined)
+}
+
+function load(options: Options): LoadedConfig {
+  const file = fileOf(options)
+  if (file !== undefined) return loadConfigFile(file, modules)
+  return checkConfig(developmentSettings, { modules, directory: process.cwd() })
+}
+
+async function start(options: Options): Promise<void> {
+  const stopRequested = untilStopped()
+  const loaded = load(options)
+  const log = processLogger(loaded.config.log)
+  process.on('uncaughtException', (error) => {
+    log.fatal('uncaught_exception', { error })
+    process.exit(1)
+  })
+  // Whoever started us may stop reading; the server goes on.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
+
+  say(`meerkat ${version}, data in ${loaded.config.data_dir}`)
+  if (fileOf(options) === undefined) {
+    say(`no ${DEFAULT_FILE} here: a server to try things with, reachable from this machine only`)
+  }
+  const callWith = options.config === undefined ? '' : ` --config ${options.config}`
+  await runServer({ loaded, log, version, commands, say, calledAs, callWith, stopRequested })
+}
+
+/** Resolves at the first signal to stop; the second ends the process at once. */
+function untilStopped(): Promise<void> {
+  return new Promise((resolve) => {
+    let isStopping = false
+    const onSignal = () => {
+      if (isStopping) process.exit(1)
+      isStopping = true
+      resolve()
+    }
+    process.on('SIGTERM', onSignal)
+    process.on('SIGINT', onSignal)
+  })
+}
+
+async function run(command: Command, args: unknown, options: Options): Promise<unknown> {
+  const loaded = load(options)
+  const { config } = loaded
+  try {
+    return await callCommand(config.admin.socket, command.name, args)
+  } catch (error) {
+    if (!(error instanceof NotRunningError)) throw error
+  }
+  if (command.needsServer) {
+    throw new StartError(`no server is running with data in ${config.data_dir}: ${calledAs} start`)
+  }
+  mkdirSync(config.data_dir, { recursive: true, mode: 0o700 })
+  const server = await Server.create({ loaded, log: silentLogger })
+  try {
+    return await command.run(adminContext(server, version), args)
+  } finally {
+    await server.stop()
+  }
+}
+
+async function checkFile(
+  file: string = DEFAULT_FILE,
+  { json }: { readonly json: boolean },
+): Promise<void> {
+  try {
+    const { warnings } = loadConfigFile(file, modules)
+    if (json) return say(JSON.stringify({ file, isFine: true, problems: [], warnings }))
+    for (const warning of warnings) say(`warning: ${warning}`)
+    say(`${file} is fine`)
+  } catch (error) {
+    if (!json || !(error instanceof ConfigError)) throw error
+    const problems = error.problems.map(({ path, text, position }) => ({ path, text, ...position }))
+    say(JSON.stringify({ file, isFine: false, problems, warnings: [] }))
+    process.exitCode = 1
+  }
+}
+
+const exitCode = await runCli(process.argv.slice(2), {
+  version,
+  calledAs,
+  commands,
+  actions: {
+    start,
+    run,
+    checkConfig: checkFile,
+    async printConfigSchema() {
+      say(JSON.stringify(jsonSchema(modules), null, 2))
+    },
+    readSecret: (name) => readSecret(name, { input: process.stdin, output: process.stderr }),
+  },
+  stdout: (text) => void process.stdout.write(text),
+  stderr: (text) => void process.stderr.write(text),
+})
+process.exitCode ||= exitCode

@@ -1,0 +1,122 @@
+/** A server in the foreground: started, announced, stopped by signals. */
+import { mkdir } from 'node:fs/promises'
+import type { AdminContext, Command, Listening } from './admin/command.ts'
+import { type Control, openControl } from './admin/control.ts'
+import { endpoint } from './config/listeners.ts'
+import { type Config, ConfigError, type LoadedConfig } from './config.ts'
+import type { Logger } from './core/log.ts'
+import { StorageError } from './core/storage.ts'
+import { Server, type ServerOptions } from './server.ts'
+import { adminContext, listenersOf } from './server-admin.ts'
+
+type Foreground = {
+  readonly loaded: LoadedConfig
+  readonly log: Logger
+  readonly version: string
+  readonly commands: readonly Command[]
+  /** Writes one line for whoever started it. */
+  readonly say: (line: string) => void
+  /** What to type to give a command, without its words: `meerkat`. */
+  readonly calledAs: string
+  /** What to append to it, so that it finds this server: `--config FILE`. */
+  readonly callWith: string
+  /** Resolves when the server is to stop. */
+  readonly stopRequested: Promise<unknown>
+}
+
+const STOP_TIMEOUT_MS = 10_000
+
+/** Runs until it is asked to stop. Throws StartError. */
+export async function runServer(options: Foreground): Promise<void> {
+  const { loaded, log, version, commands, say, stopRequested } = options
+  const { config } = loaded
+  const { control, server } = await startable(config, async () => {
+    await mkdir(config.data_dir, { recursive: true, mode: 0o700 })
+    const control = await openControl({ path: config.admin.socket, commands, log })
+    try {
+      return { control, server: await started({ loaded, log }) }
+    } catch (error) {
+      await control.close()
+      throw error
+    }
+  })
+  await using _ = closing(control, server)
+  const admin = adminContext(server, version)
+  control.serve(admin)
+  for (const listening of listenersOf(server)) say(announcement(listening))
+  if (await hasNoAccounts(admin)) {
+    const account = `alice@${config.domains[0]}`
+    say(`no accounts yet: ${options.calledAs} account register ${account}${options.callWith}`)
+  }
+  say(`ready for ${config.domains.join(', ')} (pid ${process.pid})`)
+  await stopRequested
+  say('stopping')
+}
+
+/** A server that cannot start closes what it has opened. */
+async function started(options: ServerOptions): Promise<Server> {
+  const server = await Server.create(options)
+  await server.start()
+  return server
+}
+
+/** The socket goes last: while it is there, no other server touches the data directory. */
+function closing(control: Control, server: Server): AsyncDisposable {
+  return {
+    async [Symbol.asyncDispose]() {
+      try {
+        await server.stop({ timeout: STOP_TIMEOUT_MS })
+      } finally {
+        await control.close()
+      }
+    },
+  }
+}
+
+function announcement({ kind, address, port, tls }: Listening): string {
+  const who = kind === 'c2s' ? 'clients' : kind
+  return `listening for ${who} on ${endpoint({ address, port })} (TLS: ${tls})`
+}
+
+async function hasNoAccounts({ accounts, domains }: AdminContext): Promise<boolean> {
+  for (const domain of domains) if ((await accounts.count(domain)) > 0) return false
+  return true
+}
+
+/** Why the server does not run, in one line. */
+export class StartError extends Error {
+  override readonly name = 'StartError'
+}
+
+async function startable<T>(config: Config, start: () => Promise<T>): Promise<T> {
+  try {
+    return await start()
+  } catch (cause) {
+    if (cause instanceof ConfigError) throw cause
+    throw new StartError(`cannot start: ${reason(cause, config)}`, { cause })
+  }
+}
+
+function reason(error: unknown, config: Config): string {
+  if (!(error instanceof Error)) return String(error)
+  if (error instanceof StorageError) return `storage ${config.storage.url}: ${error.message}`
+  const { code, syscall, address, port } = error as NodeJS.ErrnoException & {
+    readonly address?: string
+    readonly port?: number
+  }
+  if (syscall !== 'listen' && syscall !== 'bind') return error.message
+  const place =
+    address !== undefined && port !== undefined && port >= 0
+      ? endpoint({ address, port })
+      : (address ?? 'a listener')
+  switch (code) {
+    case 'EADDRINUSE':
+      return `${place} is in use by another process`
+    case 'EADDRNOTAVAIL':
+      return `${place} is no address of this machine`
+    case 'EACCES':
+      return `${place} may not be opened by this user`
+    default:
+      return error.message
+  }
+}
