@@ -1,8 +1,5 @@
 import type { AdminAccounts, AdminContext, Listening } from './admin/command.ts'
-import type { HookName } from './core/hooks.ts'
 import type { Server } from './server.ts'
-import type { BareJid } from './xmpp/jid.ts'
-import { StreamError } from './xmpp/stream-error.ts'
 
 /** A server as administration commands see it, started or not. */
 export function adminContext(server: Server, version: string): AdminContext {
@@ -27,25 +24,11 @@ export function listenersOf({ config, listeners }: Server): Listening[] {
   })
 }
 
-function adminAccounts({ accounts, hooks, routes, sessionManager }: Server): AdminAccounts {
-  const hook = (name: HookName & ('register_user' | 'remove_user'), { domain }: BareJid) =>
-    hooks.at(name, routes.find(domain)?.domainType)
-
+function adminAccounts({ accounts, lifecycle }: Server): AdminAccounts {
   return {
-    async register(jid, password) {
-      const isNew = await accounts.create(jid, password)
-      if (isNew) await hook('register_user', jid).run(jid, {})
-      return isNew
-    },
-    async remove(jid) {
-      if (!(await accounts.remove(jid))) return false
-      // Sessions first: what they are about to receive goes to the modules, which forget it then.
-      const gone = new StreamError('not-authorized', 'The account is removed')
-      await Promise.all(sessionManager.sessions.of(jid.bare).map((session) => session.close(gone)))
-      await hook('remove_user', jid).run(jid, {})
-      return true
-    },
-    setPassword: (jid, password) => accounts.setPassword(jid, password),
+    register: (account, password) => lifecycle.register(account, password),
+    remove: (account) => lifecycle.remove(account),
+    setPassword: (account, password) => lifecycle.setPassword(account, password),
     list: (domain, page) => accounts.list(domain, page),
     count: (domain) => accounts.count(domain),
   }

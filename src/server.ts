@@ -1,5 +1,3 @@
-import packageJson from '../package.json' with { type: 'json' }
-import type { AdminContext, Listening } from './admin/command.ts'
 import { ClientListener } from './c2s/listener.ts'
 import { outboundStages } from './c2s/outbound.ts'
 import { ensureSelfSigned } from './c2s/self-signed.ts'
@@ -43,12 +41,11 @@ export type RoutingModuleFactory = (parts: {
   readonly hooks: Hooks
 }) => RoutingModule
 
-export type ServerOptions = Pick<LoadedConfig, 'config' | 'checkModule'> & {
+export type ServerOptions = {
+  readonly loaded: LoadedConfig
   readonly log: Logger
   readonly extraModules?: readonly ExtraModule[]
 }
-
-const { version } = packageJson
 
 /** Domain types let hooks differ between domains; the domains of one file share one. */
 const DOMAIN_TYPE = 'default'
@@ -75,7 +72,8 @@ export class Server {
   readonly sessionManager: SessionManager
   readonly modules: ModuleHost
   readonly lifecycle: AccountLifecycle
-  #listeners: readonly ClientListener[] = []
+  /** In the order of the configuration. */
+  listeners: readonly ClientListener[] = []
   /** Milliseconds since the epoch; 0 before `start`. */
   startedAt = 0
   readonly #turn = new WriteTurn()
@@ -120,7 +118,8 @@ export class Server {
 
   /** Opens the storage and loads all modules. */
   static async create(options: ServerOptions): Promise<Server> {
-    const { config, log } = options
+    const { loaded, log } = options
+    const { config } = loaded
     const server = new Server(config, await openStorage(config.storage.url), log)
     try {
       await server.#build(options)
@@ -134,41 +133,12 @@ export class Server {
   /** Rejects when an address cannot be listened on; then nothing is left open. */
   async start(): Promise<void> {
     try {
-      for (const listener of this.#listeners) await listener.listen()
+      for (const listener of this.listeners) await listener.listen()
     } catch (error) {
       await this.stop()
       throw error
     }
     this.startedAt = Date.now()
-  }
-
-  /** What listens, with the ports that were taken; empty before `start`. */
-  get listeners(): readonly Listening[] {
-    if (this.startedAt === 0) return []
-    return this.#listeners.map(({ address, tls }) => ({
-      kind: 'c2s',
-      address: address.host,
-      port: address.port,
-      tls,
-    }))
-  }
-
-  /** What administration commands work on. */
-  get admin(): AdminContext {
-    const { accounts, lifecycle, config, startedAt, listeners } = this
-    return {
-      version,
-      domains: config.domains,
-      accounts: {
-        register: (account, password) => lifecycle.register(account, password),
-        remove: (account) => lifecycle.remove(account),
-        setPassword: (account, password) => lifecycle.setPassword(account, password),
-        list: (domain, page) => accounts.list(domain, page),
-        count: (domain) => accounts.count(domain),
-      },
-      sessions: this.sessionManager.sessions,
-      running: startedAt === 0 ? undefined : { startedAt, listeners },
-    }
   }
 
   /** New connections get what the certificate files hold now. */
@@ -191,12 +161,12 @@ export class Server {
   }
 
   async #stop(timeout: number): Promise<void> {
-    for (const listener of this.#listeners) listener.stopListening()
+    for (const listener of this.listeners) listener.stopListening()
     const shutdown = new StreamError('system-shutdown')
     const sessions = [...this.sessionManager.sessions.values()]
     await within(timeout, Promise.all(sessions.map((session) => session.close(shutdown))))
-    await within(timeout, Promise.all(this.#listeners.map((listener) => listener.drained())))
-    for (const listener of this.#listeners) listener.destroy()
+    await within(timeout, Promise.all(this.listeners.map((listener) => listener.drained())))
+    for (const listener of this.listeners) listener.destroy()
     await this.modules.unloadAll()
     this.iq.close()
     await this.storage.close()
@@ -215,7 +185,7 @@ export class Server {
     await storage.migrate([...accountMigrations, ...migrations])
     for (const { module, settings } of chosen) await this.modules.load(module, settings)
     this.#certificates = await this.#loadCertificates()
-    this.#listeners = config.listen.c2s.map((settings) => this.#listener(settings))
+    this.listeners = config.listen.c2s.map((settings) => this.#listener(settings))
   }
 
   #serveDomains(): void {
@@ -248,9 +218,9 @@ export class Server {
   }
 
   async #chooseModules(options: ServerOptions): Promise<ExtraModule[]> {
-    const { config, checkModule, extraModules = [] } = options
+    const { loaded, extraModules = [] } = options
     const chosen: ExtraModule[] = []
-    for (const [name, { settings, from }] of config.modules) {
+    for (const [name, { settings, from }] of loaded.config.modules) {
       if (from === undefined) {
         const module = builtinModules.find((candidate) => candidate.name === name)
         if (module !== undefined)
@@ -258,7 +228,7 @@ export class Server {
         continue
       }
       const module = await importModule(from)
-      chosen.push({ module, settings: checkModule(name, module.config) })
+      chosen.push({ module, settings: loaded.checkModule(name, module.config) })
     }
     for (const { module, settings } of extraModules) {
       chosen.push({ module, settings: module.config.parse(settings ?? {}) })
@@ -364,11 +334,4 @@ async function within(ms: number, work: Promise<unknown>): Promise<void> {
   const timer = setTimeout(resolve, ms)
   await Promise.race([work, promise])
   clearTimeout(timer)
-}
-
-export { modules } from './modules.ts'
-
-/** Opens the storage and builds everything; listens nowhere yet. */
-export function createServer(options: ServerOptions): Promise<Server> {
-  return Server.create(options)
 }

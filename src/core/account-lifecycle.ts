@@ -37,19 +37,17 @@ export class AccountLifecycle {
   }
 
   /**
-   * Removes the account, then its data, then its sessions. False: no such account. When a module
+   * Removes the account, ends its sessions, has its data removed. False: no such account. When a module
    * fails to remove its part, the account is gone all the same, and this rejects.
    */
   async remove(account: BareJid): Promise<boolean> {
     const { accounts, hooks, domainTypeOf, sessionManager } = this.#parts
     if (!(await accounts.remove(account))) return false
-    try {
-      await hooks.at('remove_user', domainTypeOf(account.domain)).run(account, {})
-    } finally {
-      const gone = new StreamError('not-authorized', 'The account was removed')
-      const sessions = sessionManager.sessions.of(account.bare)
-      await Promise.all(sessions.map((session) => session.close(gone)))
-    }
+    // Sessions first: what they were about to receive goes to the modules, which then forget it.
+    const gone = new StreamError('not-authorized', 'The account was removed')
+    const sessions = sessionManager.sessions.of(account.bare)
+    await Promise.all(sessions.map((session) => session.close(gone)))
+    await hooks.at('remove_user', domainTypeOf(account.domain)).run(account, {})
     return true
   }
 }
