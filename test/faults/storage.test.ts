@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline'
 import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
 import type { Worker } from 'node:worker_threads'
+import { sql } from 'kysely'
 import { type Storage, StorageError, type StorageErrorKind } from '../../src/core/storage.ts'
 import { openSqlite, type SqliteOptions } from '../../src/storage/sqlite.ts'
 import { temporaryDirectory } from '../support/storage-backends.ts'
@@ -149,6 +150,56 @@ test('a disk that takes no more does not stop the server for good', {
   )
 })
 
+/** Results in order: the kind of error, or what it resolved to. */
+const outcomes = async (asked: Promise<unknown>[]) =>
+  (await Promise.allSettled(asked)).map((result) =>
+    result.status === 'rejected' ? result.reason.kind : result.value,
+  )
+
+test('what a failure takes with it is not acknowledged, nor read by anybody', async () => {
+  await using storage = await openMigrated(':memory:')
+  const stored = { changes: 1, rows: [] }
+  assert.deepEqual(await storage.write(INSERT, [1, null]), stored)
+  const results = await outcomes([
+    storage.write(INSERT, [2, null]),
+    numbersIn(storage),
+    // SQLite undoes the whole transaction, as it does when the disk fails half-way.
+    storage.write('insert or rollback into row (number) values (1)', []),
+    storage.write(INSERT, [3, null]),
+    numbersIn(storage),
+  ])
+  assert.deepEqual(results, ['constraint', [1], 'constraint', stored, [1, 3]])
+})
+
+test('after a failure that undid a transaction, its other statements do nothing', async () => {
+  await using storage = await openMigrated(':memory:')
+  await storage.write(INSERT, [1, null])
+  const trx = await storage.db.startTransaction().execute()
+  const failing = sql`insert or rollback into row (number) values (1)`.execute(trx)
+  await assert.rejects(failing, ofKind('constraint'))
+  const following = sql`insert into row (number) values (2)`.execute(trx)
+  await assert.rejects(following, ofKind('constraint'))
+  await assert.rejects(trx.commit().execute(), ofKind('constraint'))
+  await storage.write(INSERT, [3, null])
+  assert.deepEqual(await numbersIn(storage), [1, 3])
+})
+
+test('when the commit fails, nobody who shared it is told otherwise', async () => {
+  await using storage = await openMigrated(':memory:')
+  await storage.write(
+    'create table part (of_row bigint references row (number) deferrable initially deferred)',
+    [],
+  )
+  const results = await outcomes([
+    storage.write(INSERT, [1, null]),
+    numbersIn(storage),
+    storage.write('insert into part (of_row) values (7)', []),
+  ])
+  assert.deepEqual(results, ['constraint', [], 'constraint'])
+  await storage.write(INSERT, [2, null])
+  assert.deepEqual(await numbersIn(storage), [2])
+})
+
 test('while another process holds the lock, writes are refused and reads answered', async () => {
   await using directory = await temporaryDirectory()
   const file = join(directory.path, 'locked.db')
@@ -157,15 +208,12 @@ test('while another process holds the lock, writes are refused and reads answere
   await using holder = await start(process.execPath, [script('storage-lock.ts'), file])
   await once(holder.lines, 'line')
 
-  const results = await Promise.allSettled([
+  const results = await outcomes([
     storage.write(INSERT, [2, null]),
     numbersIn(storage),
     storage.write(INSERT, [3, null]),
   ])
-  assert.deepEqual(
-    results.map((result) => (result.status === 'rejected' ? result.reason.kind : result.value)),
-    ['busy', [1], 'busy'],
-  )
+  assert.deepEqual(results, ['busy', [1], 'busy'])
   const transaction = storage.db.transaction().execute(async () => {})
   await assert.rejects(transaction, ofKind('busy'))
 
