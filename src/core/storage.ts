@@ -81,9 +81,8 @@ export interface WriteResult<Row = SqlRow> {
 /**
  * A durable SQL store. Implementations pass `test/contracts/storage.test.ts`.
  *
- * Order: statements take effect in the order in which they were submitted, whoever submits them
- * and by whichever method: a read sees every write submitted before it in this process, awaited
- * or not, and none submitted after it.
+ * A query of `db` counts as submitted some microtasks after its `execute()` is called: where its
+ * place among `write` and `read` matters, await it.
  *
  * Errors are `StorageError`s. A store that failed (disk full, file locked) works again as soon as
  * its disk does; nothing needs to be reopened.
