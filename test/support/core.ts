@@ -1,3 +1,4 @@
+import { AccountLifecycle } from '../../src/core/account-lifecycle.ts'
 import { Accounts } from '../../src/core/accounts.ts'
 import { Envelope, type Origin, SERVER } from '../../src/core/envelope.ts'
 import type { Subscription } from '../../src/core/hook-map.ts'
@@ -56,6 +57,12 @@ export class Core implements AsyncDisposable {
   })
   readonly routes = new LocalRoutes()
   readonly accounts = new Accounts(memoryAccountStore(), { now: () => this.now })
+  readonly lifecycle = new AccountLifecycle({
+    accounts: this.accounts,
+    hooks: this.hooks,
+    sessionManager: this.sessionManager,
+    domainTypeOf: () => DOMAIN_TYPE,
+  })
   readonly storage: Storage
   readonly modules: ModuleHost
   /** What left for other servers. */
