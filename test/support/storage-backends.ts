@@ -11,7 +11,7 @@ export interface Backend extends AsyncDisposable {
 }
 
 /** Short, so that a test which waits for it does not wait long. */
-const sqliteOptions: SqliteOptions = { synchronous: 'off', idleTransactionMs: 50 }
+const sqliteOptions: SqliteOptions = { synchronous: 'off', idleTransactionMs: 200 }
 
 /** What the contracts of storage hold for. */
 export const backends: Readonly<Record<string, () => Promise<Backend>>> = {
