@@ -111,7 +111,7 @@ test('every key is taken over, paths starting at the file', () => {
     [storage]
     url = "sqlite:other.db"
     [admin]
-    socket = "run/meerkat.sock"
+    socket = "meerkat.sock"
   `)
   assert.deepEqual(config.domains, ['im.example.com', 'localhost'])
   assert.deepEqual(config.routing_modules, [
@@ -129,7 +129,7 @@ test('every key is taken over, paths starting at the file', () => {
     new Map([['im.example.com', { certificate: own, key: own }]]),
   )
   assert.equal(config.storage.url, 'sqlite:/tmp/other.db')
-  assert.equal(config.admin.socket, join(directory, 'run/meerkat.sock'))
+  assert.equal(config.admin.socket, join(directory, 'meerkat.sock'))
 })
 
 test('modules can be set, turned off, replaced and added', () => {
@@ -330,6 +330,11 @@ const refused: Record<string, readonly [toml: string, ...problems: string[]]> = 
   'the settings of a module that is turned off': [
     `${D}[modules.offline]\nenabled = false\nmax_messages = 0`,
     'meerkat.toml:4:1: modules.offline.max_messages: found 0, expected a number of at least 1',
+  ],
+  'a socket in a directory that is not there': [
+    `${D}[admin]\nsocket = "/none/meerkat.sock"`,
+    'meerkat.toml:3:1: admin.socket: found "/none/meerkat.sock", ' +
+      'expected a path in a directory that exists',
   ],
   'a socket path that the kernel would cut off': [
     `${D}[admin]\nsocket = "/${'x'.repeat(103)}"`,

@@ -140,7 +140,7 @@ export function checkConfig(input: unknown, context: Context): LoadedConfig {
   problems.push(...routing.problems, ...loaded.problems)
   const dataDir = resolve(directory, data_dir ?? '')
   const socket = resolve(directory, settings.admin?.socket ?? resolve(dataDir, 'meerkat.sock'))
-  problems.push(...socketProblems(socket))
+  problems.push(...socketProblems(socket, dataDir))
 
   if (problems.length > 0 || !isComplete(settings)) throw refuse(problems)
 

@@ -58,6 +58,7 @@ async function start(options: Options): Promise<void> {
     say(`no ${DEFAULT_FILE} here: a server to try things with, reachable from this machine only`)
   }
   const callWith = options.config === undefined ? '' : ` --config ${options.config}`
+  for (const warning of loaded.warnings) log.warn('config_warning', { warning })
   await runServer({ loaded, log, version, commands, say, calledAs, callWith, stopRequested })
 }
 

@@ -3,9 +3,8 @@ import { mkdir } from 'node:fs/promises'
 import type { AdminContext, Command, Listening } from './admin/command.ts'
 import { type Control, openControl } from './admin/control.ts'
 import { endpoint } from './config/listeners.ts'
-import { type Config, ConfigError, type LoadedConfig } from './config.ts'
+import { ConfigError, type LoadedConfig } from './config.ts'
 import type { Logger } from './core/log.ts'
-import { StorageError } from './core/storage.ts'
 import { Server, type ServerOptions } from './server.ts'
 import { adminContext, listenersOf } from './server-admin.ts'
 
@@ -30,7 +29,7 @@ const STOP_TIMEOUT_MS = 10_000
 export async function runServer(options: Foreground): Promise<void> {
   const { loaded, log, version, commands, say, stopRequested } = options
   const { config } = loaded
-  const { control, server } = await startable(config, async () => {
+  const { control, server } = await startable(async () => {
     await mkdir(config.data_dir, { recursive: true, mode: 0o700 })
     const control = await openControl({ path: config.admin.socket, commands, log })
     try {
@@ -88,18 +87,17 @@ export class StartError extends Error {
   override readonly name = 'StartError'
 }
 
-async function startable<T>(config: Config, start: () => Promise<T>): Promise<T> {
+async function startable<T>(start: () => Promise<T>): Promise<T> {
   try {
     return await start()
   } catch (cause) {
     if (cause instanceof ConfigError) throw cause
-    throw new StartError(`cannot start: ${reason(cause, config)}`, { cause })
+    throw new StartError(`cannot start: ${reason(cause)}`, { cause })
   }
 }
 
-function reason(error: unknown, config: Config): string {
+function reason(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
-  if (error instanceof StorageError) return `storage ${config.storage.url}: ${error.message}`
   const { code, syscall, address, port } = error as NodeJS.ErrnoException & {
     readonly address?: string
     readonly port?: number

@@ -61,7 +61,6 @@ export class ClientListener {
     this.#server = createServer({ noDelay: true, keepAlive: true }, (socket) =>
       this.#accept(socket),
     )
-    this.#server.on('error', (error) => this.#log.error('listener_failed', { error }))
   }
 
   /** Resolves when connections are accepted. Rejects when the address cannot be had. */
@@ -71,6 +70,7 @@ export class ClientListener {
       this.#server.once('error', reject)
       this.#server.listen({ ...(host !== undefined && { host }), port, backlog }, () => {
         this.#server.off('error', reject)
+        this.#server.on('error', (error) => this.#log.error('listener_failed', { error }))
         this.#sweep = setInterval(() => this.#lookOver(), SWEEP)
         this.#sweep.unref()
         resolve()

@@ -1,4 +1,4 @@
-import { accessSync, constants, statSync } from 'node:fs'
+import { accessSync, constants, existsSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { expected, type Problem } from './problems.ts'
 
@@ -31,10 +31,15 @@ function nearestExisting(path: string): string {
 /** The kernel cuts longer names of Unix sockets off (`sockaddr_un`); 103 fits everywhere. */
 const LONGEST_SOCKET_PATH = 103
 
-export function* socketProblems(socket: string): Generator<Problem> {
-  if (Buffer.byteLength(socket) <= LONGEST_SOCKET_PATH) return
-  const expectation = `a path of at most ${LONGEST_SOCKET_PATH} bytes, such as "/run/meerkat.sock"`
-  yield { path: ['admin', 'socket'], text: expected(socket, expectation) }
+/** The directory of the socket must be there, unless it is the data directory. */
+export function* socketProblems(socket: string, dataDir: string): Generator<Problem> {
+  const path = ['admin', 'socket']
+  if (Buffer.byteLength(socket) > LONGEST_SOCKET_PATH) {
+    const short = `a path of at most ${LONGEST_SOCKET_PATH} bytes, such as "/run/meerkat.sock"`
+    yield { path, text: expected(socket, short) }
+  } else if (dirname(socket) !== dataDir && !existsSync(dirname(socket))) {
+    yield { path, text: expected(socket, 'a path in a directory that exists') }
+  }
 }
 
 /** Why a file could not be used; reads on after "which". */
