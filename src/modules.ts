@@ -1,4 +1,21 @@
 import type { Module } from './core/module.ts'
+import { caps } from './modules/caps.ts'
+import { contactAddresses } from './modules/contact-addresses.ts'
+import { disco } from './modules/disco.ts'
+import { last } from './modules/last.ts'
+import { legacySession } from './modules/legacy-session.ts'
+import { ping } from './modules/ping.ts'
+import { time } from './modules/time.ts'
+import { version } from './modules/version.ts'
 
 /** The modules that come with the server, in the order in which they are loaded. */
-export const modules: readonly Module[] = []
+export const modules: readonly Module[] = [
+  disco,
+  caps,
+  contactAddresses,
+  legacySession,
+  last,
+  ping,
+  time,
+  version,
+]
