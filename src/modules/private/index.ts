@@ -1,0 +1,80 @@
+import { z } from 'zod'
+import { size } from '../../core/config-types.ts'
+import type { IqRequest } from '../../core/iq.ts'
+import { defineModule } from '../../core/module.ts'
+import { StanzaError } from '../../xmpp/stanza-error.ts'
+import { type Element, el } from '../../xmpp/xml.ts'
+import { migrations, type PrivateEntry, PrivateStore } from './store.ts'
+
+const NS = 'jabber:iq:private'
+
+/** Keeps XML for an account's own clients: bookmarks, preferences (XEP-0049). */
+export const privateStorage = defineModule({
+  name: 'private',
+  implements: ['XEP-0049 1.2'],
+  features: [NS],
+  accountFeatures: [NS],
+  config: z.strictObject({
+    max_size: size({ min: '1KiB', max: '64MiB' })
+      .prefault('1MiB')
+      .describe('What one account may keep altogether.'),
+    max_entries: z
+      .int()
+      .min(1)
+      .default(200)
+      .describe('Different elements (by name and namespace) that one account may keep.'),
+  }),
+  migrations,
+
+  start({ config, hooks, iq, storage }) {
+    const store = new PrivateStore(storage)
+    const limits = { maxBytes: config.max_size, maxEntries: config.max_entries }
+
+    iq.on('account', 'get', NS, 'query', async (request) => {
+      refuseOthers(request)
+      const [asked, ...others] = request.payload.elements()
+      if (asked === undefined || others.length > 0) throw new StanzaError('bad-request')
+      const kept = await store.get(request.to.toBare(), asked.ns, asked.name)
+      // Nothing kept yet is an empty element (§2.4).
+      return el('query', { xmlns: NS }, ...(kept.length > 0 ? kept : [emptied(asked)]))
+    })
+
+    iq.on('account', 'set', NS, 'query', async (request) => {
+      refuseOthers(request)
+      const isKept = await store.put(request.to.toBare(), entriesOf(request.payload), limits)
+      if (!isKept) throw new StanzaError('resource-constraint', { text: 'The storage is full' })
+      return undefined
+    })
+
+    hooks.on(
+      'remove_user',
+      async (account) => {
+        await store.remove(account)
+        return account
+      },
+      { onError: 'skip' },
+    )
+  },
+})
+
+function refuseOthers({ from, to }: IqRequest): void {
+  if (!from.bareEquals(to)) throw new StanzaError('forbidden')
+}
+
+function emptied(element: Element): Element {
+  return el(element.name, { xmlns: element.ns })
+}
+
+/** By name and namespace; there may be several of one kind (§2.3). */
+function entriesOf(query: Element): PrivateEntry[] {
+  const entries = new Map<string, PrivateEntry>()
+  for (const element of query.elements()) {
+    const { name, ns: namespace } = element
+    if (namespace === NS) throw new StanzaError('not-acceptable')
+    const key = `${name} ${namespace}`
+    const elements = [...(entries.get(key)?.elements ?? []), element]
+    entries.set(key, { namespace, name, elements })
+  }
+  if (entries.size === 0) throw new StanzaError('not-acceptable')
+  return [...entries.values()]
+}
