@@ -14,19 +14,6 @@ export interface ChildRef {
   readonly end: number
 }
 
-interface FrameFields {
-  readonly name: string
-  readonly prefix: string
-  readonly ns: string
-  readonly attributes: readonly string[]
-  readonly payload: Octets
-  readonly children: readonly ChildRef[]
-  readonly size: number
-  readonly hasText: boolean
-  readonly declarations: Octets
-  readonly scope: Scope
-}
-
 /**
  * One complete first-level element of a stream, checked; or, without payload, the stream's start
  * tag.
@@ -69,17 +56,28 @@ export class Frame {
   /** Namespaces in scope inside this element. */
   readonly scope: Scope
 
-  constructor(fields: FrameFields) {
-    this.name = fields.name
-    this.prefix = fields.prefix
-    this.ns = fields.ns
-    this.attributes = fields.attributes
-    this.payload = fields.payload
-    this.children = fields.children
-    this.size = fields.size
-    this.hasText = fields.hasText
-    this.declarations = fields.declarations
-    this.scope = fields.scope
+  constructor(
+    name: string,
+    prefix: string,
+    ns: string,
+    attributes: readonly string[],
+    payload: Octets,
+    children: readonly ChildRef[],
+    size: number,
+    hasText: boolean,
+    declarations: Octets,
+    scope: Scope,
+  ) {
+    this.name = name
+    this.prefix = prefix
+    this.ns = ns
+    this.attributes = attributes
+    this.payload = payload
+    this.children = children
+    this.size = size
+    this.hasText = hasText
+    this.declarations = declarations
+    this.scope = scope
   }
 
   /** Default namespace inside this element. */

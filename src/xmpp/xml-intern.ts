@@ -3,8 +3,10 @@ import { type Octets, octetsOf } from './octets.ts'
 const SLOTS = 1024
 const LONGEST = 64
 
-/** Names and namespaces seen lately, each at the place that its bytes choose. All of it ASCII. */
-const known: string[] = new Array(SLOTS).fill('')
+// Names and namespaces seen lately, each at the place that its bytes choose; ASCII all of them.
+const texts: string[] = new Array(SLOTS).fill('')
+const lengths = new Uint8Array(SLOTS)
+const bytes = new Uint8Array(SLOTS * LONGEST)
 
 /**
  * The text of these bytes, valid UTF-8. For names and namespaces, of which few are in use and the
@@ -15,10 +17,9 @@ export function intern(data: Buffer, start: number, end: number): string {
   if (length === 0) return ''
   if (length > LONGEST) return data.utf8Slice(start, end)
   const slot = slotOf(data, start, end)
-  const candidate = known[slot] as string
-  if (candidate.length === length && isAt(data, start, candidate)) return candidate
+  if (lengths[slot] === length && isAt(data, start, length, slot)) return texts[slot] as string
   const text = data.utf8Slice(start, end)
-  if (text.length === length) known[slot] = text
+  if (text.length === length) remember(data, start, end, slot, text)
   return text
 }
 
@@ -36,9 +37,14 @@ function slotOf(data: Buffer, start: number, end: number): number {
   return (first + middle * 7 + last * 31 + (end - start) * 131) & (SLOTS - 1)
 }
 
-function isAt(data: Buffer, start: number, text: string): boolean {
-  for (let k = 0; k < text.length; k++) {
-    if (data[start + k] !== text.charCodeAt(k)) return false
-  }
+function isAt(data: Buffer, start: number, length: number, slot: number): boolean {
+  const from = slot * LONGEST
+  for (let k = 0; k < length; k++) if (data[start + k] !== bytes[from + k]) return false
   return true
+}
+
+function remember(data: Buffer, start: number, end: number, slot: number, text: string): void {
+  texts[slot] = text
+  lengths[slot] = end - start
+  for (let k = start; k < end; k++) bytes[slot * LONGEST + k - start] = data[k] as number
 }

@@ -34,6 +34,11 @@ export function checkDefault(uri: string): void {
   if (uri === XML_NS || uri === XMLNS_NS) throw notWellFormed('a reserved default namespace')
 }
 
+/** Whether a namespace of that many characters could be one of the two. */
+export function mayBeReserved(length: number): boolean {
+  return length === XML_NS.length || length === XMLNS_NS.length
+}
+
 /** The declaration that `prefix` refers to, or undefined. Knows nothing of `xml`. */
 export function lookup(bindings: Binding | undefined, prefix: string): Binding | undefined {
   let binding = bindings
