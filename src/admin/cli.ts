@@ -2,6 +2,7 @@
 import { Argument, Command as CliCommand, CommanderError, Option } from 'commander'
 import { z } from 'zod'
 import type { Command } from './command.ts'
+import { SecretInputError } from './secret-input.ts'
 
 /** Exit codes. */
 export const FINE = 0
@@ -46,7 +47,8 @@ export async function runCli(argv: readonly string[], cli: Cli): Promise<number>
     // Commander has written its own.
     if (error instanceof CommanderError) return error.exitCode === 0 ? FINE : USAGE
     cli.stderr(`${error instanceof Error ? error.message : String(error)}\n`)
-    return error instanceof UsageError ? USAGE : FAILED
+    const isUsage = error instanceof UsageError || error instanceof SecretInputError
+    return isUsage ? USAGE : FAILED
   }
 }
 
