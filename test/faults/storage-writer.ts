@@ -2,7 +2,7 @@
  * A process that writes without end and prints the number of each row once it is stored, or the
  * kind of error that met it. Started by storage.test.ts, which kills it: `storage-writer.ts FILE`.
  */
-import { writeSync } from 'node:fs'
+import { once } from 'node:events'
 import process from 'node:process'
 import { type Migration, StorageError } from '../../src/core/storage.ts'
 import { openSqlite } from '../../src/storage/sqlite.ts'
@@ -22,6 +22,10 @@ export const tables: Migration = {
 
 const ROWS_PER_TURN = 7
 
+function say(word: unknown): void {
+  process.stdout.write(`${word}\n`)
+}
+
 async function writeWithoutEnd(file: string): Promise<void> {
   const storage = await openSqlite(file)
   await storage.migrate([tables])
@@ -31,12 +35,14 @@ async function writeWithoutEnd(file: string): Promise<void> {
       const own = number++
       try {
         await storage.write(INSERT, [own, filling])
-        writeSync(1, `${own}\n`)
+        say(own)
       } catch (error) {
-        writeSync(1, `${error instanceof StorageError ? error.kind : error}\n`)
+        say(error instanceof StorageError ? error.kind : error)
       }
     })
     await Promise.all(turn)
+    // Whoever listens may be slower than the disk.
+    if (process.stdout.writableNeedDrain) await once(process.stdout, 'drain')
   }
 }
 
