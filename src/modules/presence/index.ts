@@ -1,0 +1,96 @@
+import { z } from 'zod'
+import { size } from '../../core/config-types.ts'
+import { DROP } from '../../core/hooks.ts'
+import { defineModule } from '../../core/module.ts'
+import { isLocalSession } from '../../core/session.ts'
+import { Availability } from './availability.ts'
+import { Broadcast } from './broadcast.ts'
+import { Duties } from './duties.ts'
+import { LastPresences } from './last-presences.ts'
+import { after } from './maybe.ts'
+import { Probes } from './probes.ts'
+import { migrations, sqlLastPresenceStore } from './sql-store.ts'
+import { Visibility } from './visibility.ts'
+
+/** Who is available, and who learns of it (RFC 6121 §4). */
+export const presence = defineModule({
+  name: 'presence',
+  implements: ['RFC 6121'],
+  config: z.strictObject({
+    max_directed: z
+      .int()
+      .min(1)
+      .default(1000)
+      .describe('addresses that one session may have sent directed presence to'),
+    max_last_size: size()
+      .prefault('4KiB')
+      .describe('of a longer last presence only the time is kept'),
+    cached_last: z
+      .int()
+      .min(0)
+      .default(20_000)
+      .describe('accounts whose last presence is kept in memory'),
+  }),
+  migrations,
+
+  start({ config, hooks, router, routes, sessions: { sessions }, storage, log, clock }) {
+    const duties = new Duties(config.max_directed)
+    const lasts = new LastPresences({
+      store: sqlLastPresenceStore(storage),
+      maxCached: config.cached_last,
+      maxSize: config.max_last_size,
+    })
+    const broadcast = new Broadcast({ hooks, router, routes })
+    const probes = new Probes({ hooks, router, sessions, broadcast, duties, lasts, log })
+    const visibility = new Visibility({ sessions, broadcast, probes, duties })
+    const availability = new Availability({
+      hooks,
+      router,
+      sessions,
+      broadcast,
+      probes,
+      duties,
+      lasts,
+      log,
+      clock,
+    })
+
+    hooks.on('user_send_presence', (envelope, { session }) =>
+      after(availability.send(envelope, session), () => envelope),
+    )
+    hooks.on('user_receive_presence', (envelope, { session }) => {
+      switch (envelope.stanza.type) {
+        case 'probe':
+          return after(probes.answerFor(session, envelope), () => DROP)
+        case 'unavailable':
+        case 'error':
+          duties.forget(session, envelope.from)
+      }
+      return envelope
+    })
+    hooks.on('presence_probe', (envelope) => after(probes.answer(envelope), () => envelope))
+    hooks.on(
+      'user_terminate',
+      (reason, { session }) => after(availability.terminate(reason, session), () => reason),
+      { order: 90 },
+    )
+    hooks.on('session_cleanup', (resource) => after(availability.lost(resource), () => resource))
+    hooks.on('roster_changed', (change) => after(visibility.rosterChanged(change), () => change))
+    hooks.on('presence_visibility_changed', (change) => {
+      const { owner, contact, isVisible } = change
+      return after(visibility.visibilityChanged(owner, contact, isVisible), () => change)
+    })
+    // Before the roster goes, which says whom to tell.
+    hooks.on(
+      'remove_user',
+      async (account) => {
+        for (const resource of sessions.of(account.full)) {
+          if (isLocalSession(resource)) await availability.terminate('kicked', resource)
+        }
+        await lasts.remove(account)
+        return account
+      },
+      { order: 40 },
+    )
+  },
+})

@@ -1,0 +1,77 @@
+import type { BareJid } from '../../xmpp/jid.ts'
+import type { Stanza } from '../../xmpp/stanza.ts'
+import { UNAVAILABLE } from './stanzas.ts'
+import type { LastPresence, LastPresenceStore } from './store.ts'
+
+type Options = {
+  readonly store: LastPresenceStore
+  /** How many accounts are remembered. */
+  readonly maxCached: number
+  /** Octets of a presence; of a longer one only the fact is kept. */
+  readonly maxSize: number
+}
+
+/**
+ * How accounts were last seen. A client that comes online asks about hundreds of contacts at once:
+ * what is asked in one turn of the event loop is read in one query.
+ */
+export class LastPresences {
+  readonly #store: LastPresenceStore
+  readonly #maxCached: number
+  readonly #maxSize: number
+  /** `undefined`: never seen. The least recently asked for first. */
+  readonly #cached = new Map<string, LastPresence | undefined>()
+  #wanted: Set<string> | undefined
+  #reading: Promise<ReadonlyMap<string, LastPresence>> | undefined
+
+  constructor({ store, maxCached, maxSize }: Options) {
+    this.#store = store
+    this.#maxCached = maxCached
+    this.#maxSize = maxSize
+  }
+
+  get(owner: BareJid): LastPresence | undefined | Promise<LastPresence | undefined> {
+    const key = owner.full
+    if (!this.#cached.has(key)) return this.#read(key)
+    const last = this.#cached.get(key)
+    this.#remember(key, last)
+    return last
+  }
+
+  async save(owner: BareJid, stanza: Stanza, at: number): Promise<void> {
+    const isShort = stanza.head.length + stanza.payload.length <= this.#maxSize
+    const last = { stanza: isShort ? stanza : UNAVAILABLE, at }
+    this.#remember(owner.full, last)
+    await this.#store.save(owner, last)
+  }
+
+  async remove(owner: BareJid): Promise<void> {
+    this.#cached.delete(owner.full)
+    await this.#store.remove(owner)
+    this.#cached.delete(owner.full)
+  }
+
+  async #read(key: string): Promise<LastPresence | undefined> {
+    if (this.#wanted === undefined || this.#reading === undefined) {
+      const wanted = new Set<string>()
+      this.#wanted = wanted
+      this.#reading = new Promise<void>((resolve) => setImmediate(resolve)).then(() => {
+        this.#wanted = undefined
+        return this.#store.find([...wanted])
+      })
+    }
+    this.#wanted.add(key)
+    const found = await this.#reading
+    // It may have been seen since.
+    if (!this.#cached.has(key)) this.#remember(key, found.get(key))
+    return this.#cached.get(key) ?? found.get(key)
+  }
+
+  #remember(key: string, last: LastPresence | undefined): void {
+    this.#cached.delete(key)
+    this.#cached.set(key, last)
+    if (this.#cached.size <= this.#maxCached) return
+    const [oldest] = this.#cached.keys()
+    if (oldest !== undefined) this.#cached.delete(oldest)
+  }
+}

@@ -1,0 +1,127 @@
+import { Envelope, SERVER } from '../../core/envelope.ts'
+import type { ContactInfo } from '../../core/hook-map.ts'
+import { type HookSource, resultOf } from '../../core/hooks.ts'
+import type { Logger } from '../../core/log.ts'
+import type { Router } from '../../core/router.ts'
+import { isLocalSession, type Resource, type Session } from '../../core/session.ts'
+import type { Sessions } from '../../core/sessions.ts'
+import { delay } from '../../xmpp/delay.ts'
+import type { BareJid, Jid } from '../../xmpp/jid.ts'
+import type { Broadcast } from './broadcast.ts'
+import type { Duties } from './duties.ts'
+import type { LastPresences } from './last-presences.ts'
+import { after, type Maybe, settled } from './maybe.ts'
+import { AVAILABLE, PROBE, UNAVAILABLE, UNSUBSCRIBED } from './stanzas.ts'
+
+type Parts = {
+  readonly hooks: HookSource
+  readonly router: Router
+  readonly sessions: Sessions
+  readonly broadcast: Broadcast
+  readonly duties: Duties
+  readonly lasts: LastPresences
+  readonly log: Logger
+}
+
+const STRANGER: ContactInfo = { subscription: 'none', groups: [] }
+
+/** Answers for accounts who asks about their presence (RFC 6121 §4.3.2). */
+export class Probes {
+  readonly #parts: Parts
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+  }
+
+  /** A probe for the account, or one resource, that `probe.to` names. Anybody may have sent it. */
+  answer(probe: Envelope): Maybe<void> {
+    const { from, to } = probe
+    if (from.bareEquals(to)) return this.#reply(probe)
+    const { hooks, broadcast } = this.#parts
+    const owner = to.toBare()
+    const point = hooks.at('roster_get_jid_info', broadcast.domainType(owner))
+    const asked = point.run(STRANGER, { owner, contact: from.toBare() })
+    return after(asked, (verdict) => {
+      const { subscription } = resultOf(verdict, STRANGER)
+      if (subscription !== 'from' && subscription !== 'both') return this.#answerStranger(probe)
+      return after(broadcast.visible(owner, [from]), (left) =>
+        left.length === 0 ? undefined : this.#reply(probe),
+      )
+    })
+  }
+
+  /** Shows `to` the presence of each available resource. */
+  show(owner: BareJid, to: Jid): Maybe<void> {
+    const { sessions, broadcast } = this.#parts
+    return after(broadcast.visible(owner, [to]), (left) => {
+      if (left.length === 0) return undefined
+      return this.#showAll(sessions.available(owner.full), new Envelope(to, owner, PROBE, SERVER))
+    })
+  }
+
+  /** A probe that another node of the cluster found allowed, for a session of this one. */
+  answerFor(session: Session, { from }: Envelope): Maybe<void> {
+    return this.#present(session, from)
+  }
+
+  #reply(probe: Envelope): Maybe<void> {
+    const { from, to } = probe
+    const { sessions, broadcast } = this.#parts
+    if (to.resource !== '') {
+      const resource = sessions.get(to)
+      if (resource?.priority !== undefined) return this.#showAll([resource], probe)
+      return broadcast.send(to, [from], UNAVAILABLE, SERVER)
+    }
+    const available = sessions.available(to.full)
+    if (available.length > 0) return this.#showAll(available, probe)
+    if (!from.bareEquals(to)) this.#replyLast(to.toBare(), from)
+    return undefined
+  }
+
+  #showAll(resources: readonly Resource[], probe: Envelope): Maybe<void> {
+    const others = resources.filter(({ jid }) => !jid.equals(probe.from))
+    return settled(
+      others.map((resource) =>
+        isLocalSession(resource)
+          ? this.#present(resource, probe.from)
+          : resource.deliver(probe.with({ to: resource.jid })),
+      ),
+    )
+  }
+
+  #present(session: Session, to: Jid): Maybe<void> {
+    const stanza = session.presence ?? AVAILABLE
+    return this.#parts.broadcast.send(session.jid, [to], stanza, SERVER)
+  }
+
+  /** Nobody is there: how the account was last seen. Nothing waits for it. */
+  #replyLast(owner: BareJid, to: Jid): void {
+    const { lasts, sessions, broadcast, log } = this.#parts
+    const replied = after(lasts.get(owner), (last) => {
+      // Somebody who came meanwhile has told by himself.
+      if (sessions.available(owner.full).length > 0) return undefined
+      const seen =
+        last === undefined ? UNAVAILABLE : last.stanza.append(delay({ at: last.at, from: owner }))
+      return broadcast.send(owner, [to], seen, SERVER)
+    })
+    if (replied instanceof Promise) {
+      replied.catch((error) => log.warn('last_presence_not_read', { owner: owner.full, error }))
+    }
+  }
+
+  /** Those who got directed presence may ask for it; others learn that they are not subscribed. */
+  #answerStranger({ from, to }: Envelope): Maybe<void> {
+    const { sessions, duties, broadcast } = this.#parts
+    const sharing: Session[] = []
+    for (const resource of sessions.of(to.bare)) {
+      const isMeant = to.resource === '' || resource.jid.equals(to)
+      if (isMeant && isLocalSession(resource) && duties.hasDirected(resource, from)) {
+        sharing.push(resource)
+      }
+    }
+    if (sharing.length === 0) {
+      return broadcast.send(to.toBare(), [from.toBare()], UNSUBSCRIBED, SERVER)
+    }
+    return settled(sharing.map((session) => this.#present(session, from)))
+  }
+}

@@ -1,0 +1,25 @@
+import type { Roster, RosterItem } from './roster.ts'
+
+/** More than so many changed items are not pushed one by one. */
+const MAX_PUSHES = 50
+
+const VERSION = /^\d{1,16}$/
+
+/** What a client needs that knows the version `known` (RFC 6121 §2.6), as text; '' for none. */
+export type Answer =
+  | { readonly kind: 'whole' }
+  /** Nothing but these items has changed, oldest change first. */
+  | { readonly kind: 'changes'; readonly items: readonly RosterItem[] }
+
+const WHOLE: Answer = { kind: 'whole' }
+
+/** Removals are not kept: a client that knows a version before the last one gets all anew. */
+export function answerTo(roster: Roster, known: string): Answer {
+  if (!VERSION.test(known)) return WHOLE
+  const version = Number(known)
+  if (version === roster.version) return { kind: 'changes', items: [] }
+  if (version > roster.version || version < roster.removedAt) return WHOLE
+  const items = roster.listed().filter((item) => item.version > version)
+  if (items.length > MAX_PUSHES) return WHOLE
+  return { kind: 'changes', items: items.sort((a, b) => a.version - b.version) }
+}
