@@ -1,5 +1,6 @@
 import type { Module } from './core/module.ts'
 import { caps } from './modules/caps.ts'
+import { carbons } from './modules/carbons.ts'
 import { contactAddresses } from './modules/contact-addresses.ts'
 import { disco } from './modules/disco.ts'
 import { last } from './modules/last.ts'
@@ -12,6 +13,7 @@ import { version } from './modules/version.ts'
 export const modules: readonly Module[] = [
   disco,
   caps,
+  carbons,
   contactAddresses,
   legacySession,
   last,

@@ -112,7 +112,17 @@ export class Stanza {
     return new Stanza(kind, flat(attributes), payload.octets, payload.children)
   }
 
-  /** Back from a store: what `toStored` gave. */
+  /** A stanza of our own around a single child that is octets already, its namespace declared. */
+  static around(
+    kind: StanzaKind,
+    attributes: StanzaAttributes,
+    child: { readonly name: string; readonly ns: string; readonly octets: Octets },
+  ): Stanza {
+    const { name, ns, octets } = child
+    return new Stanza(kind, flat(attributes), octets, [{ name, ns, start: 0, end: octets.length }])
+  }
+
+  /** From a tree, such as `readElement` makes of what `toWrapped` gave. */
   static fromElement(element: Element): Stanza {
     const attributes: string[] = []
     for (const name in element.attributes) {
@@ -210,17 +220,26 @@ export class Stanza {
 
   /** The whole stanza for a stream whose default namespace is the content namespace. */
   toOctets(from: Jid | undefined, to: Jid | undefined): Octets {
-    const { kind, payload } = this
-    let out = `<${kind}`
-    if (from !== undefined) out += ` from='${from.octets}'`
-    if (to !== undefined) out += ` to='${to.octets}'`
-    out += this.head
-    return (payload === '' ? `${out}/>` : `${out}>${payload}</${kind}>`) as Octets
+    return this.#write(`<${this.kind}`, from, to)
+  }
+
+  /** The same with its namespace declared, to be stored or wrapped in another element. */
+  toWrapped(from: Jid | undefined, to: Jid | undefined): Octets {
+    return this.#write(`<${this.kind} xmlns='${CLIENT_NS}'`, from, to)
   }
 
   /** The whole stanza as a tree in the content namespace, to be wrapped or stored. */
   toElement(from: Jid | undefined, to: Jid | undefined): Element {
     return readElement(this.toOctets(from, to), CLIENT_NS)
+  }
+
+  #write(start: string, from: Jid | undefined, to: Jid | undefined): Octets {
+    const { kind, payload } = this
+    let out = start
+    if (from !== undefined) out += ` from='${from.octets}'`
+    if (to !== undefined) out += ` to='${to.octets}'`
+    out += this.head
+    return (payload === '' ? `${out}/>` : `${out}>${payload}</${kind}>`) as Octets
   }
 
   #attribute(name: string): string | undefined {
