@@ -6,18 +6,26 @@ import { disco } from './modules/disco.ts'
 import { last } from './modules/last.ts'
 import { legacySession } from './modules/legacy-session.ts'
 import { ping } from './modules/ping.ts'
+import { presence } from './modules/presence/index.ts'
+import { privateStorage } from './modules/private/index.ts'
+import { roster } from './modules/roster/index.ts'
 import { time } from './modules/time.ts'
+import { vcard } from './modules/vcard/index.ts'
 import { version } from './modules/version.ts'
 
 /** The modules that come with the server, in the order in which they are loaded. */
 export const modules: readonly Module[] = [
   disco,
   caps,
+  roster,
+  presence,
   carbons,
   contactAddresses,
   legacySession,
   last,
   ping,
+  privateStorage,
   time,
+  vcard,
   version,
 ]
