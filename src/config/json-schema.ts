@@ -20,10 +20,11 @@ export function jsonSchema(modules: readonly ModuleDeclaration[]): JsonSchema {
 const DIALECT = 'https://json-schema.org/draft/2020-12/schema'
 
 /** The module's own settings, and the keys that every module has. */
-function tableOf({ config }: ModuleDeclaration): JsonSchema {
+function tableOf({ name, config }: ModuleDeclaration): JsonSchema {
   const settings = toJsonSchema(config)
   const { properties } = toJsonSchema(moduleSwitches)
-  return { ...settings, properties: { ...properties, ...settings.properties } }
+  const description = `Settings of the module ${name}.`
+  return { description, ...settings, properties: { ...properties, ...settings.properties } }
 }
 
 /** As one writes it in the file, before defaults and conversions. */

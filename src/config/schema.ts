@@ -192,7 +192,7 @@ const log = z
       .describe('"auto" is "pretty" on a terminal and "json", an object per line, otherwise.'),
   })
   .prefault({})
-  .describe('The log, written to standard output.')
+  .describe('The log, written to standard error.')
 
 const admin = z
   .strictObject({

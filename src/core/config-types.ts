@@ -25,6 +25,8 @@ const BYTES = {
 export type Bounds = { readonly min?: number | string; readonly max?: number | string }
 
 type Quantity = {
+  /** For JSON Schema and the reference. */
+  readonly title: string
   readonly units: Readonly<Record<string, number>>
   /** Anchored; the first group is the amount, the second the unit. */
   readonly pattern: RegExp
@@ -32,12 +34,14 @@ type Quantity = {
 }
 
 const DURATION: Quantity = {
+  title: 'duration',
   units: MILLISECONDS,
   pattern: /^(\d+(?:\.\d+)?)(ms|s|m|h|d|w)$/,
   expected: 'a duration such as "30s", "5m", "1h" or a number of milliseconds',
 }
 
 const SIZE: Quantity = {
+  title: 'size',
   units: BYTES,
   pattern: /^(\d+(?:\.\d+)?)(B|kB|KB|MB|GB|KiB|MiB|GiB)$/,
   expected: 'a size such as "256KiB", "1MB" or a number of bytes',
@@ -61,12 +65,18 @@ export function size(bounds: Bounds = {}) {
 
 /** A domain: "im.example.com". Yields it in canonical form (RFC 7622 §3.2). */
 export function domain() {
-  return address(prepareDomainpart, 'a domain such as "im.example.com"')
+  return address(prepareDomainpart, {
+    title: 'domain',
+    expected: 'a domain such as "im.example.com"',
+  })
 }
 
 /** An account's address: "alice@im.example.com". */
 export function accountJid() {
-  return address<BareJid>(parseAccount, 'an account such as "alice@im.example.com"')
+  return address<BareJid>(parseAccount, {
+    title: 'account',
+    expected: 'an account such as "alice@im.example.com"',
+  })
 }
 
 function parseAccount(text: string): BareJid {
@@ -75,16 +85,21 @@ function parseAccount(text: string): BareJid {
   return jid
 }
 
-function address<T>(parse: (text: string) => T, expected: string) {
-  return z.string(expected).transform((input, context): T => {
-    try {
-      return parse(input)
-    } catch (error) {
-      if (!(error instanceof JidError)) throw error
-      context.issues.push({ code: 'custom', message: `${expected} (${error.message})`, input })
-      return z.NEVER
-    }
-  })
+type AddressKind = { readonly title: string; readonly expected: string }
+
+function address<T>(parse: (text: string) => T, { title, expected }: AddressKind) {
+  return z
+    .string(expected)
+    .meta({ title })
+    .transform((input, context): T => {
+      try {
+        return parse(input)
+      } catch (error) {
+        if (!(error instanceof JidError)) throw error
+        context.issues.push({ code: 'custom', message: `${expected} (${error.message})`, input })
+        return z.NEVER
+      }
+    })
 }
 
 function quantity(kind: Quantity, { min, max }: Bounds) {
@@ -95,6 +110,7 @@ function quantity(kind: Quantity, { min, max }: Bounds) {
     .union([z.number().min(0, expected), z.string().regex(kind.pattern, expected)], {
       error: expected,
     })
+    .meta({ title: kind.title + boundsInWords(min, max) })
     .transform((input, context) => {
       const value = amount(kind, input)
       if (value >= least && value <= most) return value
