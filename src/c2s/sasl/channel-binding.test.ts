@@ -85,6 +85,14 @@ test('over TLS 1.3 both ends see the same bindings', async (t) => {
   )
 })
 
+for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
+  test(`over ${version} tls-unique is the client's Finished, and not announced`, async (t) => {
+    const { server, client } = await connected(t, version)
+    assert.deepEqual(channelBinding(server, 'tls-unique'), client.getFinished())
+    assert.ok(!channelBindingTypes(server).includes('tls-unique' as never))
+  })
+}
+
 test('over TLS 1.2 there is no tls-exporter', async (t) => {
   const { server } = await connected(t, 'TLSv1.2')
   assert.deepEqual(channelBindingTypes(server), ['tls-server-end-point'])

@@ -12,6 +12,13 @@ export const CHANNEL_BINDING_NS = 'urn:xmpp:sasl-cb:0'
 
 export type ChannelBindingType = 'tls-exporter' | 'tls-server-end-point'
 
+/**
+ * tls-unique (RFC 5929 §3) is accepted and never announced: it has no definition for TLS 1.3
+ * (RFC 9266), but clients that know no other type choose a -PLUS mechanism all the same and would
+ * not get in. The Finished message it takes is bound to the connection there, too.
+ */
+export type AcceptedBindingType = ChannelBindingType | 'tls-unique'
+
 const strongestFirst: readonly ChannelBindingType[] = ['tls-exporter', 'tls-server-end-point']
 
 const EXPORTER_LABEL = 'EXPORTER-Channel-Binding'
@@ -32,8 +39,12 @@ export interface Channel {
  */
 export function channelBinding(
   { socket, certificate }: Channel,
-  type: ChannelBindingType,
+  type: AcceptedBindingType,
 ): Buffer | undefined {
+  if (type === 'tls-unique') {
+    // The first Finished of the handshake: the client's, unless a session was resumed.
+    return socket.isSessionReused() ? socket.getFinished() : socket.getPeerFinished()
+  }
   if (type === 'tls-exporter') {
     if (socket.getProtocol() !== 'TLSv1.3') return undefined
     return socket.exportKeyingMaterial(EXPORTER_BYTES, EXPORTER_LABEL, Buffer.alloc(0))

@@ -18,7 +18,7 @@
  * is answered `temporary-auth-failure` and logged by whoever drives the mechanism.
  */
 import type { ScramHash, ScramKeys } from '../../core/credentials.ts'
-import type { ChannelBindingType } from './channel-binding.ts'
+import type { AcceptedBindingType, ChannelBindingType } from './channel-binding.ts'
 
 export type MechanismName =
   | 'SCRAM-SHA-256-PLUS'
@@ -44,7 +44,7 @@ export interface SaslContext {
   readonly domain: string
   readonly isEncrypted: boolean
   readonly offer: SaslOffer
-  channelBinding(type: ChannelBindingType): Buffer | undefined
+  channelBinding(type: AcceptedBindingType): Buffer | undefined
   /**
    * The account's keys. An account that does not exist, or has no such keys, gets keys that nobody
    * has the password for, the same ones each time, so that a client cannot tell.

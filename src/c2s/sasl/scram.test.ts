@@ -31,6 +31,7 @@ function keysOf(hash: ScramHash, password: string, salt: string, iterations: num
 const BINDINGS = {
   'tls-exporter': Buffer.from('bytes of the exporter, 32 of them'),
   'tls-server-end-point': Buffer.from([0, 1, 2, 0xff, 0xfe]),
+  'tls-unique': Buffer.from('the first Finished'),
 }
 
 const unbound: SaslOffer = {
@@ -124,6 +125,8 @@ const everyScram: readonly [ScramName, SaslOffer, ClientOptions][] = [
     bound,
     { header: 'p=tls-server-end-point,,', binding: BINDINGS['tls-server-end-point'] },
   ],
+  // Not announced, but older clients know no other.
+  ['SCRAM-SHA-256-PLUS', bound, { header: 'p=tls-unique,,', binding: BINDINGS['tls-unique'] }],
 ]
 
 for (const [hash, salt, clientNonce, serverNonce, proof, verifier] of [

@@ -100,7 +100,10 @@ export class Scram extends ClientFirst {
         ? failure('not-authorized', 'server-does-support-channel-binding')
         : Buffer.from(header)
     }
-    const type = offer.channelBindings.find((offered) => offered === bindingType)
+    const type =
+      bindingType === 'tls-unique'
+        ? bindingType
+        : offer.channelBindings.find((offered) => offered === bindingType)
     const bytes = type && this.#context.channelBinding(type)
     if (!bytes) return failure('not-authorized', 'unsupported-channel-binding-type')
     return Buffer.concat([Buffer.from(header), bytes])
