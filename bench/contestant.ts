@@ -51,7 +51,11 @@ export class Contestant {
   async #ready(): Promise<Server> {
     if (!this.#isPrepared && this.target.protocol === 'xmpp') {
       const server = await this.#start()
-      await this.#generate(server, registration(this.#accounts))
+      if (this.target.register) {
+        await this.target.register({ directory: this.#directory }, this.#accounts)
+      } else {
+        await this.#generate(server, registration(this.#accounts))
+      }
       await this.stop()
     }
     this.#isPrepared = true

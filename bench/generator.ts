@@ -4,6 +4,7 @@ import { mkdirSync, statSync } from 'node:fs'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { launch } from './server.ts'
+import { PASSWORD } from './targets/target.ts'
 
 const source = fileURLToPath(new URL('./xload.c', import.meta.url))
 const folder = fileURLToPath(new URL('./build', import.meta.url))
@@ -37,7 +38,8 @@ export async function generate(
   options: readonly string[],
   { port, pids, core }: { port: number; pids: readonly number[]; core?: number | undefined },
 ): Promise<Figures> {
-  const command = [program, '--host', `127.0.0.1:${port}`, '--pid', pids.join(), '--quiet']
+  const server = ['--host', `127.0.0.1:${port}`, '--pid', pids.join(), '--password', PASSWORD]
+  const command = [program, '--quiet', ...server]
   const child = launch([...command, ...options], { core, stdout: 'pipe', stderr: 'pipe' })
   if (!child.stdout || !child.stderr) throw new Error('xload has no output')
   const timer = setTimeout(() => child.kill('SIGKILL'), RUN_SECONDS * 1000)

@@ -1,13 +1,33 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { callCommand } from '../../src/admin/control.ts'
+import { modules } from '../../src/modules.ts'
 import { gitCommit } from '../machine.ts'
-import { type Setup, type Target, VARIANTS } from './target.ts'
+import { PASSWORD, type Setup, type Target, VARIANTS, type Variant } from './target.ts'
 
 const program = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
 
+/** As few modules as the others have when they are bare. */
+const BARE_MODULES = ['disco', 'roster', 'presence', 'offline', 'ping', 'legacy_session']
+
+/** How many accounts are created at the same time. */
+const REGISTRATIONS_AT_ONCE = 8
+
+function isEnabled(module: string, variant: Variant): boolean {
+  if (variant === 'bare') return BARE_MODULES.includes(module)
+  return variant === 'archive' || module !== 'mam'
+}
+
+function moduleTables(variant: Variant): string {
+  return modules
+    .filter(({ name }) => !isEnabled(name, variant))
+    .map(({ name }) => `[modules.${name}]\nenabled = false\n`)
+    .join('\n')
+}
+
 /** Limits as wide as those of the others. */
-const configuration = ({ port, directory }: Setup) => `
+const configuration = ({ variant, port, directory }: Setup) => `
 domains = ["localhost"]
 data_dir = "${directory}/data"
 
@@ -19,15 +39,13 @@ allow_plain_without_tls = true
 max_connections_per_address = 50_000
 backlog = 4096
 
-[auth]
-registration = true
-
 [limits]
 max_sessions_per_user = 2_000
 
 [log]
 level = "warn"
-`
+
+${moduleTables(variant)}`
 
 export const meerkat: Target = {
   name: 'meerkat',
@@ -38,5 +56,16 @@ export const meerkat: Target = {
     const file = join(setup.directory, 'meerkat.toml')
     writeFileSync(file, configuration(setup))
     return { command: [process.execPath, program, 'start', '--config', file] }
+  },
+  async register({ directory }, accounts) {
+    const socket = join(directory, 'data', 'meerkat.sock')
+    let next = 0
+    const work = async () => {
+      while (next < accounts) {
+        const jid = `user${next++}@localhost`
+        await callCommand(socket, 'account register', { jid, password: PASSWORD })
+      }
+    }
+    await Promise.all(Array.from({ length: REGISTRATIONS_AT_ONCE }, work))
   },
 }

@@ -3,7 +3,7 @@ import type { Target } from './target.ts'
 
 const program = fileURLToPath(new URL('./relay-process.ts', import.meta.url))
 
-/** The floor: what one Node process needs to move the same messages without any XMPP. */
+/** For scale: what a plain Node process spends on moving the same messages without any XMPP. */
 export const relay: Target = {
   name: 'relay',
   protocol: 'raw',

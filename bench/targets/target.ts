@@ -23,9 +23,13 @@ export interface Launch {
   readonly environment?: Readonly<Record<string, string>>
 }
 
+/** Accounts are `user0@localhost`, `user1@localhost` and so on, with one password. */
+export const PASSWORD = 'secret'
+
 /**
  * A server to measure. It serves the domain `localhost` over plain TCP, lets anybody register any
- * number of accounts in-band (XEP-0077) and log in with SASL PLAIN, and limits no traffic.
+ * number of accounts in-band (XEP-0077) unless it brings `register`, takes SASL PLAIN, and limits
+ * no traffic.
  */
 export interface Target {
   readonly name: string
@@ -36,4 +40,6 @@ export interface Target {
   version(): string | undefined
   /** Writes the configuration that the returned command reads. */
   launch(setup: Setup): Launch
+  /** Creates accounts on the running server, if it has a better way than in-band registration. */
+  register?(setup: Pick<Setup, 'directory'>, accounts: number): Promise<void>
 }
