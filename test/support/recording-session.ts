@@ -41,6 +41,8 @@ export class RecordingSession implements Session {
   closedWith: StreamError | undefined
   /** What the client got. */
   readonly received: Envelope[] = []
+  /** What it has acknowledged, too. */
+  readonly acknowledged: Envelope[] = []
   /** What was written besides stanzas. */
   readonly written: Octets[] = []
   /** What stands behind a hold. */
@@ -120,7 +122,7 @@ export class RecordingSession implements Session {
 
   /** The client acknowledges the oldest `count` stanzas. */
   acknowledge(count = Number.POSITIVE_INFINITY): void {
-    for (const envelope of this.#unacknowledged.splice(0, count)) this.#acknowledged(envelope)
+    for (const envelope of this.#unacknowledged.splice(0, count)) this.#tell(envelope)
   }
 
   /** Ends as a client's session does: what was not acknowledged goes back to the route. */
@@ -160,7 +162,8 @@ export class RecordingSession implements Session {
     }
   }
 
-  #acknowledged(envelope: Envelope): void {
+  #tell(envelope: Envelope): void {
+    this.acknowledged.push(envelope)
     if (!envelope.hasNotes) return
     this.#parts.hooks.at('stanza_acknowledged', this.domainType).run(envelope, { session: this })
   }

@@ -1,0 +1,142 @@
+import { z } from 'zod'
+import { duration, size } from '../../core/config-types.ts'
+import type { Envelope } from '../../core/envelope.ts'
+import { type Stop, stop, type Verdict } from '../../core/hooks.ts'
+import { defineModule } from '../../core/module.ts'
+import { dropped, Outcome } from '../../core/outcome.ts'
+import { isLocalSession } from '../../core/session.ts'
+import { StorageError } from '../../core/storage.ts'
+import type { BareJid } from '../../xmpp/jid.ts'
+import { StanzaError } from '../../xmpp/stanza-error.ts'
+import { Backlog } from './backlog.ts'
+import { verdictOn, withoutForgedDelays } from './rules.ts'
+import { migrations, OfflineStore, sizeOf } from './store.ts'
+import { UsageCache } from './usage.ts'
+
+const BY = 'offline'
+
+type Decided = Verdict<'offline_message'>
+
+/**
+ * Keeps messages for accounts without an available resource, and delivers them to the first that
+ * comes (XEP-0160). They leave the store when the client has them, not before.
+ */
+export const offline = defineModule({
+  name: 'offline',
+  implements: ['XEP-0160 1.0.1', 'XEP-0203 2.0', 'XEP-0334 1.0.0'],
+  features: ['msgoffline'],
+  config: z.strictObject({
+    max_messages: z
+      .int()
+      .min(1)
+      .default(1_000)
+      .describe('Messages kept for one account; further ones go back to their senders.'),
+    max_bytes: size({ min: '64KiB' })
+      .prefault('4MiB')
+      .describe('What is kept for one account, altogether.'),
+    batch: z
+      .int()
+      .min(1)
+      .max(1_000)
+      .default(100)
+      .describe('Messages sent to a client before it must have acknowledged them.'),
+    patience: duration({ min: '1s' })
+      .prefault('1m')
+      .describe('How long that is waited for while newer messages wait behind.'),
+  }),
+  migrations,
+
+  start({ config, hooks, router, sessions, storage, routes, clock, log, onStop }) {
+    const store = new OfflineStore(storage)
+    const limits = { maxMessages: config.max_messages, maxBytes: config.max_bytes }
+    const usage = new UsageCache(store, limits)
+    const { batch, patience } = config
+    const backlog = new Backlog({
+      store,
+      usage,
+      sessions: sessions.sessions,
+      log,
+      batch,
+      patience,
+    })
+    const isHosted = (domain: string) => routes.isHosted(domain)
+
+    const tellFailure = async (envelope: Envelope) => {
+      const domainType = routes.find(envelope.to.domain)?.domainType
+      await hooks.at('failed_to_store_message', domainType).run(envelope, {})
+    }
+
+    /** The message was not kept after all: its sender is told. */
+    const refuse = async (envelope: Envelope, account: BareJid, error: unknown) => {
+      log.error('offline_message_not_stored', { account, error })
+      usage.forget(account.full)
+      await tellFailure(envelope)
+      const isFull =
+        error instanceof StorageError && (error.kind === 'full' || error.kind === 'busy')
+      const condition = isFull ? 'resource-constraint' : 'internal-server-error'
+      const outcome = router.bounce(envelope, new StanzaError(condition, { type: 'wait' }), BY)
+      // Nobody could be told: then the sender must not believe that it arrived.
+      if (outcome.fate !== 'bounced') throw error
+    }
+
+    /** The write is on its way, in its place; nobody but the acknowledgement waits for its end. */
+    const write = (envelope: Envelope, account: BareJid): Stop<Outcome> => {
+      const settled = store
+        .append(account, envelope, clock.now())
+        .catch((error) => refuse(envelope, account, error))
+      settled.catch(() => {})
+      envelope.settlement?.waitFor(settled)
+      backlog.look(account.full)
+      return stop(new Outcome('stored', BY, undefined, [], settled))
+    }
+
+    hooks.on('offline_message', (nobody, { envelope: received }) => {
+      const account = received.to.toBare()
+      if (received.notes.offline !== undefined) {
+        // It comes back from a session that ended, and was never taken out.
+        backlog.look(account.full)
+        return stop(new Outcome('stored', BY, 'kept before'))
+      }
+      const verdict = verdictOn(received.stanza)
+      if (verdict === 'refuse') return nobody
+      if (verdict === 'forget') return stop(dropped(BY, 'nothing but chat states'))
+      // A delay that we ourselves have added comes with the note.
+      const envelope =
+        received.notes.isRetry === true
+          ? received
+          : received.with({ stanza: withoutForgedDelays(received.stanza, isHosted) })
+      const decide = (hasRoom: boolean): Decided | Promise<Decided> =>
+        hasRoom ? write(envelope, account) : tellFailure(envelope).then(() => nobody)
+      const hasRoom = usage.reserve(account.full, sizeOf(envelope))
+      return hasRoom instanceof Promise ? hasRoom.then(decide) : decide(hasRoom)
+    })
+
+    hooks.on('resend_offline_messages', (jid, { session }) => {
+      backlog.deliverTo(session)
+      return jid
+    })
+    hooks.on('stanza_acknowledged', (envelope, { session }) => {
+      const { offline: seq } = envelope.notes
+      if (seq !== undefined) backlog.acknowledged(seq, session)
+      return envelope
+    })
+    hooks.on('sm_remove_connection', (resource) => {
+      if (isLocalSession(resource)) backlog.ended(resource)
+      return resource
+    })
+    // What came from the store is there still, and goes to the next session from there.
+    hooks.on('filter_unacknowledged_messages', (envelopes) =>
+      envelopes.filter(({ notes }) => notes.offline === undefined),
+    )
+    hooks.on(
+      'remove_user',
+      async (account) => {
+        backlog.forget(account.full)
+        await store.removeAll(account)
+        return account
+      },
+      { onError: 'skip' },
+    )
+    onStop(() => backlog.stop())
+  },
+})

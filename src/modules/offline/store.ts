@@ -1,0 +1,117 @@
+import { Envelope, type Notes, SERVER } from '../../core/envelope.ts'
+import type { Migration, Storage } from '../../core/storage.ts'
+import { delay } from '../../xmpp/delay.ts'
+import { type BareJid, parseJid } from '../../xmpp/jid.ts'
+import { decode, encode } from '../../xmpp/octets.ts'
+import { CLIENT_NS, Stanza } from '../../xmpp/stanza.ts'
+import { readElement } from '../../xmpp/xml-parser.ts'
+
+declare module '../../core/storage.ts' {
+  interface Schema {
+    /**
+     * Queues of messages, one for each account. `seq` ascends in the order of storing and is never
+     * given twice; `stored_at` is in milliseconds since the epoch; `stanza` is the whole message with
+     * its addresses; `notes` is JSON, or ''; `size` is what counts for the limits, in bytes.
+     */
+    offline_message: {
+      seq: number
+      account: string
+      stored_at: number
+      stanza: string
+      notes: string
+      size: number
+    }
+  }
+}
+
+export const migrations: readonly Migration[] = [
+  {
+    name: 'offline/0001-create',
+    async up(db, types) {
+      await db.schema
+        .createTable('offline_message')
+        .addColumn('seq', types.serialKey)
+        .addColumn('account', types.text, (column) => column.notNull())
+        .addColumn('stored_at', 'bigint', (column) => column.notNull())
+        .addColumn('stanza', types.text, (column) => column.notNull())
+        .addColumn('notes', types.text, (column) => column.notNull())
+        .addColumn('size', 'bigint', (column) => column.notNull())
+        .execute()
+      await db.schema
+        .createIndex('offline_message_queue')
+        .on('offline_message')
+        .columns(['account', 'seq'])
+        .execute()
+    },
+  },
+]
+
+export type StoredMessage = {
+  readonly seq: number
+  readonly stored_at: number
+  readonly stanza: string
+  readonly notes: string
+  readonly size: number
+}
+
+export type Usage = { readonly count: number; readonly bytes: number }
+
+const APPEND =
+  'insert into offline_message (account, stored_at, stanza, notes, size) values (?, ?, ?, ?, ?)'
+const PAGE = `select seq, stored_at, stanza, notes, size from offline_message
+  where account = ? and seq > ? order by seq limit ?`
+const REMOVE = 'delete from offline_message where seq = ?'
+const REMOVE_ALL = 'delete from offline_message where account = ?'
+const USAGE = `select count(*) as count, cast(coalesce(sum(size), 0) as bigint) as bytes
+  from offline_message where account = ?`
+
+/** The messages that wait for accounts, in the order in which they came. */
+export class OfflineStore {
+  readonly #storage: Storage
+
+  constructor(storage: Storage) {
+    this.#storage = storage
+  }
+
+  /** Resolves when the message is safe; its place in the queue is decided by the call. */
+  async append(account: BareJid, envelope: Envelope, now: number): Promise<void> {
+    const { stanza, from, to, notes, hasNotes } = envelope
+    const text = decode(stanza.toOctets(from, to))
+    const noted = hasNotes ? JSON.stringify(notes) : ''
+    await this.#storage.write(APPEND, [account.full, now, text, noted, sizeOf(envelope)])
+  }
+
+  /** The oldest `limit` messages behind `after`. */
+  page(account: string, after: number, limit: number): Promise<readonly StoredMessage[]> {
+    return this.#storage.read<StoredMessage>(PAGE, [account, after, limit])
+  }
+
+  async remove(seq: number): Promise<void> {
+    await this.#storage.write(REMOVE, [seq])
+  }
+
+  async removeAll(account: BareJid): Promise<void> {
+    await this.#storage.write(REMOVE_ALL, [account.full])
+  }
+
+  async usage(account: string): Promise<Usage> {
+    const [row] = await this.#storage.read<Usage>(USAGE, [account])
+    return row ?? { count: 0, bytes: 0 }
+  }
+}
+
+/** What a message counts for the limits, in bytes. */
+export function sizeOf({ stanza }: Envelope): number {
+  return stanza.head.length + stanza.payload.length
+}
+
+/** The message as it is delivered: with the time it was kept (XEP-0160 §2), noted where it is kept. */
+export function restore({ seq, stored_at, stanza, notes }: StoredMessage): Envelope {
+  const element = readElement(encode(stanza), CLIENT_NS)
+  const from = parseJid(element.attr('from') ?? '')
+  const to = parseJid(element.attr('to') ?? '')
+  const stamp = delay({ at: stored_at, from: parseJid(to.domain), reason: 'Offline Storage' })
+  const kept = notes === '' ? {} : (JSON.parse(notes) as Notes)
+  const delivered = Stanza.fromElement(element).append(stamp)
+  return new Envelope(from, to, delivered, SERVER, { ...kept, offline: seq })
+}
