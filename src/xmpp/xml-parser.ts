@@ -4,8 +4,9 @@ import type { Element } from './xml.ts'
 import type { Frame } from './xml-frame.ts'
 import { CLASS, SPACE } from './xml-names.ts'
 import { notWellFormed } from './xml-namespaces.ts'
+import type { ElementLimits } from './xml-outline.ts'
 import type { Scope } from './xml-reader.ts'
-import { type ElementLimits, ElementScanner } from './xml-scanner.ts'
+import { ElementScanner } from './xml-scanner.ts'
 
 export { type ChildRef, Frame } from './xml-frame.ts'
 

@@ -1,24 +1,23 @@
-import { NO_OCTETS, type Octets, octetsOf } from './octets.ts'
 import { StreamError } from './stream-error.ts'
-import { type ChildRef, Frame } from './xml-frame.ts'
+import type { Frame } from './xml-frame.ts'
+import {
+  cdataStart,
+  characterEnd,
+  hasText,
+  nameCharacterEnd,
+  oddValueEnd,
+  referenceEnd,
+  referredCharacter,
+} from './xml-markup.ts'
 import * as names from './xml-names.ts'
-import { characterAt, INCOMPLETE, INVALID, sequenceLength } from './xml-names.ts'
 import { notWellFormed } from './xml-namespaces.ts'
+import { type ElementLimits, OPEN, Outline } from './xml-outline.ts'
+import { quickTag } from './xml-quick-tag.ts'
 import type { Scope } from './xml-reader.ts'
-import { referenceEnd, referredCharacter } from './xml-references.ts'
-import { StartTags } from './xml-start-tags.ts'
-
-/** Bounds on what one element may be made of. */
-export interface ElementLimits {
-  /** Levels of elements: the stream's is 0, a stanza is 1, its children are 2. */
-  maxDepth: number
-  /** Attributes of one element, declarations included; also prefix declarations in scope. */
-  maxAttributes: number
-}
 
 // Constants of this module are constants to the compiler; those of another module are looked up
 // each time, which halves the speed.
-const { CDATA, CLASS, NAME, NAME_START, SPACE, TEXT, VALUE } = names
+const { CDATA, CLASS, INCOMPLETE, NAME, NAME_START, SPACE, TEXT, VALUE } = names
 
 // Where the scanner is. A state that waits for a run of characters goes on at any of them.
 const CONTENT = 0
@@ -48,26 +47,6 @@ const COLON = 0x3a
 const BRACKET = 0x5d
 const BLANK = 0x20
 
-const CDATA_OPEN = Buffer.from('<![CDATA[')
-
-// Ints for each open element: start, end and colon (-1: none) of its qualified name.
-const OPEN = 3
-
-const NO_CHILDREN: readonly ChildRef[] = []
-
-class Child implements ChildRef {
-  readonly name: string
-  readonly ns: string
-  readonly start: number
-  end = 0
-
-  constructor(name: string, ns: string, start: number) {
-    this.name = name
-    this.ns = ns
-    this.start = start
-  }
-}
-
 /**
  * Scans one element, or a stream's start tag, in one pass over its bytes, which may come in any
  * number of pieces: what was scanned is not looked at again, however small the pieces are.
@@ -75,10 +54,8 @@ class Child implements ChildRef {
  * two calls.
  */
 export class ElementScanner {
-  #maxDepth = 0
+  readonly #outline = new Outline()
   #isHeader = false
-  readonly #tags = new StartTags()
-  #open = new Int32Array(0)
 
   #state = MARKUP
   /** Bytes scanned. */
@@ -93,29 +70,16 @@ export class ElementScanner {
   #isPlain = true
   #depth = 0
 
-  #name = ''
-  #prefix = ''
-  #ns = ''
-  #hasText = false
   #isEmpty = false
-  #children: Child[] | undefined
-  #child: Child | undefined
-  #payloadStart = 0
-  #payloadEnd = 0
 
   /** Prepares for an element whose '<' is next, in the scope of `outside`. */
   begin(limits: ElementLimits, outside: Scope, isHeader = false): void {
-    this.#maxDepth = limits.maxDepth
+    this.#outline.begin(limits, outside)
     this.#isHeader = isHeader
-    const capacity = (limits.maxDepth + 2) * OPEN
-    if (this.#open.length < capacity) this.#open = new Int32Array(capacity)
-    this.#tags.begin(outside, limits.maxAttributes)
     this.#state = MARKUP
     this.#at = 0
     this.#depth = isHeader ? -1 : 0
-    this.#hasText = false
     this.#isEmpty = false
-    this.#children = undefined
   }
 
   /** Size of the element, once it is complete. */
@@ -133,7 +97,8 @@ export class ElementScanner {
    * True when the element is complete; false when there must be more of it.
    */
   scan(data: Buffer, base: number, limit: number): boolean {
-    const open = this.#open
+    const outline = this.#outline
+    const { open } = outline
     let state = this.#state
     let at = base + this.#at
     let mark = base + this.#mark
@@ -143,11 +108,11 @@ export class ElementScanner {
     scanning: for (;;) {
       switch (state) {
         case CONTENT: {
-          if (depth === 1 && !this.#hasText) {
+          if (depth === 1 && !outline.hasText) {
             while (at < limit && is(data, at, SPACE)) at++
-            if (at < limit && data[at] !== LT && data[at] !== AMP) this.#hasText = true
+            if (at < limit && data[at] !== LT && data[at] !== AMP) outline.hasText = true
           }
-          while (at < limit && is(data, at, TEXT)) at++
+          at = textEnd(data, at, limit)
           if (at === limit) break scanning
           const byte = data[at] as number
           if (byte === LT) {
@@ -161,7 +126,7 @@ export class ElementScanner {
             const end = referenceEnd(data, at, limit)
             if (end === INCOMPLETE) break scanning
             const code = referredCharacter(data, at, end)
-            if (depth === 1 && code > BLANK) this.#hasText = true
+            if (depth === 1 && code > BLANK) outline.hasText = true
             at = end
           } else {
             const end = characterEnd(data, at, limit)
@@ -176,10 +141,22 @@ export class ElementScanner {
           const byte = data[at + 1] as number
           if (byte === SLASH) {
             if (this.#isOutside(depth)) throw notWellFormed('an end tag without a start tag')
-            this.#payloadEnd = at - base
+            outline.payloadEnd = at - base
             at += 2
-            mark = at
-            state = END_NAME
+            const row = depth * OPEN
+            const start = base + (open[row] as number)
+            const length = (open[row + 1] as number) - (open[row] as number)
+            if (
+              at + length < limit &&
+              data[at + length] === GT &&
+              isSame(data, at, start, length)
+            ) {
+              at += length
+              state = END_TAG
+            } else {
+              mark = at
+              state = END_NAME
+            }
           } else if (byte === BANG) {
             const end = cdataStart(data, at, limit)
             if (end === INCOMPLETE) break scanning
@@ -193,9 +170,24 @@ export class ElementScanner {
             throw new StreamError('restricted-xml', 'processing instruction')
           } else {
             at++
-            mark = at
-            this.#colon = -1
-            state = ELEMENT_NAME
+            const end = quickTag(outline, data, base, at, limit, depth + 1)
+            if (end !== INCOMPLETE) {
+              at = end
+              depth++
+              if (data[at - 2] !== SLASH) {
+                if (this.#isHeader) return this.#complete(at - base)
+                state = CONTENT
+              } else if (depth <= 1) {
+                return this.#completeEmpty(at - base)
+              } else {
+                outline.endElement(at - base, depth--)
+                state = CONTENT
+              }
+            } else {
+              mark = at
+              this.#colon = -1
+              state = ELEMENT_NAME
+            }
           }
           break
         }
@@ -212,14 +204,7 @@ export class ElementScanner {
           } else {
             this.#checkName(data, base, mark)
             if (state === ELEMENT_NAME) {
-              depth++
-              if (depth > this.#maxDepth) {
-                throw new StreamError('policy-violation', 'elements nested too deeply')
-              }
-              const row = depth * OPEN
-              open[row] = mark - base
-              open[row + 1] = at - base
-              open[row + 2] = this.#colon
+              outline.startElement(++depth, mark - base, at - base, this.#colon)
               state = AFTER_NAME
             } else {
               this.#nameStart = mark - base
@@ -246,7 +231,7 @@ export class ElementScanner {
           const byte = data[at] as number
           if (byte === GT) {
             at++
-            this.#startTag(data, base, at, depth)
+            outline.startTag(data, base, at, depth)
             if (this.#isHeader) return this.#complete(at - base)
             state = CONTENT
           } else if (byte === SLASH) {
@@ -284,7 +269,7 @@ export class ElementScanner {
         }
 
         case IN_VALUE: {
-          while (at < limit && is(data, at, VALUE)) at++
+          at = valueEnd(data, at, limit)
           if (at === limit) break scanning
           const byte = data[at] as number
           if (byte === quote) {
@@ -306,13 +291,9 @@ export class ElementScanner {
           if (at === limit) break scanning
           if (data[at] !== GT) throw notWellFormed('/ without > in a tag')
           at++
-          this.#startTag(data, base, at, depth)
-          if (depth <= 1) {
-            this.#isEmpty = true
-            this.#payloadEnd = this.#payloadStart
-            return this.#complete(at - base)
-          }
-          this.#endElement(at - base, depth--)
+          outline.startTag(data, base, at, depth)
+          if (depth <= 1) return this.#completeEmpty(at - base)
+          outline.endElement(at - base, depth--)
           state = CONTENT
           break
         }
@@ -335,7 +316,7 @@ export class ElementScanner {
           if (data[at] !== GT) throw notWellFormed('an end tag that does not match')
           at++
           if (depth === 1) return this.#complete(at - base)
-          this.#endElement(at - base, depth--)
+          outline.endElement(at - base, depth--)
           state = CONTENT
           break
         }
@@ -351,7 +332,7 @@ export class ElementScanner {
             if (at + 1 === limit || data[at + 1] === BRACKET) break scanning
             at++
           } else if (data[at + 1] === BRACKET && data[at + 2] === GT) {
-            if (depth === 1 && hasText(data, mark, at)) this.#hasText = true
+            if (depth === 1 && hasText(data, mark, at)) outline.hasText = true
             at += 3
             state = CONTENT
           } else {
@@ -370,27 +351,17 @@ export class ElementScanner {
 
   /** What was scanned. The bytes are copied; the scanner may begin anew. */
   frame(data: Buffer, base: number): Frame {
-    const octets = octetsOf(data, base, base + this.#at)
-    const { scope } = this.#tags
-    const start = this.#payloadStart
-    const end = this.#payloadEnd
-    return new Frame(
-      this.#name,
-      this.#prefix,
-      this.#ns,
-      this.#tags.rootAttributes(data, base, octets),
-      this.#isHeader || start === end ? NO_OCTETS : (octets.slice(start, end) as Octets),
-      this.#children ?? NO_CHILDREN,
-      this.#at,
-      this.#hasText,
-      this.#tags.declarations(),
-      scope,
-    )
+    return this.#outline.frame(data, base, this.#at)
   }
 
   #complete(size: number): true {
     this.#at = size
     return true
+  }
+
+  #completeEmpty(size: number): true {
+    this.#isEmpty = true
+    return this.#complete(size)
   }
 
   /** Whether no element is open: at the root's own '<'. */
@@ -400,32 +371,8 @@ export class ElementScanner {
 
   #endAttribute(data: Buffer, base: number, start: number, end: number): void {
     const plain = this.#isPlain
-    this.#tags.add(data, base, this.#nameStart, this.#nameEnd, this.#colon, start, end, plain)
-  }
-
-  /** All of a start tag is there. */
-  #startTag(data: Buffer, base: number, at: number, depth: number): void {
-    const open = this.#open
-    const row = depth * OPEN
-    const start = open[row] as number
-    const tags = this.#tags
-    tags.resolve(data, base, depth, start, open[row + 1] as number, open[row + 2] as number)
-    if (depth <= 1) {
-      this.#name = tags.name
-      this.#prefix = tags.prefix
-      this.#ns = tags.ns
-      this.#payloadStart = at - base
-    } else if (depth === 2) {
-      const child = new Child(tags.name, tags.ns, start - 1 - this.#payloadStart)
-      if (this.#children === undefined) this.#children = [child]
-      else this.#children.push(child)
-      this.#child = child
-    }
-  }
-
-  #endElement(at: number, depth: number): void {
-    this.#tags.end(depth)
-    if (depth === 2) (this.#child as Child).end = at - this.#payloadStart
+    const { tags } = this.#outline
+    tags.add(data, base, this.#nameStart, this.#nameEnd, this.#colon, start, end, plain)
   }
 
   /** Behind a colon, or a character beyond ASCII, in the name that starts at `mark`. */
@@ -435,13 +382,8 @@ export class ElementScanner {
       this.#colon = at - base
       return at + 1
     }
-    const code = characterAt(data, at, limit)
-    if (code === INCOMPLETE) return INCOMPLETE
     const isStart = at === mark || at - base === this.#colon + 1
-    if (code === INVALID || !(isStart ? names.startsName(code) : names.continuesName(code))) {
-      throw notWellFormed('a character that names must not have')
-    }
-    return at + sequenceLength(code)
+    return nameCharacterEnd(data, at, limit, isStart)
   }
 
   /** That name and local name are not empty and start as they must; beyond ASCII they do. */
@@ -461,38 +403,21 @@ function is(data: Buffer, at: number, bits: number): boolean {
   return ((CLASS[data[at] as number] as number) & bits) !== 0
 }
 
-/** Behind the character at `at`, which is in no class. */
-function characterEnd(data: Buffer, at: number, limit: number): number {
-  if ((data[at] as number) < 0x80) throw notWellFormed('a control character')
-  const code = characterAt(data, at, limit)
-  if (code === INCOMPLETE) return INCOMPLETE
-  if (code === INVALID) throw notWellFormed('not UTF-8, or no character of XML')
-  return at + sequenceLength(code)
+function isSame(data: Buffer, one: number, other: number, length: number): boolean {
+  for (let k = 0; k < length; k++) if (data[one + k] !== data[other + k]) return false
+  return true
 }
 
-/** Behind what stands at `at` in a value and makes that read otherwise than it stands. */
-function oddValueEnd(data: Buffer, at: number, limit: number): number {
-  const byte = data[at] as number
-  if (byte === LT) throw notWellFormed('< in an attribute value')
-  if (is(data, at, SPACE)) return at + 1
-  if (byte !== AMP) return characterEnd(data, at, limit)
-  const end = referenceEnd(data, at, limit)
-  if (end !== INCOMPLETE) referredCharacter(data, at, end)
-  return end
+// Functions of their own for the sake of their loops, which compile better by themselves.
+
+function textEnd(data: Buffer, from: number, limit: number): number {
+  let at = from
+  while (at < limit && ((CLASS[data[at] as number] as number) & TEXT) !== 0) at++
+  return at
 }
 
-/** Behind `<![CDATA[`. Everything else that starts with `<!` is refused. */
-function cdataStart(data: Buffer, at: number, limit: number): number {
-  for (let k = 2; k < CDATA_OPEN.length; k++) {
-    if (at + k === limit) return INCOMPLETE
-    if (data[at + k] === CDATA_OPEN[k]) continue
-    throw new StreamError('restricted-xml', 'comment or markup declaration')
-  }
-  return at + CDATA_OPEN.length
-}
-
-function hasText(data: Buffer, start: number, end: number): boolean {
-  let at = start
-  while (at < end && is(data, at, SPACE)) at++
-  return at < end
+function valueEnd(data: Buffer, from: number, limit: number): number {
+  let at = from
+  while (at < limit && ((CLASS[data[at] as number] as number) & VALUE) !== 0) at++
+  return at
 }

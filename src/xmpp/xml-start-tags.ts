@@ -37,6 +37,7 @@ const L = 0x6c
 const N = 0x6e
 const S = 0x73
 
+const NO_ATTRIBUTES: readonly string[] = []
 const NO_SCOPE: Scope = { defaultNs: '', bindings: undefined }
 
 /**
@@ -57,6 +58,8 @@ export class StartTags {
   #maxAttributes = 0
   #ints = new Int32Array(0)
   #rootCount = 0
+  /** How many of the root's are declarations. */
+  #rootDeclarations = 0
   #count = 0
   #bindings: Binding | undefined
   /** Declarations outside of the payload that something in it, or on the root, uses. */
@@ -68,6 +71,7 @@ export class StartTags {
     const capacity = maxAttributes * 2 * INTS
     if (this.#ints.length < capacity) this.#ints = new Int32Array(capacity)
     this.#rootCount = 0
+    this.#rootDeclarations = 0
     this.#count = 0
     this.#bindings = outside.bindings
     if (this.#needed.length > 0) this.#needed = []
@@ -96,6 +100,11 @@ export class StartTags {
     ints[row + VALUE_END] = valueEnd
     ints[row + IS_PLAIN] = isPlain ? 1 : 0
     ints[row + KIND] = kindOf(data, base + start, (colon === -1 ? end : colon) - start, colon)
+  }
+
+  /** Forgets the attributes of the tag at hand. */
+  drop(): void {
+    this.#count = this.#rootCount
   }
 
   /**
@@ -144,18 +153,18 @@ export class StartTags {
   }
 
   /** Names and raw values of the root's attributes in turn; `octets` are those of the root. */
-  rootAttributes(data: Buffer, base: number, octets: Octets): string[] {
+  rootAttributes(data: Buffer, base: number, octets: Octets): readonly string[] {
+    if (this.#rootCount === this.#rootDeclarations) return NO_ATTRIBUTES
     const ints = this.#ints
-    const attributes: string[] = []
+    const attributes = new Array<string>(2 * (this.#rootCount - this.#rootDeclarations))
     const last = this.#rootCount * INTS
+    let k = 0
     for (let row = 0; row < last; row += INTS) {
       if ((ints[row + KIND] as number) >= DEFAULT_NAMESPACE) continue
       const start = base + (ints[row + START] as number)
       const end = base + (ints[row + END] as number)
-      attributes.push(
-        internOctets(data, start, end),
-        octets.slice(ints[row + VALUE_START], ints[row + VALUE_END]),
-      )
+      attributes[k++] = internOctets(data, start, end)
+      attributes[k++] = octets.slice(ints[row + VALUE_START], ints[row + VALUE_END])
     }
     return attributes
   }
@@ -186,6 +195,7 @@ export class StartTags {
       if ((seen & bit) !== 0) this.#checkDuplicates(data, base, row)
       seen |= bit
       const kind = ints[row + KIND] as number
+      if (depth <= 1 && kind >= DEFAULT_NAMESPACE) this.#rootDeclarations++
       if (kind === PREFIXED) prefixed++
       else if (kind === DEFAULT_NAMESPACE) defaultNs = this.#defaultNs(data, base, depth, row)
       else if (kind === PREFIX_DECLARATION) this.#declare(data, base, depth, row)
