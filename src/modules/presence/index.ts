@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { size } from '../../core/config-types.ts'
+import type { Envelope } from '../../core/envelope.ts'
 import { DROP } from '../../core/hooks.ts'
 import { defineModule } from '../../core/module.ts'
 import { isLocalSession } from '../../core/session.ts'
@@ -74,6 +75,10 @@ export const presence = defineModule({
       (reason, { session }) => after(availability.terminate(reason, session), () => reason),
       { order: 90 },
     )
+    // Presence is of its moment: nobody is told later what somebody else did not get.
+    hooks.on('filter_unacknowledged_messages', (envelopes) =>
+      envelopes.some(isPresence) ? envelopes.filter((one) => !isPresence(one)) : envelopes,
+    )
     hooks.on('session_cleanup', (resource) => after(availability.lost(resource), () => resource))
     hooks.on('roster_changed', (change) => after(visibility.rosterChanged(change), () => change))
     hooks.on('presence_visibility_changed', (change) => {
@@ -94,3 +99,7 @@ export const presence = defineModule({
     )
   },
 })
+
+function isPresence({ stanza }: Envelope): boolean {
+  return stanza.kind === 'presence'
+}
