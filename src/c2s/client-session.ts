@@ -164,9 +164,11 @@ export class ClientSession implements Session, ConnectionHandler {
   async #lost(error: Error | undefined): Promise<void> {
     const { socketClosed, socketError } = this.points
     const point = error === undefined ? socketClosed : socketError
+    // What comes before that is decided has nowhere to go.
+    const release = this.#outbound.hold()
     try {
       const verdict = await point.run('lost', this.inSession)
-      if (verdict instanceof Stop) return
+      if (verdict instanceof Stop) return release()
     } catch (failure) {
       this.#failed(point.name, failure)
     }
@@ -189,11 +191,18 @@ export class ClientSession implements Session, ConnectionHandler {
     this.isClosed = true
     const goodbye = error === undefined ? CLOSING : ((error.toOctets() + CLOSING) as Octets)
     this.connection?.end(goodbye)
+    const { sessionManager } = this.#environment
+    const leaving = this.#leave(reason)
+    sessionManager.holdBack(this.jid, leaving)
+    await leaving
+  }
+
+  async #leave(reason: EndReason): Promise<void> {
     const { sessionManager, router, log } = this.#environment
     await this.#attempt('user_terminate', () => this.points.terminate.run(reason, this.inSession))
     await this.#attempt('sm_remove_connection', () => sessionManager.unregister(this, reason))
-    const own = this.#outbound.takeAll()
-    const unacked = await this.#collect(own)
+    await this.#outbound.settled
+    const unacked = await this.#collect(this.#outbound.takeAll())
     for (const envelope of unacked) {
       const outcome = router.route(envelope.noted({ isRetry: true }))
       if (outcome instanceof Promise) await outcome

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import type { TLSSocket } from 'node:tls'
+import { TLSSocket } from 'node:tls'
 import type { Logger } from '../core/log.ts'
 import type { Octets } from '../xmpp/octets.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
@@ -34,6 +34,8 @@ type ConnectionOptions = {
 const LINGER = 5_000
 /** More output than this in one turn is written at once, to learn whether the peer reads it. */
 const FLUSH_AT = 256 * 1024
+/** Output that waits while the peer reads nothing, in octets; whoever lets it grow over is cut off. */
+const MAX_WAITING = 1024 * 1024
 
 const PROCESSING = 1
 const SHAPING = 2
@@ -51,11 +53,16 @@ export class Connection implements StreamHandler {
   readonly #turn: WriteTurn
   readonly #log: Logger
   readonly #shaper: Shaper | undefined
+  readonly #onData = (chunk: Buffer) => this.#receive(chunk)
+  readonly #onError = (error: Error) => this.#closed(error)
+  readonly #onClose = () => this.#closed(undefined)
   handler: ConnectionHandler
   #socket: Socket | TLSSocket
   #out = ''
   #isQueued = false
   #paused = 0
+  /** Of `waitFor`, not done yet. */
+  #works = 0
   #isEnding = false
   #isClosed = false
   #flushed: (() => void)[] | undefined
@@ -91,13 +98,14 @@ export class Connection implements StreamHandler {
 
   /** Takes nothing more from the client until `work` is done; its later stanzas wait their turn. */
   async waitFor(work: Promise<unknown>): Promise<void> {
+    this.#works++
     this.#pause(PROCESSING)
     try {
       await work
     } catch (error) {
       this.#fail(error)
     }
-    this.#resume(PROCESSING)
+    if (--this.#works === 0) this.#resume(PROCESSING)
   }
 
   /** A new stream begins on this connection (after SASL). */
@@ -112,8 +120,9 @@ export class Connection implements StreamHandler {
 
   // --- Out.
 
+  /** Whether what is written now would wait, or be lost. */
   get isBlocked(): boolean {
-    return this.blockedSince !== 0
+    return this.blockedSince !== 0 || this.#isEnding
   }
 
   get isClosed(): boolean {
@@ -123,10 +132,12 @@ export class Connection implements StreamHandler {
   write(octets: Octets): void {
     if (this.#isEnding) return
     this.#out += octets
-    if (!this.#isQueued) {
+    if (this.blockedSince !== 0) {
+      if (this.#out.length > MAX_WAITING) this.#fail(new StreamError('resource-constraint'))
+    } else if (!this.#isQueued) {
       this.#isQueued = true
       this.#turn.add(this)
-    } else if (this.#out.length > FLUSH_AT && !this.isBlocked) this.flush()
+    } else if (this.#out.length > FLUSH_AT) this.flush()
   }
 
   /** Called when the kernel has taken all that was written so far; never, if the connection dies. */
@@ -135,9 +146,13 @@ export class Connection implements StreamHandler {
     this.#flushed.push(then)
   }
 
-  /** Hands the kernel what has been written this turn. */
+  /** Hands the kernel what has been written this turn, unless it took the last in part only. */
   flush(): void {
     this.#isQueued = false
+    if (this.blockedSince === 0) this.#push()
+  }
+
+  #push(): void {
     if (this.#out === '' || this.#isClosed) return
     const out = this.#out
     this.#out = ''
@@ -154,23 +169,29 @@ export class Connection implements StreamHandler {
     this.blockedSince = Date.now()
     this.#socket.once('drain', () => {
       this.blockedSince = 0
-      if (this.#out !== '') this.flush()
-      if (!this.isBlocked && !this.#isEnding) this.handler.onDrain()
+      this.#push()
+      if (!this.isBlocked) this.handler.onDrain()
     })
   }
 
   /** Says a last word and closes; the peer gets a moment to close its side. */
   end(last: Octets): void {
     if (this.#isEnding) return
-    this.write(last)
     this.#isEnding = true
-    this.flush()
-    this.#socket.end()
+    const socket = this.#socket
+    if (socket instanceof TLSSocket && socket.getFinished() === undefined) {
+      // There is no channel yet to say anything on.
+      socket.destroy()
+      return
+    }
+    this.#out += last
+    this.#push()
+    socket.end()
     // A paused socket would never see the peer's end.
-    this.#socket.resume()
-    const linger = setTimeout(() => this.#socket.destroy(), LINGER)
+    socket.resume()
+    const linger = setTimeout(() => socket.destroy(), LINGER)
     linger.unref()
-    this.#socket.once('close', () => clearTimeout(linger))
+    socket.once('close', () => clearTimeout(linger))
   }
 
   /** Without a word. */
@@ -193,10 +214,9 @@ export class Connection implements StreamHandler {
     this.write(last)
     this.flush()
     const plain = this.#socket
-    plain.removeAllListeners('data')
-    plain.removeAllListeners('end')
-    plain.removeAllListeners('close')
-    plain.removeAllListeners('error')
+    plain.off('data', this.#onData)
+    plain.off('error', this.#onError)
+    plain.off('close', this.#onClose)
     this.#parser.reset({ discard: true })
     this.#socket = upgrade(plain)
     // The raw socket's errors reach the TLS socket as well.
@@ -207,20 +227,20 @@ export class Connection implements StreamHandler {
   // --- The socket.
 
   #listen(socket: Socket): void {
-    socket.on('data', (chunk: Buffer) => this.#receive(chunk))
-    socket.on('end', () => this.#socket.end())
-    socket.on('error', (error) => this.#closed(error))
-    socket.on('close', () => this.#closed(undefined))
+    socket.on('data', this.#onData)
+    socket.on('error', this.#onError)
+    socket.on('close', this.#onClose)
   }
 
   #receive(chunk: Buffer): void {
+    if (this.#isEnding) return
     this.received += chunk.length
     try {
       this.#parser.push(chunk)
     } catch (error) {
       this.#fail(error)
     }
-    if (this.#shaper === undefined) return
+    if (this.#shaper === undefined || this.#isEnding) return
     const wait = this.#shaper.take(chunk.length)
     if (wait <= 0) return
     this.#pause(SHAPING)

@@ -46,14 +46,14 @@ export function receive(
   const self = session.jid
   if (to === undefined) {
     const envelope = new Envelope(self, parseJid(self.domain), stanza, session.origin)
-    settle(router, envelope, new StanzaError('jid-malformed'))
+    refuse(session, router, envelope, new StanzaError('jid-malformed'))
     return undefined
   }
   const settlement = session.onSettled === undefined ? undefined : new Settlement()
   const envelope = new Envelope(self, to, stanza, session.origin, undefined, settlement)
   const fault = faultOf(stanza)
   if (fault !== undefined) {
-    settle(router, envelope, fault)
+    refuse(session, router, envelope, fault)
     return undefined
   }
   return send(session, envelope, router)
@@ -98,10 +98,10 @@ function send(
     if (!(verdict instanceof Promise)) return sendKind(session, envelope, verdict, router)
     return verdict.then(
       (decided) => sendKind(session, envelope, decided, router),
-      (error) => settle(router, envelope, error),
+      (error) => refuse(session, router, envelope, error),
     )
   } catch (error) {
-    settle(router, envelope, error)
+    refuse(session, router, envelope, error)
     return undefined
   }
 }
@@ -124,10 +124,10 @@ function sendKind(
     if (!(decided instanceof Promise)) return dispatch(session, verdict, decided, router)
     return decided.then(
       (later) => dispatch(session, verdict, later, router),
-      (error) => settle(router, verdict, error),
+      (error) => refuse(session, router, verdict, error),
     )
   } catch (error) {
-    settle(router, verdict, error)
+    refuse(session, router, verdict, error)
     return undefined
   }
 }
@@ -159,13 +159,14 @@ function settled(session: ClientSession, envelope: Envelope, outcome: Outcome): 
   session.onSettled?.(envelope, outcome)
 }
 
-/** A hook refused the stanza, or failed. */
-function settle(router: Router, envelope: Envelope, error: unknown): void {
+/** The stanza is wrong, or a hook refused it or failed. */
+function refuse(session: ClientSession, router: Router, envelope: Envelope, error: unknown): void {
   const failure =
     error instanceof StanzaError
       ? error
       : new StanzaError('internal-server-error', { type: 'wait' })
-  router.settle(envelope, router.bounce(envelope, failure, 'user_send'))
+  const outcome = router.settle(envelope, router.bounce(envelope, failure, 'user_send'))
+  settled(session, envelope, outcome)
 }
 
 /** Not a stanza: something a module understands, or nothing we support (RFC 6120 §4.9.3.24). */

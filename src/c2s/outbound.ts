@@ -1,5 +1,5 @@
-import type { Envelope } from '../core/envelope.ts'
-import { DROP, type HookPoint, Stop } from '../core/hooks.ts'
+import { Envelope } from '../core/envelope.ts'
+import { DROP, type HookPoint, type Stop } from '../core/hooks.ts'
 import type { Logger } from '../core/log.ts'
 import type { Router } from '../core/router.ts'
 import type { StanzaKind } from '../xmpp/stanza.ts'
@@ -36,10 +36,18 @@ export class Outbound {
   readonly #session: ClientSession
   readonly #router: Router
   readonly #log: Logger
-  #queue: Envelope[] | undefined
+  /** What waits its turn. */
+  #queue: Envelope[] = []
+  /** Octets of `#queue`. */
   #queued = 0
+  /** What goes past `#queue`, but could not go out at once. */
+  #ahead: Envelope[] = []
   #holds = 0
-  #isDeciding = false
+  /** A hook is still to decide about the stanza before. */
+  #deciding: Promise<void> | undefined
+  #isDraining = false
+  /** Decided upon when the session had ended already. */
+  #late: Envelope[] = []
 
   constructor(session: ClientSession, router: Router, log: Logger) {
     this.#session = session
@@ -49,24 +57,22 @@ export class Outbound {
 
   /** False: the session has ended. */
   deliver(envelope: Envelope): boolean {
-    const session = this.#session
-    if (session.isClosed) return false
-    if (this.#queue !== undefined || session.connection?.isBlocked === true) this.#enqueue(envelope)
-    else this.#offer(envelope)
+    if (this.#session.isClosed) return false
+    if (this.#holds === 0 && this.#queue.length === 0 && this.#isOpen) this.#offer(envelope)
+    else this.#enqueue(envelope)
     return true
   }
 
-  /** Past all that waits. */
+  /** Past all that waits. False: the session has ended. */
   through(envelope: Envelope): boolean {
     if (this.#session.isClosed) return false
-    const pending = this.#stage(0, envelope)
-    if (pending !== undefined) pending.catch(() => {})
+    if (this.#isOpen) this.#offer(envelope)
+    else this.#ahead.push(envelope)
     return true
   }
 
   hold(): () => void {
     this.#holds++
-    this.#queue ??= []
     let isHeld = true
     return () => {
       if (!isHeld) return
@@ -78,33 +84,54 @@ export class Outbound {
 
   /** Goes on with what waited, as far as the socket takes it. */
   drain(): void {
-    const queue = this.#queue
-    if (queue === undefined) return
-    let next = 0
-    while (next < queue.length && this.#mayGoOn()) {
-      const envelope = queue[next++] as Envelope
+    if (this.#isDraining) return
+    this.#isDraining = true
+    let taken = 0
+    while (taken < this.#ahead.length && this.#isFree) {
+      this.#offer(this.#ahead[taken++] as Envelope)
+    }
+    this.#ahead.splice(0, taken)
+    taken = 0
+    while (taken < this.#queue.length && this.#isFree && this.#mayPassQueue) {
+      const envelope = this.#queue[taken++] as Envelope
       this.#queued -= weigh(envelope)
       this.#offer(envelope)
     }
-    queue.splice(0, next)
-    if (queue.length === 0 && this.#mayGoOn()) this.#queue = undefined
+    this.#queue.splice(0, taken)
+    this.#isDraining = false
+  }
+
+  /** Resolves when no hook is to decide about anything any more; `undefined` if none is. */
+  get settled(): Promise<void> | undefined {
+    return this.#deciding
   }
 
   /** Takes out what was not written, oldest first. */
   takeAll(): Envelope[] {
-    const queue = this.#queue ?? []
-    this.#queue = undefined
+    const all = [...this.#late, ...this.#ahead, ...this.#queue]
+    this.#late = []
+    this.#ahead = []
+    this.#queue = []
     this.#queued = 0
-    return queue
+    return all
   }
 
-  #mayGoOn(): boolean {
+  /** Whether a stanza may go out now; of those that wait only the first. */
+  get #isFree(): boolean {
     const { isClosed, connection } = this.#session
-    return this.#holds === 0 && !this.#isDeciding && !isClosed && connection?.isBlocked !== true
+    return this.#deciding === undefined && !isClosed && connection?.isBlocked !== true
+  }
+
+  /** Whether one that has not waited may. */
+  get #isOpen(): boolean {
+    return this.#isFree && this.#ahead.length === 0 && !this.#isDraining
+  }
+
+  get #mayPassQueue(): boolean {
+    return this.#holds === 0 && this.#ahead.length === 0
   }
 
   #enqueue(envelope: Envelope): void {
-    this.#queue ??= []
     this.#queue.push(envelope)
     this.#queued += weigh(envelope)
     if (this.#queued > OUTPUT_BUDGET) {
@@ -115,12 +142,10 @@ export class Outbound {
   #offer(envelope: Envelope): void {
     const pending = this.#stage(0, envelope)
     if (pending === undefined) return
-    this.#isDeciding = true
-    this.#queue ??= []
-    pending
+    this.#deciding = pending
       .catch((error) => this.#log.error('delivery_failed', { to: envelope.to.full, error }))
       .finally(() => {
-        this.#isDeciding = false
+        this.#deciding = undefined
         this.drain()
       })
   }
@@ -139,11 +164,13 @@ export class Outbound {
           const asked = envelope
           return verdict.then(
             (decided) =>
-              decided === DROP || decided instanceof Stop ? undefined : this.#stage(i + 1, decided),
+              decided instanceof Envelope
+                ? this.#stage(i + 1, decided)
+                : this.#ended(asked, stage, decided),
             (error) => this.#refuse(asked, error),
           )
         }
-        if (verdict === DROP || verdict instanceof Stop) return undefined
+        if (!(verdict instanceof Envelope)) return this.#ended(envelope, stage, verdict)
         envelope = verdict
       } catch (error) {
         this.#refuse(envelope, error)
@@ -154,8 +181,22 @@ export class Outbound {
     return undefined
   }
 
+  /**
+   * A handler ended the stanza's way. Unless it keeps the stanza, which is what stopping at the last
+   * stage means, that is all the client will ever see of it.
+   */
+  #ended(envelope: Envelope, stage: Stage, verdict: Stop<Envelope> | typeof DROP): undefined {
+    const isKept = verdict !== DROP && stage.name === 'xmpp_presend_element'
+    if (envelope.hasNotes && !isKept) this.#session.acknowledged(envelope)
+    return undefined
+  }
+
   #write(envelope: Envelope): void {
     const session = this.#session
+    if (session.isClosed) {
+      this.#late.push(envelope)
+      return
+    }
     const { connection } = session
     // Without a connection only a handler that keeps stanzas keeps the session; it has this one.
     if (connection === undefined) return

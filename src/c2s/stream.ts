@@ -5,6 +5,7 @@ import type { Hooks } from '../core/hooks.ts'
 import { DROP, Stop } from '../core/hooks.ts'
 import type { Logger } from '../core/log.ts'
 import type { SessionInfo } from '../core/session.ts'
+import { bounce } from '../xmpp/bounce.ts'
 import { type BareJid, type FullJid, JidError, jid, tryParseJid } from '../xmpp/jid.ts'
 import { encode, NO_OCTETS, type Octets } from '../xmpp/octets.ts'
 import { CLIENT_NS, Stanza } from '../xmpp/stanza.ts'
@@ -368,6 +369,7 @@ export class Negotiation implements ConnectionHandler {
     this.#isAnonymous = isAnonymous
     this.#mechanism = undefined
     this.#state = 'header'
+    this.#hasSentHeader = false
     const body = data === undefined ? '/>' : `>${encodeData(data)}</success>`
     this.#connection.write(`<success xmlns='${SASL_NS}'${body}` as Octets)
     this.#connection.restart(this.#environment.policy.limits)
@@ -488,8 +490,8 @@ export class Negotiation implements ConnectionHandler {
   }
 
   #refuseBind(iq: Stanza, error: StanzaError): void {
-    const answer = iq.with({ type: 'error' }).append(error.toElement())
-    this.#connection.write(answer.toOctets(undefined, undefined))
+    const answer = bounce(iq, error)
+    if (answer !== undefined) this.#connection.write(answer.toOctets(undefined, undefined))
     if (++this.#bindFailures > BIND_RETRIES)
       this.#end(new StreamError('policy-violation').toOctets())
   }

@@ -1,3 +1,4 @@
+import type { FullJid } from '../xmpp/jid.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import { type StanzaCondition, StanzaError } from '../xmpp/stanza-error.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
@@ -29,6 +30,8 @@ type Parts = {
 }
 
 const BY = 'sm'
+/** How long an account's stanzas wait for those of a session that ends, milliseconds. */
+const HOLD_BACK = 5_000
 const UNWANTED: InboundSubscription = { isWanted: false }
 const MUC_USER_NS = 'http://jabber.org/protocol/muc#user'
 
@@ -43,6 +46,8 @@ export class SessionManager {
   readonly sessions = new Sessions()
   readonly #parts: Parts
   readonly #points = new Map<string, HookPoint<HookName>>()
+  /** What later stanzas of an account wait for, by its bare JID. */
+  readonly #leaving = new Map<string, Promise<unknown>>()
 
   constructor(parts: Parts) {
     this.#parts = parts
@@ -74,12 +79,33 @@ export class SessionManager {
     return wasRegistered
   }
 
+  /**
+   * Lets what is routed to the account from now on wait until `leaving` is done: the end of one of
+   * its sessions, which gives back what it has not delivered. That comes first, so that nobody's
+   * messages change their order. Presence does not wait, for the end of a session sends some.
+   */
+  holdBack({ bare }: FullJid, leaving: Promise<unknown>): void {
+    const before = this.#leaving.get(bare)
+    const all = before === undefined ? leaving : Promise.all([before, leaving])
+    const { promise: late, resolve } = Promise.withResolvers<void>()
+    const timer = setTimeout(resolve, HOLD_BACK).unref()
+    const done = Promise.race([all, late]).finally(() => {
+      clearTimeout(timer)
+      if (this.#leaving.get(bare) === done) this.#leaving.delete(bare)
+    })
+    this.#leaving.set(bare, done)
+  }
+
   // --- Stanzas come in.
 
   /** Delivers a stanza addressed to an account of a hosted domain, or to one of its resources. */
   deliver(envelope: Envelope, domainType: string): Outcome | Promise<Outcome> {
     const { to, stanza } = envelope
     if (stanza.kind === 'presence') return this.#presence(envelope, domainType)
+    if (this.#leaving.size > 0 && envelope.notes.isRetry !== true) {
+      const leaving = this.#leaving.get(to.bare)
+      if (leaving !== undefined) return leaving.then(() => this.deliver(envelope, domainType))
+    }
     if (to.resource !== '') {
       const target = this.sessions.get(to)
       if (target !== undefined) return this.#handOff(envelope, target, domainType)
@@ -115,7 +141,7 @@ export class SessionManager {
       case 'headline':
         return isBare ? this.#headline(envelope, domainType) : dropped(BY, 'headline to nobody')
       case 'groupchat':
-        return isBare && envelope.origin.kind === 'component'
+        return isBare && isFromService(envelope)
           ? this.#mostAvailable(envelope, domainType)
           : this.#refuse(envelope, 'service-unavailable')
       case 'chat':
@@ -153,7 +179,7 @@ export class SessionManager {
     for (const { priority = -1 } of resources) if (priority > highest) highest = priority
     const targets = resources.filter(({ priority }) => priority === highest)
     if (targets.length === 0) return this.#offline(envelope, domainType)
-    const again = (decided: Envelope) => this.#mostAvailable(decided, domainType)
+    const again = (decided: Envelope) => this.deliver(decided, domainType)
     return this.#handOffAll(envelope, targets, domainType, again)
   }
 
@@ -239,7 +265,7 @@ export class SessionManager {
   // --- Hand-off.
 
   #handOff(envelope: Envelope, target: Resource, domainType: string): Outcome | Promise<Outcome> {
-    const again = () => this.deliver(envelope, domainType)
+    const again = (decided: Envelope) => this.deliver(decided, domainType)
     return this.#handOffAll(envelope, [target], domainType, again)
   }
 
@@ -332,6 +358,11 @@ function envelopeOf(verdict: Envelope | Stop<Envelope> | typeof DROP): Envelope 
 
 function jidsOf(resources: readonly Resource[]) {
   return resources.map(({ jid }) => jid)
+}
+
+/** A component, or a service of this server's own. */
+function isFromService({ origin }: Envelope): boolean {
+  return origin.kind === 'component' || origin.kind === 'server'
 }
 
 /** XEP-0045 §7.5: a private message through a room, of an occupant who has left. */

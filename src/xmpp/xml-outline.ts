@@ -1,5 +1,5 @@
 import { NO_OCTETS, type Octets, octetsOf } from './octets.ts'
-import { StreamError } from './stream-error.ts'
+import { STREAMS_NS, StreamError } from './stream-error.ts'
 import { type ChildRef, Frame } from './xml-frame.ts'
 import type { Scope } from './xml-reader.ts'
 import { StartTags } from './xml-start-tags.ts'
@@ -82,6 +82,10 @@ export class Outline {
       else this.#children.push(child)
       this.#child = child
       return
+    }
+    if (depth === 1 && tags.name === 'stream' && tags.ns === STREAMS_NS) {
+      // It would hardly be closed before the stream is: there is no waiting for its end.
+      throw new StreamError('policy-violation', 'a stream header inside a stream')
     }
     this.#name = tags.name
     this.#prefix = tags.prefix
