@@ -292,6 +292,9 @@ export const fragment: fc.Arbitrary<Buffer> = fc
 
 /** Sizes of the pieces that a stream comes in, in turn. */
 export const pieces: fc.Arbitrary<readonly number[]> = fc.oneof(
-  fc.constantFrom([1], [2], [3], [1 << 16]),
-  fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 8 }),
+  fc.constantFrom([1], [2], [3], [600], [1 << 16]),
+  fc.array(fc.oneof(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 500, max: 1500 })), {
+    minLength: 1,
+    maxLength: 8,
+  }),
 )

@@ -41,11 +41,13 @@ const SLASH = 0x2f
 const BYTE_ORDER_MARK = Buffer.from([0xef, 0xbb, 0xbf])
 const XML_DECLARATION = Buffer.from('<?xml')
 const LONGEST_DECLARATION = 256
+const DECLARATION_START = /^<\?xml[ \t\r\n]/
 const DECLARATION_FORM =
   /^<\?xml[ \t\r\n]+version[ \t\r\n]*=[ \t\r\n]*(?:'([^']*)'|"([^"]*)")(?:[ \t\r\n]+encoding[ \t\r\n]*=[ \t\r\n]*(?:'([A-Za-z][\w.-]*)'|"([A-Za-z][\w.-]*)"))?(?:[ \t\r\n]+standalone[ \t\r\n]*=[ \t\r\n]*(?:'(?:yes|no)'|"(?:yes|no)"))?[ \t\r\n]*$/
 
 const NO_BYTES = Buffer.alloc(0)
-const SMALLEST_BUFFER = 256
+const SMALLEST_BUFFER = 1024
+const LEAST_COPIED = 512
 const NO_SCOPE: Scope = { defaultNs: '', bindings: undefined }
 
 /** Between elements a parser needs no scanner, so that idle connections own none. */
@@ -105,14 +107,28 @@ export class XmlStreamParser {
    */
   push(chunk: Buffer): void {
     if (this.#expected === NOTHING) return
-    if (this.#at === this.#end && !this.#isRunning) {
-      this.#data = chunk
-      this.#at = 0
-      this.#end = chunk.length
-      this.#isOwn = false
-    } else {
-      this.#append(chunk)
+    if (this.#isRunning) {
+      this.#append(chunk, 0, chunk.length)
+      return
     }
+    let used = 0
+    // What is held is completed with a copy of as little as will do; the rest stays in the chunk.
+    while (this.held > 0) {
+      if (used === chunk.length) return
+      const most = this.#isPaused ? chunk.length : Math.max(this.held, LEAST_COPIED)
+      const copied = Math.min(chunk.length - used, most)
+      this.#append(chunk, used, used + copied)
+      used += copied
+      this.#run()
+      if (this.held <= copied) {
+        used -= this.held
+        break
+      }
+    }
+    this.#data = chunk
+    this.#at = used
+    this.#end = chunk.length
+    this.#isOwn = false
     this.#run()
   }
 
@@ -276,6 +292,8 @@ export class XmlStreamParser {
       this.#at,
       Math.min(this.#end, this.#at + LONGEST_DECLARATION),
     )
+    // Some other processing instruction, which is refused as such.
+    if (text.length > XML_DECLARATION.length && !DECLARATION_START.test(text)) return true
     const end = text.indexOf('?>')
     if (end === -1) {
       if (text.length === LONGEST_DECLARATION) throw notWellFormed('XML declaration too long')
@@ -326,11 +344,11 @@ export class XmlStreamParser {
     }
   }
 
-  #append(chunk: Buffer): void {
-    const needed = this.held + chunk.length
-    if (!this.#isOwn || this.#end + chunk.length > this.#data.length) this.#move(needed)
-    chunk.copy(this.#data, this.#end)
-    this.#end += chunk.length
+  #append(chunk: Buffer, start: number, end: number): void {
+    const length = end - start
+    if (!this.#isOwn || this.#end + length > this.#data.length) this.#move(this.held + length)
+    chunk.copy(this.#data, this.#end, start, end)
+    this.#end += length
   }
 
   /** Moves the bytes to the start of a buffer of ours with room for `capacity` and as much again. */
