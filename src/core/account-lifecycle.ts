@@ -38,11 +38,13 @@ export class AccountLifecycle {
 
   /**
    * Removes the account, ends its sessions, has its data removed. False: no such account. When a module
-   * fails to remove its part, the account is gone all the same, and this rejects.
+   * fails to remove its part, the account is gone all the same, and this rejects. `onGone` is called
+   * while the sessions are still there, for an answer to one of them.
    */
-  async remove(account: BareJid): Promise<boolean> {
+  async remove(account: BareJid, onGone?: () => void): Promise<boolean> {
     const { accounts, hooks, domainTypeOf, sessionManager } = this.#parts
     if (!(await accounts.remove(account))) return false
+    onGone?.()
     // Sessions first: what they were about to receive goes to the modules, which then forget it.
     const gone = new StreamError('not-authorized', 'The account was removed')
     const sessions = sessionManager.sessions.of(account.bare)

@@ -1,0 +1,24 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { RateLimit } from './rate-limit.ts'
+
+test('so often in a window, each key for itself', () => {
+  let now = 0
+  const limit = new RateLimit({ limit: 2, window: 100, maxKeys: 10, now: () => now })
+  assert.deepEqual(
+    ['a', 'a', 'a', 'b'].map((key) => limit.take(key)),
+    [true, true, false, true],
+  )
+  now = 99
+  assert.equal(limit.take('a'), false)
+  now = 100
+  assert.equal(limit.take('a'), true)
+})
+
+test('only so many keys are remembered, the oldest goes first', () => {
+  const limit = new RateLimit({ limit: 1, window: 100, maxKeys: 2, now: () => 0 })
+  for (const key of ['a', 'b', 'c']) assert.equal(limit.take(key), true)
+  assert.equal(limit.take('c'), false)
+  assert.equal(limit.take('b'), false)
+  assert.equal(limit.take('a'), true)
+})
