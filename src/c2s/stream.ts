@@ -434,8 +434,16 @@ export class Negotiation implements ConnectionHandler {
       if (!(error instanceof JidError)) throw error
       return this.#refuseBind(iq, new StanzaError('bad-request', { text: error.message }))
     }
-    const opening = this.#open(full, iq)
-    if (opening !== undefined) this.#wait(opening)
+    const refuse = (error: unknown) => {
+      if (!(error instanceof StanzaError)) throw error
+      this.#refuseBind(iq, error)
+    }
+    try {
+      const opening = this.#open(full, iq)
+      if (opening !== undefined) this.#wait(opening.catch(refuse))
+    } catch (error) {
+      refuse(error)
+    }
   }
 
   #open(full: FullJid, iq: Stanza): Promise<void> | undefined {

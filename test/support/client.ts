@@ -269,8 +269,13 @@ export class Client implements AsyncDisposable {
   ): Promise<void> {
     const answer = await this.tryToAuthenticate(credentials)
     if (answer.name !== 'success') throw new Error(`authentication failed: ${answer}`)
-    this.#wire.restart()
+    this.restart()
     await this.startStream(header)
+  }
+
+  /** What the server sends next is another stream. */
+  restart(): void {
+    this.#wire.restart()
   }
 
   /** `<success/>` or `<failure/>`. */

@@ -25,6 +25,7 @@ export function presence(type?: string, to?: string, ...children: readonly Eleme
   return el('presence', { type, to, id: newId() }, ...children)
 }
 
-export function iq(type: string, to: string | undefined, ...payload: readonly Element[]): Element {
+export function iq(
+  type: string | undefined, to: string | undefined, ...payload: readonly Element[]): Element {
   return el('iq', { type, to, id: newId() }, ...payload)
 }
