@@ -34,17 +34,17 @@ test('a module is described by its schema', () => {
   const page = reference([example])
   const expected = `### \`[modules.example]\`
 
-| Key | Type | Default | Meaning |
-| - | - | - | - |
-| \`patience\` | duration, at least 1s | \`"5m"\` | How long to wait. |
-| \`size\` | whole number, 1 to 9 | required | How many. |
-| \`colours\` | array of: \`"red"\`, \`"blue"\` | \`["red"]\` | Which. |
+| Key        | Type                        | Default   | Meaning           |
+| ---------- | --------------------------- | --------- | ----------------- |
+| \`patience\` | duration, at least 1s       | \`"5m"\`    | How long to wait. |
+| \`size\`     | whole number, 1 to 9        | required  | How many.         |
+| \`colours\`  | array of: \`"red"\`, \`"blue"\` | \`["red"]\` | Which.            |
 
 ### \`[modules.example.inner]\`
 
-| Key | Type | Default | Meaning |
-| - | - | - | - |
-| \`deep\` | \`true\`, \`false\` | \`true\` | How deep. |
+| Key    | Type            | Default | Meaning   |
+| ------ | --------------- | ------- | --------- |
+| \`deep\` | \`true\`, \`false\` | \`true\`  | How deep. |
 `
   assert.equal(page.slice(page.indexOf('### ')), expected)
 })
