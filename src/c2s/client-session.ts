@@ -1,17 +1,17 @@
 import type { Envelope, Origin } from '../core/envelope.ts'
 import type { EndReason } from '../core/hook-map.ts'
-import { Stop } from '../core/hooks.ts'
+import { type HookPoint, Stop } from '../core/hooks.ts'
 import type { Logger } from '../core/log.ts'
 import type { Outcome } from '../core/outcome.ts'
 import type { Router } from '../core/router.ts'
-import type { Session, SessionInfo, SharedState } from '../core/session.ts'
+import type { SessionInfo, SessionOpening, SharedState, StreamSession } from '../core/session.ts'
 import type { SessionManager } from '../core/session-manager.ts'
 import type { FullJid } from '../xmpp/jid.ts'
 import type { Octets } from '../xmpp/octets.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
-import type { StreamError } from '../xmpp/stream-error.ts'
+import type { StreamCondition, StreamError } from '../xmpp/stream-error.ts'
 import type { Frame } from '../xmpp/xml-parser.ts'
-import type { Connection, ConnectionHandler } from './connection.ts'
+import { type Connection, type ConnectionHandler, NOBODY } from './connection.ts'
 import { receive } from './inbound.ts'
 import { Outbound, type OutboundStages } from './outbound.ts'
 import type { SessionPoints } from './session-points.ts'
@@ -25,12 +25,11 @@ export type SessionEnvironment = {
   readonly log: Logger
 }
 
-type Opening = {
-  readonly jid: FullJid
-  readonly id: string
-  readonly info: SessionInfo
-  readonly lang: Octets | undefined
-}
+/** Where a handler may keep a session that loses its connection. */
+type Parting =
+  | HookPoint<'user_stop_request'>
+  | HookPoint<'user_socket_closed'>
+  | HookPoint<'user_socket_error'>
 
 const CLOSING = '</stream:stream>' as Octets
 const NOTHING_SHARED: SharedState = {}
@@ -40,15 +39,15 @@ const NOTHING_SHARED: SharedState = {}
  * `outbound.ts` work on. It belongs to its account and resource, not to the connection, and may
  * outlive it if a handler of `user_socket_closed` keeps it.
  */
-export class ClientSession implements Session, ConnectionHandler {
+export class ClientSession implements StreamSession, ConnectionHandler {
   readonly jid: FullJid
   readonly id: string
-  readonly info: SessionInfo
+  info: SessionInfo
   readonly origin: Origin
   /** Params of the hooks run in this session. */
   readonly inSession: { readonly session: ClientSession }
   /** `xml:lang` of the client's stream, escaped. */
-  readonly lang: Octets | undefined
+  lang: Octets | undefined
   readonly #environment: SessionEnvironment
   readonly #outbound: Outbound
   /** `undefined` while the session is kept without one. */
@@ -58,13 +57,17 @@ export class ClientSession implements Session, ConnectionHandler {
   shared: SharedState = NOTHING_SHARED
   lastActivity: number
   isClosed = false
-  /** Set by whoever learns from the client itself what arrived, and tells `stanza_acknowledged`. */
   acknowledges = false
-  /** Told the fate of each stanza of the client, in order of decision. */
   onSettled: ((envelope: Envelope, outcome: Outcome) => void) | undefined
+  beforeFlush: (() => void) | undefined
+  receiving: Promise<void> | undefined
   #ended: Promise<void> | undefined
 
-  constructor(opening: Opening, connection: Connection, environment: SessionEnvironment) {
+  constructor(
+    opening: SessionOpening,
+    connection: Connection | undefined,
+    environment: SessionEnvironment,
+  ) {
     this.jid = opening.jid
     this.id = opening.id
     this.info = opening.info
@@ -87,6 +90,10 @@ export class ClientSession implements Session, ConnectionHandler {
 
   get stages(): OutboundStages {
     return this.#environment.stages
+  }
+
+  get isConnected(): boolean {
+    return this.connection !== undefined
   }
 
   // --- From the session manager and modules.
@@ -114,15 +121,27 @@ export class ClientSession implements Session, ConnectionHandler {
   }
 
   close(error?: StreamError): Promise<void> {
-    return this.end(reasonOf(error), error)
+    if (this.#ended !== undefined) return this.#ended
+    this.#hangUp(error)
+    return this.#letGo(this.points.stopRequest, reasonOf(error)) ?? Promise.resolve()
+  }
+
+  disconnect(error?: StreamError): Promise<void> | undefined {
+    this.#hangUp(error)
+    return this.#letGo(this.points.socketClosed, 'lost')
+  }
+
+  presend(envelope: Envelope): void {
+    this.#outbound.presend(envelope)
   }
 
   touch(): void {
     this.lastActivity = Date.now()
   }
 
-  /** A stanza that had something noted reached the client. */
   acknowledged(envelope: Envelope): void {
+    envelope.delivery?.acknowledge()
+    if (!envelope.hasNotes) return
     try {
       const told = this.points.acknowledged.run(envelope, this.inSession)
       if (told instanceof Promise) told.catch((error) => this.#failed('stanza_acknowledged', error))
@@ -133,13 +152,28 @@ export class ClientSession implements Session, ConnectionHandler {
 
   // --- From the connection.
 
+  /** Goes on over a connection; there must be none. */
+  attach(connection: Connection, info: SessionInfo, lang: Octets | undefined): void {
+    this.connection = connection
+    this.info = info
+    this.lang = lang
+    connection.handler = this
+    this.touch()
+  }
+
   onStreamStart(): void {
     // The parser refuses a header inside a stream; after a restart there is a negotiation.
   }
 
   onElement(frame: Frame): void {
     const pending = receive(this, frame, this.#environment.router)
-    if (pending !== undefined) void this.connection?.waitFor(pending)
+    if (pending === undefined) return
+    void this.connection?.waitFor(pending)
+    const over = () => {
+      if (this.receiving === done) this.receiving = undefined
+    }
+    const done = pending.then(over, over)
+    this.receiving = done
   }
 
   onStreamEnd(): void {
@@ -147,7 +181,12 @@ export class ClientSession implements Session, ConnectionHandler {
   }
 
   onStreamError(error: StreamError): void {
-    void this.end('closed', error)
+    if (reasonOf(error) === 'lost') void this.close(error)
+    else void this.end('closed', error)
+  }
+
+  onFlush(): void {
+    this.beforeFlush?.()
   }
 
   onDrain(): void {
@@ -157,22 +196,38 @@ export class ClientSession implements Session, ConnectionHandler {
   onClosed(error: Error | undefined): void {
     this.connection = undefined
     if (this.isClosed) return
-    void this.#lost(error)
+    const { socketClosed, socketError } = this.points
+    void this.#letGo(error === undefined ? socketClosed : socketError, 'lost')
   }
 
-  /** The connection is gone without a word. A handler may keep the session. */
-  async #lost(error: Error | undefined): Promise<void> {
-    const { socketClosed, socketError } = this.points
-    const point = error === undefined ? socketClosed : socketError
+  /** The connection is gone. A handler may keep the session; else the promise is that of its end. */
+  #letGo(point: Parting, reason: EndReason): Promise<void> | undefined {
     // What comes before that is decided has nowhere to go.
     const release = this.#outbound.hold()
-    try {
-      const verdict = await point.run('lost', this.inSession)
-      if (verdict instanceof Stop) return release()
-    } catch (failure) {
-      this.#failed(point.name, failure)
+    const decide = (verdict: unknown) => {
+      if (!(verdict instanceof Stop)) return this.end(reason)
+      release()
+      return undefined
     }
-    await this.end('lost')
+    const fail = (error: unknown) => {
+      this.#failed(point.name, error)
+      return this.end(reason)
+    }
+    try {
+      const verdict = point.run(reason, this.inSession)
+      return verdict instanceof Promise ? verdict.then(decide, fail) : decide(verdict)
+    } catch (error) {
+      return fail(error)
+    }
+  }
+
+  /** Says goodbye, and hears no more of the connection. */
+  #hangUp(error?: StreamError): void {
+    const { connection } = this
+    if (connection === undefined) return
+    this.connection = undefined
+    connection.handler = NOBODY
+    connection.end(error === undefined ? CLOSING : ((error.toOctets() + CLOSING) as Octets))
   }
 
   // --- The end.
@@ -189,8 +244,7 @@ export class ClientSession implements Session, ConnectionHandler {
   async #end(reason: EndReason, error: StreamError | undefined): Promise<void> {
     // From here on `deliver` answers false and the session manager looks for others.
     this.isClosed = true
-    const goodbye = error === undefined ? CLOSING : ((error.toOctets() + CLOSING) as Octets)
-    this.connection?.end(goodbye)
+    this.#hangUp(error)
     const { sessionManager } = this.#environment
     const leaving = this.#leave(reason)
     sessionManager.holdBack(this.jid, leaving)
@@ -204,7 +258,9 @@ export class ClientSession implements Session, ConnectionHandler {
     await this.#outbound.settled
     const unacked = await this.#collect(this.#outbound.takeAll())
     for (const envelope of unacked) {
-      const outcome = router.route(envelope.noted({ isRetry: true }))
+      // Another resource has it, or will give it back in its turn.
+      if (envelope.delivery?.giveBack() === false) continue
+      const outcome = router.route(envelope.shared(undefined).noted({ isRetry: true }))
       if (outcome instanceof Promise) await outcome
     }
     log.debug('session_closed', { jid: this.jid.full, reason, rerouted: unacked.length })
@@ -243,7 +299,17 @@ function listOf(verdict: unknown, otherwise: readonly Envelope[]): readonly Enve
   return Array.isArray(list) ? list : otherwise
 }
 
+/** Errors that are not the client's fault: it may come back. */
+const LOST: ReadonlySet<StreamCondition> = new Set([
+  'connection-timeout',
+  'internal-server-error',
+  'reset',
+  'resource-constraint',
+])
+
 function reasonOf(error: StreamError | undefined): EndReason {
-  if (error?.condition === 'conflict') return 'replaced'
-  return error?.condition === 'system-shutdown' ? 'shutdown' : 'kicked'
+  if (error === undefined) return 'kicked'
+  if (error.condition === 'conflict') return 'replaced'
+  if (error.condition === 'system-shutdown') return 'shutdown'
+  return LOST.has(error.condition) ? 'lost' : 'kicked'
 }

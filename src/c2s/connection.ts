@@ -16,6 +16,8 @@ import type { WriteTurn } from './write-turn.ts'
 export interface ConnectionHandler extends StreamHandler {
   /** The peer broke the rules, or we failed; the handler closes the stream with this error. */
   onStreamError(error: StreamError): void
+  /** What this turn has produced is about to leave; more may be written. */
+  onFlush(): void
   /** Output is wanted again after it was blocked. */
   onDrain(): void
   /** The socket is gone. Called once. */
@@ -148,6 +150,7 @@ export class Connection implements StreamHandler {
 
   /** Hands the kernel what has been written this turn, unless it took the last in part only. */
   flush(): void {
+    if (!this.#isEnding) this.handler.onFlush()
     this.#isQueued = false
     if (this.blockedSince === 0) this.#push()
   }
@@ -278,4 +281,15 @@ export class Connection implements StreamHandler {
     this.#out = ''
     this.handler.onClosed(error)
   }
+}
+
+/** Of a connection that nobody wants to hear of any more. */
+export const NOBODY: ConnectionHandler = {
+  onStreamStart() {},
+  onElement() {},
+  onStreamEnd() {},
+  onStreamError() {},
+  onFlush() {},
+  onDrain() {},
+  onClosed() {},
 }

@@ -71,6 +71,11 @@ export class Outbound {
     return true
   }
 
+  /** From the last stage on, past all that waits. */
+  presend(envelope: Envelope): void {
+    this.#offer(envelope, this.#session.stages[envelope.stanza.kind].length - 1)
+  }
+
   hold(): () => void {
     this.#holds++
     let isHeld = true
@@ -139,8 +144,8 @@ export class Outbound {
     }
   }
 
-  #offer(envelope: Envelope): void {
-    const pending = this.#stage(0, envelope)
+  #offer(envelope: Envelope, first = 0): void {
+    const pending = this.#stage(first, envelope)
     if (pending === undefined) return
     this.#deciding = pending
       .catch((error) => this.#log.error('delivery_failed', { to: envelope.to.full, error }))
@@ -187,7 +192,7 @@ export class Outbound {
    */
   #ended(envelope: Envelope, stage: Stage, verdict: Stop<Envelope> | typeof DROP): undefined {
     const isKept = verdict !== DROP && stage.name === 'xmpp_presend_element'
-    if (envelope.hasNotes && !isKept) this.#session.acknowledged(envelope)
+    if (!isKept) this.#session.acknowledged(envelope)
     return undefined
   }
 
@@ -201,11 +206,14 @@ export class Outbound {
     // Without a connection only a handler that keeps stanzas keeps the session; it has this one.
     if (connection === undefined) return
     connection.write(envelope.octets)
-    if (!envelope.hasNotes || session.acknowledges || session.points.acknowledged.isEmpty) return
+    if (session.acknowledges) return
+    envelope.delivery?.acknowledge()
+    if (!envelope.hasNotes || session.points.acknowledged.isEmpty) return
     connection.onceFlushed(() => session.acknowledged(envelope))
   }
 
   #refuse(envelope: Envelope, error: unknown): void {
+    this.#session.acknowledged(envelope)
     if (error instanceof StanzaError) {
       this.#router.bounce(envelope, error, 'user_receive')
       return

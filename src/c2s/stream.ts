@@ -4,7 +4,7 @@ import type { Accounts } from '../core/accounts.ts'
 import type { Hooks } from '../core/hooks.ts'
 import { DROP, Stop } from '../core/hooks.ts'
 import type { Logger } from '../core/log.ts'
-import type { SessionInfo } from '../core/session.ts'
+import type { AuthenticatedStream, SessionInfo, StreamSession } from '../core/session.ts'
 import { bounce } from '../xmpp/bounce.ts'
 import { type BareJid, type FullJid, JidError, jid, tryParseJid } from '../xmpp/jid.ts'
 import { encode, NO_OCTETS, type Octets } from '../xmpp/octets.ts'
@@ -221,7 +221,8 @@ export class Negotiation implements ConnectionHandler {
     const ns = NEGOTIATING.get(frame.name)
     if (ns !== undefined && frame.ns !== ns) throw new StreamError('invalid-namespace')
     if (this.#state === 'after-auth') {
-      if (frame.ns === CLIENT_NS && frame.name === 'iq') return this.#bind(frame)
+      if (frame.ns !== CLIENT_NS) return this.#authenticatedElement(frame)
+      if (frame.name === 'iq') return this.#bind(frame)
       throw new StreamError('not-authorized', 'bind a resource first')
     }
     if (frame.name === 'starttls' && frame.ns === TLS_NS) return this.#startTls()
@@ -241,6 +242,8 @@ export class Negotiation implements ConnectionHandler {
     if (!this.#hasSentHeader) this.#sendHeader(undefined)
     this.#end(error.toOctets())
   }
+
+  onFlush(): void {}
 
   onDrain(): void {}
 
@@ -417,6 +420,34 @@ export class Negotiation implements ConnectionHandler {
     else send(answer)
   }
 
+  // --- After it: what modules understand.
+
+  #authenticatedElement(frame: Frame): void {
+    const { hooks } = this.#environment
+    const stream: AuthenticatedStream = {
+      account: this.#account as BareJid,
+      write: (octets) => this.#connection.write(octets),
+      fail: (error) => this.#end(error.toOctets()),
+      giveTo: (session) => this.#giveTo(session),
+    }
+    const verdict = hooks
+      .at('c2s_authenticated_element', this.#domainType)
+      .run(frame.toElement(), { stream })
+    const check = (decided: unknown) => {
+      if (!(decided instanceof Stop)) throw new StreamError('not-authorized')
+    }
+    if (verdict instanceof Promise) this.#wait(verdict.then(check))
+    else check(verdict)
+  }
+
+  #giveTo(session: StreamSession): boolean {
+    if (this.#state !== 'after-auth' || !(session instanceof ClientSession)) return false
+    this.#state = 'ended'
+    session.attach(this.#connection, this.#info(), this.#lang)
+    this.#environment.onEnd(this.#connection)
+    return true
+  }
+
   // --- Resource binding (RFC 6120 §7).
 
   #bind(frame: Frame): void {
@@ -478,15 +509,8 @@ export class Negotiation implements ConnectionHandler {
     if (this.#state !== 'after-auth') return undefined
     this.#state = 'ended'
     const connection = this.#connection
-    const info: SessionInfo = {
-      connection: this.#isEncrypted ? 'tls' : 'tcp',
-      address: connection.address,
-      mechanism: this.#mechanismName,
-      isAnonymous: this.#isAnonymous,
-      openedAt: Date.now(),
-    }
     const environment = this.#host.session
-    const opening = { jid: full, id: randomUUID(), info, lang: this.#lang }
+    const opening = { jid: full, id: randomUUID(), info: this.#info(), lang: this.#lang }
     const session = new ClientSession(opening, connection, environment)
     connection.handler = session
     this.#environment.onEnd(connection)
@@ -495,6 +519,16 @@ export class Negotiation implements ConnectionHandler {
     const result = Stanza.build('iq', { type: 'result', id: iq.id }, bound)
     connection.write(result.toOctets(undefined, undefined))
     return registered
+  }
+
+  #info(): SessionInfo {
+    return {
+      connection: this.#isEncrypted ? 'tls' : 'tcp',
+      address: this.#connection.address,
+      mechanism: this.#mechanismName,
+      isAnonymous: this.#isAnonymous,
+      openedAt: Date.now(),
+    }
   }
 
   #refuseBind(iq: Stanza, error: StanzaError): void {

@@ -3,6 +3,7 @@ import type { Octets } from '../xmpp/octets.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import type { Session } from './session.ts'
 import type { Settlement } from './settlement.ts'
+import type { SharedDelivery } from './shared-delivery.ts'
 
 /** Where a stanza entered this server. */
 export type Origin =
@@ -38,6 +39,8 @@ export class Envelope {
   readonly notes: Notes
   /** Collects what the sender's acknowledgement waits for; `undefined` when none will be sent. */
   readonly settlement: Settlement | undefined
+  /** Set when several resources of the account got it. */
+  readonly delivery: SharedDelivery | undefined
   #octets: Octets | undefined
 
   constructor(
@@ -47,6 +50,7 @@ export class Envelope {
     origin: Origin,
     notes: Notes = NO_NOTES,
     settlement?: Settlement,
+    delivery?: SharedDelivery,
   ) {
     this.from = from
     this.to = to
@@ -54,16 +58,25 @@ export class Envelope {
     this.origin = origin
     this.notes = notes
     this.settlement = settlement
+    this.delivery = delivery
   }
 
   with(changes: { readonly from?: Jid; readonly to?: Jid; readonly stanza?: Stanza }): Envelope {
     const { from = this.from, to = this.to, stanza = this.stanza } = changes
-    return new Envelope(from, to, stanza, this.origin, this.notes, this.settlement)
+    const { origin, notes, settlement, delivery } = this
+    return new Envelope(from, to, stanza, origin, notes, settlement, delivery)
   }
 
   noted(notes: Notes): Envelope {
-    const { from, to, stanza, origin, settlement } = this
-    return new Envelope(from, to, stanza, origin, { ...this.notes, ...notes }, settlement)
+    const { from, to, stanza, origin, settlement, delivery } = this
+    const all = { ...this.notes, ...notes }
+    return new Envelope(from, to, stanza, origin, all, settlement, delivery)
+  }
+
+  /** As it is handed to several resources; to one again with `undefined`. */
+  shared(delivery: SharedDelivery | undefined): Envelope {
+    const { from, to, stanza, origin, notes, settlement } = this
+    return new Envelope(from, to, stanza, origin, notes, settlement, delivery)
   }
 
   /** As it goes out to a client. One text serves all sessions that get this envelope. */

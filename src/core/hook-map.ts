@@ -3,7 +3,7 @@ import type { Element } from '../xmpp/xml.ts'
 import type { DiscoIdentity, DiscoItem, DiscoQuery } from './disco.ts'
 import type { Envelope } from './envelope.ts'
 import type { Outcome } from './outcome.ts'
-import type { Resource, Session } from './session.ts'
+import type { AuthenticatedStream, Resource, Session } from './session.ts'
 
 /** `acc` passes from handler to handler and is the result; `params` stays as it is. */
 type Hook<A, P = object> = { readonly acc: A; readonly params: P }
@@ -107,15 +107,23 @@ export interface HookMap {
       readonly isEncrypted: boolean
     }
   >
+  /**
+   * An element that is no stanza, on an authenticated stream without a session. Who knows it answers
+   * and returns `stop`.
+   */
+  c2s_authenticated_element: Hook<Element, { readonly stream: AuthenticatedStream }>
   /** Before a session is registered. `deny` refuses it with `not-allowed`. */
   user_open_session: Hook<Verdict, { readonly jid: FullJid; readonly address: string }>
   /** Whether the account may have a session at all (bans). */
   session_opening_allowed_for_user: Hook<Verdict, { readonly jid: FullJid }>
   /** A session was refused. */
   forbidden_session: Hook<FullJid, object>
-  /** Someone asks the session to end. `stop`: a handler keeps it alive without a connection. */
+  /** Someone else ends the session. `stop`: a handler keeps it alive without a connection. */
   user_stop_request: Hook<EndReason, InSession>
-  /** The connection closed without `</stream:stream>`. `stop`: a handler keeps the session. */
+  /**
+   * The connection closed without `</stream:stream>`. `stop`: a handler keeps the session, and from
+   * here on what is delivered to it, at `xmpp_presend_element`.
+   */
   user_socket_closed: Hook<EndReason, InSession>
   /** As above, after an error of the connection. */
   user_socket_error: Hook<EndReason, InSession>

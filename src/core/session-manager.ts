@@ -11,6 +11,7 @@ import { answered, dropped, Outcome } from './outcome.ts'
 import type { Router } from './router.ts'
 import type { Resource, Session } from './session.ts'
 import { Sessions } from './sessions.ts'
+import { SharedDelivery } from './shared-delivery.ts'
 
 export type SessionLimits = {
   /** Sessions of one account; over it the oldest is closed. */
@@ -150,7 +151,9 @@ export class SessionManager {
         }
         break
       default:
-        if (!isBare && this.#parts.limits.normalToGoneResource === 'bounce') {
+        // One that was accepted for the resource before is not refused any more.
+        if (isBare || envelope.notes.isRetry === true) break
+        if (this.#parts.limits.normalToGoneResource === 'bounce') {
           return this.#refuse(envelope, 'service-unavailable')
         }
     }
@@ -291,12 +294,18 @@ export class SessionManager {
     otherwise: (envelope: Envelope) => Outcome | Promise<Outcome>,
   ): Outcome | Promise<Outcome> {
     if (envelope === DROP) return dropped('sm_message_decided', 'filtered')
-    const answers = targets.map((target) => target.deliver(envelope))
+    const { kind } = envelope.stanza
+    const delivery =
+      targets.length > 1 && kind === 'message' ? new SharedDelivery(targets.length) : undefined
+    const handed = delivery === envelope.delivery ? envelope : envelope.shared(delivery)
+    const answers = targets.map((target) => target.deliver(handed))
     const end = (taken: readonly boolean[]): Outcome | Promise<Outcome> => {
       const reached = targets.filter((target, index) => {
+        if (taken[index] === true) return true
         // A session that is gone is not asked again.
-        if (taken[index] !== true) this.sessions.remove(target)
-        return taken[index] === true
+        this.sessions.remove(target)
+        delivery?.giveBack()
+        return false
       })
       if (reached.length === 0) return otherwise(envelope)
       this.#delivered(envelope, reached, domainType)

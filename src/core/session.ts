@@ -1,8 +1,10 @@
-import type { FullJid } from '../xmpp/jid.ts'
+import type { BareJid, FullJid } from '../xmpp/jid.ts'
 import type { Octets } from '../xmpp/octets.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import type { StreamError } from '../xmpp/stream-error.ts'
 import type { Envelope } from './envelope.ts'
+import type { EndReason } from './hook-map.ts'
+import type { Outcome } from './outcome.ts'
 
 /** What a session tells all nodes about itself; modules add theirs by declaration merging. */
 export interface SharedState {
@@ -70,4 +72,51 @@ export interface Session extends Resource {
 /** Whether the connection of a resource is on this node. */
 export function isLocalSession(resource: Resource): resource is Session {
   return 'setPresence' in resource
+}
+
+/**
+ * A session as those need it who work on its stream: they keep it without a connection, count what
+ * goes through it, and hold stanzas back.
+ */
+export interface StreamSession extends Session {
+  readonly isConnected: boolean
+  /** `xml:lang` of the client's stream, escaped. */
+  readonly lang: Octets | undefined
+  /** Set by whoever learns from the client itself what arrived, and tells `acknowledged`. */
+  acknowledges: boolean
+  /** Told of each stanza of the client, in order, when its fate is decided. */
+  onSettled: ((envelope: Envelope, outcome: Outcome) => void) | undefined
+  /** Called before a turn's output leaves, and may add to it. Writing nothing asks for that. */
+  beforeFlush: (() => void) | undefined
+  /** Resolves when the fate of what the client has sent is decided; `undefined` if it is. */
+  readonly receiving: Promise<void> | undefined
+  /** The client has got a stanza: nobody else needs to. */
+  acknowledged(envelope: Envelope): void
+  /** Goes on with a stanza that a handler of `xmpp_presend_element` has kept. */
+  presend(envelope: Envelope): void
+  /** Drops the connection, with a stream error if given. The session goes on if somebody keeps it. */
+  disconnect(error?: StreamError): Promise<void> | undefined
+  end(reason: EndReason, error?: StreamError): Promise<void>
+}
+
+export function isStreamSession(resource: Resource): resource is StreamSession {
+  return 'isConnected' in resource
+}
+
+/** A stream of an authenticated client that has no session yet. */
+export interface AuthenticatedStream {
+  readonly account: BareJid
+  write(octets: Octets): void
+  /** Closes it. */
+  fail(error: StreamError): void
+  /** Gives its connection to a session that has none. False: the connection is gone. */
+  giveTo(session: StreamSession): boolean
+}
+
+/** What a session is made from that was kept while the server was not running. */
+export type SessionOpening = {
+  readonly jid: FullJid
+  readonly id: string
+  readonly info: SessionInfo
+  readonly lang: Octets | undefined
 }
