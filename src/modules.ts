@@ -5,9 +5,11 @@ import { contactAddresses } from './modules/contact-addresses.ts'
 import { disco } from './modules/disco.ts'
 import { last } from './modules/last.ts'
 import { legacySession } from './modules/legacy-session.ts'
+import { offline } from './modules/offline/index.ts'
 import { ping } from './modules/ping.ts'
 import { presence } from './modules/presence/index.ts'
 import { privateStorage } from './modules/private/index.ts'
+import { register } from './modules/register.ts'
 import { roster } from './modules/roster/index.ts'
 import { time } from './modules/time.ts'
 import { vcard } from './modules/vcard/index.ts'
@@ -23,8 +25,10 @@ export const modules: readonly Module[] = [
   contactAddresses,
   legacySession,
   last,
+  offline,
   ping,
   privateStorage,
+  register,
   time,
   vcard,
   version,

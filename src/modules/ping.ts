@@ -70,7 +70,7 @@ export const ping = defineModule({
       }
     }
 
-    every(Math.max(1000, config.interval / 4), () => {
+    every(config.interval / 4, () => {
       const now = clock.now()
       for (const session of sessions.sessions.values()) {
         if (!isLocalSession(session) || !isSilent(session, now)) continue

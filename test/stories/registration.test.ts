@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { el } from '../../src/xmpp/xml.ts'
+import { conditionOf } from '../support/client.ts'
+import { DOMAIN, PASSWORD, startServer } from '../support/server.ts'
+
+const NS = 'jabber:iq:register'
+const FEATURE = 'http://jabber.org/features/iq-register'
+const fields = (username: string, password: string) =>
+  el('query', { xmlns: NS }, el('username', {}, username), el('password', {}, password))
+
+const open = {
+  auth: { registration: true },
+  listen: { tls: 'required' },
+}
+
+test('a stranger makes an account and logs in on the same stream', async () => {
+  await using server = await startServer(open)
+  const nurse = await server.openStream()
+  assert.notEqual(nurse.features?.child('register', FEATURE), undefined)
+  const asked = await nurse.ask('get', DOMAIN, el('query', { xmlns: NS }))
+  assert.notEqual(asked.child('query', NS)?.child('username'), undefined)
+  assert.equal((await nurse.ask('set', DOMAIN, fields('nurse', 'Angelica'))).attr('type'), 'result')
+  await nurse.authenticate({ localpart: 'nurse', password: 'Angelica' })
+  await nurse.bind('house')
+  assert.equal(nurse.fullJid, `nurse@${DOMAIN}/house`)
+})
+
+test('a name that is taken is refused, and another one taken', async () => {
+  await using server = await startServer(open)
+  await server.createAccount('juliet')
+  const stranger = await server.openStream()
+  const taken = await stranger.ask('set', DOMAIN, fields('juliet', 'x'))
+  assert.equal(conditionOf(taken), 'conflict')
+  assert.equal((await stranger.ask('set', DOMAIN, fields('rosaline', 'x'))).attr('type'), 'result')
+})
+
+test('without leave of the operator there is no registration', async () => {
+  await using server = await startServer({ listen: { tls: 'required' } })
+  const stranger = await server.openStream()
+  assert.equal(stranger.features?.child('register', FEATURE), undefined)
+  const asked = await stranger.ask('get', DOMAIN, el('query', { xmlns: NS }))
+  assert.equal(conditionOf(asked), 'service-unavailable')
+})
+
+test('a new password is the one that counts', async () => {
+  await using server = await startServer(open)
+  const juliet = await server.connect('juliet', 'balcony')
+  const changed = await juliet.ask('set', DOMAIN, fields('juliet', 'T4b0r'))
+  assert.equal(changed.attr('type'), 'result')
+  const again = await server.openStream()
+  const refused = await again.tryToAuthenticate({ localpart: 'juliet', password: PASSWORD })
+  assert.equal(refused.name, 'failure')
+  await again.authenticate({ localpart: 'juliet', password: 'T4b0r' })
+})
+
+test('a removed account is answered, logged out everywhere, and gone', async () => {
+  await using server = await startServer(open)
+  const balcony = await server.connect('juliet', 'balcony')
+  const chamber = await server.connect('juliet', 'chamber')
+  const gone = await balcony.ask('set', DOMAIN, el('query', { xmlns: NS }, el('remove')))
+  assert.equal(gone.attr('type'), 'result')
+  await balcony.receivesStreamError('not-authorized')
+  await chamber.receivesStreamError('not-authorized')
+  const again = await server.openStream()
+  const refused = await again.tryToAuthenticate({ localpart: 'juliet', password: PASSWORD })
+  assert.equal(refused.name, 'failure')
+})
