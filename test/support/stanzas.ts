@@ -26,6 +26,9 @@ export function presence(type?: string, to?: string, ...children: readonly Eleme
 }
 
 export function iq(
-  type: string | undefined, to: string | undefined, ...payload: readonly Element[]): Element {
+  type: string | undefined,
+  to: string | undefined,
+  ...payload: readonly Element[]
+): Element {
   return el('iq', { type, to, id: newId() }, ...payload)
 }
