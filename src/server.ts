@@ -1,3 +1,4 @@
+import { ClientSession, type SessionEnvironment } from './c2s/client-session.ts'
 import { ClientListener } from './c2s/listener.ts'
 import { outboundStages } from './c2s/outbound.ts'
 import { ensureSelfSigned } from './c2s/self-signed.ts'
@@ -77,6 +78,7 @@ export class Server {
   /** Milliseconds since the epoch; 0 before `start`. */
   startedAt = 0
   readonly #turn = new WriteTurn()
+  readonly #session: SessionEnvironment
   #certificates: TlsCertificates | undefined
   #stopped: Promise<void> | undefined
 
@@ -102,6 +104,9 @@ export class Server {
       sessionManager: this.sessionManager,
       domainTypeOf: () => DOMAIN_TYPE,
     })
+    const points = new SessionPoints(hooks, DOMAIN_TYPE)
+    const { sessionManager } = this
+    this.#session = { router, sessionManager, points, stages: outboundStages(points), log }
     this.modules = new ModuleHost({
       hooks,
       iq,
@@ -111,7 +116,8 @@ export class Server {
       storage,
       log,
       lifecycle: this.lifecycle,
-      sessions: this.sessionManager,
+      sessions: sessionManager,
+      restoreSession: (opening) => new ClientSession(opening, undefined, this.#session),
       clock: Date,
     })
   }
@@ -261,9 +267,8 @@ export class Server {
   }
 
   #listener(settings: ListenerSettings): ClientListener {
-    const { hooks, log, accounts, router, sessionManager } = this
-    const points = new SessionPoints(hooks, DOMAIN_TYPE)
-    const session = { router, sessionManager, points, stages: outboundStages(points), log }
+    const { hooks, log, accounts } = this
+    const session = this.#session
     const hosts = new Map<string, Host>()
     for (const domain of this.config.domains) hosts.set(domain, { domain, accounts, session })
     const [defaultHost] = hosts.values()

@@ -6,7 +6,15 @@ import type { Module, ModuleContext } from './module.ts'
 /** What all modules share; each gets a context of its own made from it. */
 export type ModuleServices = Pick<
   ModuleContext<unknown>,
-  'routes' | 'router' | 'sessions' | 'accounts' | 'lifecycle' | 'storage' | 'log' | 'clock'
+  | 'routes'
+  | 'router'
+  | 'sessions'
+  | 'restoreSession'
+  | 'accounts'
+  | 'lifecycle'
+  | 'storage'
+  | 'log'
+  | 'clock'
 > & {
   readonly hooks: Hooks
   readonly iq: IqDispatcher

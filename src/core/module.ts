@@ -6,6 +6,7 @@ import type { IqDispatcher, IqHandler, IqTarget } from './iq.ts'
 import type { LocalRoute, LocalRoutes } from './local-routes.ts'
 import type { Logger } from './log.ts'
 import type { Router } from './router.ts'
+import type { SessionOpening, StreamSession } from './session.ts'
 import type { SessionManager } from './session-manager.ts'
 import type { Migration, Storage } from './storage.ts'
 
@@ -30,6 +31,8 @@ export interface ModuleContext<Config> {
   /** Sends a stanza on its way. */
   readonly router: Router
   readonly sessions: SessionManager
+  /** Makes a session without a connection, as it was before the server stopped; not registered yet. */
+  restoreSession(opening: SessionOpening): StreamSession
   readonly accounts: Accounts
   /** Creates and removes accounts with all that hangs on them. */
   readonly lifecycle: AccountLifecycle

@@ -81,6 +81,9 @@ export class Core implements AsyncDisposable {
     this.modules = new ModuleHost({
       ...this,
       sessions: this.sessionManager,
+      restoreSession: () => {
+        throw new Error('sessions of clients are for stories')
+      },
       log: silentLogger,
       clock: { now: () => this.now },
     })
