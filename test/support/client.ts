@@ -252,8 +252,13 @@ export class Client implements AsyncDisposable {
   async startTls(options: ConnectionOptions = {}): Promise<void> {
     this.send(el('starttls', { xmlns: NS.tls }))
     await this.receivesNext({ name: 'proceed', ns: NS.tls })
-    await this.#wire.secure({ servername: this.domain, rejectUnauthorized: false, ...options })
+    await this.upgrade(options)
     await this.startStream()
+  }
+
+  /** The handshake, as a server that said `<proceed/>` expects. */
+  async upgrade(options: ConnectionOptions = {}): Promise<void> {
+    await this.#wire.secure({ servername: this.domain, rejectUnauthorized: false, ...options })
   }
 
   /** As offered on this stream. */
