@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { mock, test } from 'node:test'
 import { DOMAIN, startCore } from '../../test/support/core.ts'
 import type { RecordingSession } from '../../test/support/recording-session.ts'
+import { stop } from '../core/hooks.ts'
 import { Stanza } from '../xmpp/stanza.ts'
 import { el } from '../xmpp/xml.ts'
 import { ping } from './ping.ts'
@@ -73,15 +74,18 @@ test('who does not answer in time is taken for lost', async (t) => {
   assert.equal(juliet.closedWith?.condition, 'connection-timeout')
 })
 
-test('a session kept without a connection is left alone until its client is heard of', async () => {
+test('a session that somebody keeps without a connection is kept, and left alone', async (t) => {
+  mock.timers.enable({ apis: ['setTimeout'] })
+  t.after(() => mock.timers.reset())
   await using core = await start()
+  core.hooks.on('user_socket_closed', (reason) => stop(reason))
   const juliet = await core.connect('juliet')
-  const { domainType } = juliet
-  await core.hooks.at('user_socket_closed', domainType).run('lost', { session: juliet })
   core.now += INTERVAL
   await core.tick()
-  assert.equal(pingsTo(juliet).length, 0)
-  juliet.lastActivity = core.now
+  mock.timers.tick(TIMEOUT)
+  await settled()
+  assert.equal(juliet.isConnected, false)
+  assert.equal(juliet.isClosed, false)
   core.now += INTERVAL
   await core.tick()
   assert.equal(pingsTo(juliet).length, 1)

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { duration } from '../core/config-types.ts'
 import { defineModule } from '../core/module.ts'
-import { isLocalSession, type Session } from '../core/session.ts'
+import { isStreamSession, type StreamSession } from '../core/session.ts'
 import { parseJid } from '../xmpp/jid.ts'
 import { StanzaError } from '../xmpp/stanza-error.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
@@ -28,43 +28,30 @@ export const ping = defineModule({
       .describe('A client that has not answered after so long is taken for lost.'),
   }),
 
-  start({ config, hooks, iq, sessions, clock, every, log }) {
+  start({ config, iq, sessions, clock, every, log }) {
     iq.on('server', 'get', NS, 'ping', () => undefined)
     iq.on('account', 'get', NS, 'ping', () => undefined)
 
-    const asked = new WeakSet<Session>()
-    /** When sessions lost their connection that are kept without one. */
-    const lostAt = new WeakMap<Session, number>()
-    for (const hook of ['user_socket_closed', 'user_socket_error'] as const) {
-      hooks.on(
-        hook,
-        (reason, { session }) => {
-          lostAt.set(session, clock.now())
-          return reason
-        },
-        // Before a handler that keeps the session ends the run.
-        { order: 1, onError: 'skip' },
-      )
-    }
+    const asked = new WeakSet<StreamSession>()
 
-    const isSilent = (session: Session, now: number) =>
+    /** Without connection nobody can answer; whoever keeps the session knows for how long. */
+    const isSilent = (session: StreamSession, now: number) =>
+      session.isConnected &&
       !session.isClosed &&
       !asked.has(session) &&
-      now - session.lastActivity >= config.interval &&
-      // Without connection nobody can answer; whoever keeps the session knows for how long.
-      session.lastActivity > (lostAt.get(session) ?? Number.NEGATIVE_INFINITY)
+      now - session.lastActivity >= config.interval
 
     /** Any answer will do: an error, too, comes from somebody who is there. */
-    const ask = async (session: Session) => {
+    const ask = async (session: StreamSession) => {
       const before = session.lastActivity
       try {
         await iq.request(parseJid(session.jid.domain), session.jid, 'get', PING, config.timeout)
       } catch (error) {
         const isTimeout =
           error instanceof StanzaError && error.condition === 'remote-server-timeout'
-        if (!isTimeout || session.isClosed || session.lastActivity > before) return
+        if (!isTimeout || session.lastActivity > before) return
         log.debug('ping_timeout', { jid: session.jid.full })
-        await session.close(new StreamError('connection-timeout', 'No answer to a ping'))
+        await session.disconnect(new StreamError('connection-timeout', 'No answer to a ping'))
       } finally {
         asked.delete(session)
       }
@@ -73,7 +60,7 @@ export const ping = defineModule({
     every(config.interval / 4, () => {
       const now = clock.now()
       for (const session of sessions.sessions.values()) {
-        if (!isLocalSession(session) || !isSilent(session, now)) continue
+        if (!isStreamSession(session) || !isSilent(session, now)) continue
         asked.add(session)
         ask(session).catch((error) => log.error('ping_failed', { error }))
       }

@@ -1,8 +1,8 @@
 import type { Envelope } from '../../src/core/envelope.ts'
 import type { EndReason } from '../../src/core/hook-map.ts'
-import { type Hooks, resultOf } from '../../src/core/hooks.ts'
+import { type Hooks, resultOf, Stop } from '../../src/core/hooks.ts'
 import type { Router } from '../../src/core/router.ts'
-import type { Session, SessionInfo, SharedState } from '../../src/core/session.ts'
+import type { SessionInfo, SharedState, StreamSession } from '../../src/core/session.ts'
 import type { SessionManager } from '../../src/core/session-manager.ts'
 import type { FullJid } from '../../src/xmpp/jid.ts'
 import type { Octets } from '../../src/xmpp/octets.ts'
@@ -26,13 +26,18 @@ type Opening = {
 let lastId = 0
 
 /** A session whose client is the test: it keeps what it is given, in order. */
-export class RecordingSession implements Session {
+export class RecordingSession implements StreamSession {
   readonly jid: FullJid
   readonly id = `session-${++lastId}`
   readonly domainType: string
   readonly info: SessionInfo
   readonly #parts: RecordingSessionParts
-  readonly #acknowledges: boolean
+  readonly lang = undefined
+  readonly receiving = undefined
+  acknowledges: boolean
+  onSettled: StreamSession['onSettled']
+  beforeFlush: StreamSession['beforeFlush']
+  isConnected = true
   priority: number | undefined
   presence: Stanza | undefined
   shared: SharedState = {}
@@ -42,7 +47,7 @@ export class RecordingSession implements Session {
   /** What the client got. */
   readonly received: Envelope[] = []
   /** What it has acknowledged, too. */
-  readonly acknowledged: Envelope[] = []
+  readonly confirmed: Envelope[] = []
   /** What was written besides stanzas. */
   readonly written: Octets[] = []
   /** What stands behind a hold. */
@@ -55,7 +60,7 @@ export class RecordingSession implements Session {
   constructor(opening: Opening, parts: RecordingSessionParts) {
     this.jid = opening.jid
     this.domainType = opening.domainType
-    this.#acknowledges = opening.acknowledges ?? false
+    this.acknowledges = opening.acknowledges ?? false
     this.#parts = parts
     this.lastActivity = opening.now ?? 0
     this.info = {
@@ -108,6 +113,18 @@ export class RecordingSession implements Session {
     this.presence = presence
   }
 
+  presend(envelope: Envelope): void {
+    this.#write(envelope)
+  }
+
+  async disconnect(error?: StreamError): Promise<void> {
+    this.isConnected = false
+    this.closedWith ??= error
+    const point = this.#parts.hooks.at('user_socket_closed', this.domainType)
+    const verdict = await point.run('lost', { session: this })
+    if (!(verdict instanceof Stop)) await this.end('lost')
+  }
+
   close(error?: StreamError): Promise<void> {
     this.closedWith ??= error
     return this.end(error === undefined ? 'closed' : 'kicked')
@@ -122,7 +139,7 @@ export class RecordingSession implements Session {
 
   /** The client acknowledges the oldest `count` stanzas. */
   acknowledge(count = Number.POSITIVE_INFINITY): void {
-    for (const envelope of this.#unacknowledged.splice(0, count)) this.#tell(envelope)
+    for (const envelope of this.#unacknowledged.splice(0, count)) this.#confirm(envelope)
   }
 
   /** Ends as a client's session does: what was not acknowledged goes back to the route. */
@@ -151,7 +168,7 @@ export class RecordingSession implements Session {
   #write(envelope: Envelope): void {
     this.received.push(envelope)
     this.#unacknowledged.push(envelope)
-    if (!this.#acknowledges) {
+    if (!this.acknowledges) {
       setImmediate(() => {
         if (!this.isClosed) this.acknowledge(1)
       })
@@ -162,9 +179,12 @@ export class RecordingSession implements Session {
     }
   }
 
-  #tell(envelope: Envelope): void {
-    this.acknowledged.push(envelope)
-    if (!envelope.hasNotes) return
+  #confirm(envelope: Envelope): void {
+    this.confirmed.push(envelope)
+    if (envelope.hasNotes) this.acknowledged(envelope)
+  }
+
+  acknowledged(envelope: Envelope): void {
     this.#parts.hooks.at('stanza_acknowledged', this.domainType).run(envelope, { session: this })
   }
 }

@@ -141,7 +141,7 @@ test('nothing is lost: what was sent is acknowledged by somebody in the end', as
     await using played = await History.start()
     await played.run(taken)
     await played.end()
-    const arrived = new Set(played.all.flatMap((session) => session.acknowledged.map(idOf)))
+    const arrived = new Set(played.all.flatMap((session) => session.confirmed.map(idOf)))
     assert.deepEqual([...arrived].sort(), played.sent.sort())
     const left = await played.core.storage.read('select seq from offline_message', [])
     assert.deepEqual(left, [])
