@@ -290,7 +290,7 @@ export class Client implements AsyncDisposable {
       const { localpart, password } = credentials
       return await this.sasl(mechanism, `\0${localpart}\0${password}`)
     }
-    if (mechanism === 'ANONYMOUS') return await this.sasl(mechanism)
+    if (mechanism === 'ANONYMOUS') return await this.sasl(mechanism, '')
     const binding = mechanism.endsWith('-PLUS')
       ? this.channelBinding(credentials.binding ?? 'tls-exporter')
       : undefined
