@@ -102,7 +102,7 @@ export class Frame {
 
   /** All of it as a tree. */
   toElement(): Element {
-    const { attributes } = readAttributes(this.attributes, this.scope)
+    const attributes = readAttributes(this.attributes, this.scope)
     const content = readContent(this.payload, 0, this.payload.length, this.scope)
     return new Element(this.name, this.ns, attributes, content)
   }

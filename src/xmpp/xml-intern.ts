@@ -3,7 +3,7 @@ import { type Octets, octetsOf } from './octets.ts'
 const SLOTS = 1024
 const LONGEST = 64
 
-// Names and namespaces seen lately, each at the place that its bytes choose; ASCII all of them.
+// Names and namespaces seen lately, each at the place that its bytes choose.
 const texts: string[] = new Array(SLOTS).fill('')
 const lengths = new Uint8Array(SLOTS)
 const bytes = new Uint8Array(SLOTS * LONGEST)
@@ -19,7 +19,7 @@ export function intern(data: Buffer, start: number, end: number): string {
   const slot = slotOf(data, start, end)
   if (lengths[slot] === length && isAt(data, start, length, slot)) return texts[slot] as string
   const text = data.utf8Slice(start, end)
-  if (text.length === length) remember(data, start, end, slot, text)
+  remember(data, start, end, slot, text)
   return text
 }
 

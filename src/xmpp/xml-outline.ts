@@ -1,4 +1,4 @@
-import { NO_OCTETS, type Octets, octetsOf } from './octets.ts'
+import { type Octets, octetsOf } from './octets.ts'
 import { STREAMS_NS, StreamError } from './stream-error.ts'
 import { type ChildRef, Frame } from './xml-frame.ts'
 import type { Scope } from './xml-reader.ts'
@@ -104,13 +104,12 @@ export class Outline {
   frame(data: Buffer, base: number, size: number): Frame {
     const octets = octetsOf(data, base, base + size)
     const { payloadEnd, tags } = this
-    const start = this.#payloadStart
     return new Frame(
       this.#name,
       this.#prefix,
       this.#ns,
       tags.rootAttributes(data, base, octets),
-      start === payloadEnd ? NO_OCTETS : (octets.slice(start, payloadEnd) as Octets),
+      octets.slice(this.#payloadStart, payloadEnd) as Octets,
       this.#children ?? NO_CHILDREN,
       size,
       this.hasText,

@@ -8,6 +8,7 @@ const NAMES = [
   'body',
   'message',
   'é',
+  'à',
   '_',
   'a.b-c·1',
   '𐀀',

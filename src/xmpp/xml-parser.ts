@@ -6,7 +6,7 @@ import { CLASS, SPACE } from './xml-names.ts'
 import { notWellFormed } from './xml-namespaces.ts'
 import type { ElementLimits } from './xml-outline.ts'
 import type { Scope } from './xml-reader.ts'
-import { ElementScanner } from './xml-scanner.ts'
+import { type ElementScanner, giveBack, takeScanner } from './xml-scanner.ts'
 
 export { type ChildRef, Frame } from './xml-frame.ts'
 
@@ -49,10 +49,6 @@ const NO_BYTES = Buffer.alloc(0)
 const SMALLEST_BUFFER = 1024
 const LEAST_COPIED = 512
 const NO_SCOPE: Scope = { defaultNs: '', bindings: undefined }
-
-/** Between elements a parser needs no scanner, so that idle connections own none. */
-const idleScanners: ElementScanner[] = []
-const MAX_IDLE_SCANNERS = 16
 
 /**
  * Cuts a stream into its first-level elements (RFC 6120 §4.1) and checks everything in them, in one
@@ -227,7 +223,7 @@ export class XmlStreamParser {
   }
 
   #begin(isHeader: boolean): void {
-    this.#scanner = idleScanners.pop() ?? new ElementScanner()
+    this.#scanner = takeScanner()
     this.#scanner.begin(this.limits, this.#scope, isHeader)
   }
 
@@ -245,7 +241,7 @@ export class XmlStreamParser {
     const frame = scanner.frame(this.#data, start)
     this.#at = start + scanner.size
     this.#scanner = undefined
-    if (idleScanners.length < MAX_IDLE_SCANNERS) idleScanners.push(scanner)
+    giveBack(scanner)
     return frame
   }
 
@@ -384,7 +380,7 @@ const READ_LIMITS = { maxDepth: DEFAULT_MAX_DEPTH, maxAttributes: DEFAULT_MAX_AT
  */
 export function readElement(octets: Octets, ns: string): Element {
   const data = bytesOf(octets)
-  const scanner = new ElementScanner()
+  const scanner = takeScanner()
   scanner.begin(READ_LIMITS, { defaultNs: ns, bindings: undefined })
   let isComplete = false
   try {
@@ -394,5 +390,7 @@ export function readElement(octets: Octets, ns: string): Element {
     throw new SyntaxError(`octets are no element: ${error.message}`, { cause: error })
   }
   if (!isComplete || scanner.size !== data.length) throw new SyntaxError('octets are no element')
-  return scanner.frame(data, 0).toElement()
+  const frame = scanner.frame(data, 0)
+  giveBack(scanner)
+  return frame.toElement()
 }

@@ -1,5 +1,5 @@
 import { decode, type Octets } from './octets.ts'
-import { Element, type Node } from './xml.ts'
+import { type Attributes, Element, type Node } from './xml.ts'
 import { type Binding, bind, lookup, XML_NS } from './xml-namespaces.ts'
 
 /**
@@ -13,6 +13,14 @@ export interface Scope {
   readonly bindings: Binding | undefined
 }
 
+const NO_ATTRIBUTES: Attributes = Object.freeze({})
+
+const BLANK = 0x20
+const BANG = 0x21
+const SLASH = 0x2f
+const EQUAL = 0x3d
+const GT = 0x3e
+
 const PREDEFINED: Readonly<Record<string, string>> = {
   lt: '<',
   gt: '>',
@@ -21,6 +29,26 @@ const PREDEFINED: Readonly<Record<string, string>> = {
   quot: '"',
 }
 const REFERENCE = /&(?:#x([0-9A-Fa-f]+)|#([0-9]+)|([a-z]+));/g
+
+/** What makes character data, and attribute values, read otherwise than they stand. */
+const ODD_TEXT = /[&\r\x80-\xff]/
+const ODD_VALUE = /[&\t\n\r\x80-\xff]/
+
+/** Character data outside of CDATA sections, to text. */
+export function readText(raw: Octets): string {
+  return ODD_TEXT.test(raw) ? resolveReferences(normaliseLines(decode(raw))) : raw
+}
+
+/** An attribute's value, to text: normalised as XML 1.0 §3.3.3 has it for CDATA attributes. */
+export function readValue(raw: Octets): string {
+  if (!ODD_VALUE.test(raw)) return raw
+  return resolveReferences(normaliseLines(decode(raw)).replace(/[\t\n]/g, ' '))
+}
+
+/** Line ends as XML 1.0 §2.11 has them. */
+function normaliseLines(text: string): string {
+  return text.includes('\r') ? text.replace(/\r\n?/g, '\n') : text
+}
 
 function resolveReferences(text: string): string {
   if (!text.includes('&')) return text
@@ -31,49 +59,23 @@ function resolveReferences(text: string): string {
   })
 }
 
-/** Line ends as XML 1.0 §2.11 has them. */
-function normaliseLines(text: string): string {
-  return text.includes('\r') ? text.replace(/\r\n?/g, '\n') : text
-}
-
-/** Character data outside of CDATA sections, to text. */
-export function readText(raw: Octets): string {
-  return resolveReferences(normaliseLines(decode(raw)))
-}
-
-/** An attribute's value, to text: normalised as XML 1.0 §3.3.3 has it for CDATA attributes. */
-export function readValue(raw: Octets): string {
-  return resolveReferences(normaliseLines(decode(raw)).replace(/[\t\n]/g, ' '))
-}
-
-/** Attributes of an element, and the namespaces in scope inside of it. */
-export interface ReadAttributes {
-  readonly scope: Scope
-  readonly attributes: Record<string, string>
-}
-
 /**
- * Reads the attributes of one element, given as raw names and values in turn. A prefixed attribute brings the declaration of its prefix along as
- * an attribute `xmlns:prefix`, so that the element keeps its meaning wherever it is put.
+ * Reads the attributes of one element, given as raw names and values in turn, without declarations.
+ * A prefixed attribute brings the declaration of its prefix along as an attribute `xmlns:prefix`,
+ * so that the element keeps its meaning wherever it is put.
  */
-export function readAttributes(flat: readonly string[], scope: Scope): ReadAttributes {
-  let { defaultNs, bindings } = scope
-  for (let k = 0; k < flat.length; k += 2) {
-    const name = flat[k] as string
-    if (!name.startsWith('xmlns')) continue
-    const value = readValue(flat[k + 1] as Octets)
-    if (name === 'xmlns') defaultNs = value
-    else if (name[5] === ':') bindings = bind(bindings, decode(name.slice(6) as Octets), value, 0)
-  }
+export function readAttributes(flat: readonly string[], scope: Scope): Attributes {
+  if (flat.length === 0) return NO_ATTRIBUTES
   const attributes: Record<string, string> = {}
   for (let k = 0; k < flat.length; k += 2) {
     const name = decode(flat[k] as Octets)
-    if (name === 'xmlns' || name.startsWith('xmlns:')) continue
     set(attributes, name, readValue(flat[k + 1] as Octets))
-    const binding = lookup(bindings, name.slice(0, Math.max(0, name.indexOf(':'))))
+    const colon = name.indexOf(':')
+    if (colon === -1) continue
+    const binding = lookup(scope.bindings, name.slice(0, colon))
     if (binding !== undefined) set(attributes, `xmlns:${binding.prefix}`, binding.uri)
   }
-  return { scope: { defaultNs, bindings }, attributes }
+  return attributes
 }
 
 function set(attributes: Record<string, string>, name: string, value: string): void {
@@ -82,98 +84,118 @@ function set(attributes: Record<string, string>, name: string, value: string): v
   else Object.defineProperty(attributes, name, { value, enumerable: true })
 }
 
-export function namespaceOf(prefix: string, { defaultNs, bindings }: Scope): string {
-  if (prefix === '') return defaultNs
-  if (prefix === 'xml') return XML_NS
-  return lookup(bindings, prefix)?.uri ?? ''
-}
-
-interface Open extends ReadAttributes {
+/** An element whose end is still to come. */
+interface Open {
+  readonly outer: Open | undefined
   readonly name: string
   readonly ns: string
+  readonly attributes: Attributes
+  readonly scope: Scope
   readonly children: Node[]
 }
-
-// Not \s, which takes the byte 0xA0 for a space.
-const END_OF_NAME = /[ \t\n\r/>]/g
-const ATTRIBUTE = /([^ \t\n\r=]+)[ \t\n\r]*=[ \t\n\r]*(?:'([^']*)'|"([^"]*)")/y
 
 /** The nodes between `start` and `end`: text (CDATA sections merged into it) and elements. */
 export function readContent(octets: Octets, start: number, end: number, outside: Scope): Node[] {
   const top: Node[] = []
-  const open: Open[] = []
+  let open: Open | undefined
   let children = top
   let text = ''
-  const flush = () => {
-    if (text !== '') children.push(text)
-    text = ''
-  }
   let at = start
   while (at < end) {
     const markup = octets.indexOf('<', at)
     const textEnd = markup === -1 || markup > end ? end : markup
     if (textEnd > at) text += readText(octets.slice(at, textEnd) as Octets)
     if (textEnd === end) break
-    const next = octets[markup + 1]
-    if (next === '!') {
-      const close = octets.indexOf(']]>', markup)
-      text += normaliseLines(decode(octets.slice(markup + 9, close) as Octets))
+    const next = octets.charCodeAt(markup + 1)
+    if (next === BANG) {
+      const inside = markup + '<![CDATA['.length
+      const close = octets.indexOf(']]>', inside)
+      text += normaliseLines(decode(octets.slice(inside, close) as Octets))
       at = close + 3
       continue
     }
-    flush()
-    if (next === '/') {
-      const { name, ns, attributes, children: inside } = open.pop() as Open
-      children = open.at(-1)?.children ?? top
-      children.push(new Element(name, ns, attributes, inside))
+    if (text !== '') children.push(text)
+    text = ''
+    if (next === SLASH) {
+      const { outer, name, ns, attributes } = open as Open
+      const element = new Element(name, ns, attributes, children)
+      open = outer
+      children = open === undefined ? top : open.children
+      children.push(element)
       at = octets.indexOf('>', markup) + 1
       continue
     }
-    const tag = readTag(octets, markup)
-    const scope = open.at(-1)?.scope ?? outside
-    const inner = readAttributes(tag.flat, scope)
-    const { qname } = tag
-    const colon = qname.indexOf(':')
-    const name = qname.slice(colon + 1)
-    const prefix = colon === -1 ? '' : qname.slice(0, colon)
-    const ns = namespaceOf(prefix, inner.scope)
+    const tag = readTag(octets, markup + 1, open === undefined ? outside : open.scope)
     at = tag.end
-    if (tag.empty) {
-      children.push(new Element(name, ns, inner.attributes, []))
+    const { name, ns, attributes, scope } = tag
+    if (octets.charCodeAt(at - 2) === SLASH) {
+      children.push(new Element(name, ns, attributes, []))
     } else {
-      open.push({ ...inner, name, ns, children: [] })
-      children = (open.at(-1) as Open).children
+      children = []
+      open = { outer: open, name, ns, attributes, scope, children }
     }
   }
-  flush()
+  if (text !== '') children.push(text)
   return top
 }
 
 interface Tag {
-  readonly qname: string
-  readonly flat: string[]
+  readonly name: string
+  readonly ns: string
+  readonly attributes: Attributes
+  /** Namespaces in scope inside the element. */
+  readonly scope: Scope
   /** Offset behind the tag's '>'. */
   readonly end: number
-  readonly empty: boolean
 }
 
-function readTag(octets: Octets, start: number): Tag {
-  END_OF_NAME.lastIndex = start + 1
-  END_OF_NAME.test(octets)
-  let at = END_OF_NAME.lastIndex - 1
-  const qname = decode(octets.slice(start + 1, at) as Octets)
+/** The start tag whose name is at `start`. */
+function readTag(octets: Octets, start: number, outside: Scope): Tag {
+  let at = nameEnd(octets, start)
+  const qname = decode(octets.slice(start, at) as Octets)
   const flat: string[] = []
+  let { defaultNs, bindings } = outside
   for (;;) {
-    while (isSpace(octets.charCodeAt(at))) at++
-    if (octets[at] === '>') return { qname, flat, end: at + 1, empty: false }
-    if (octets[at] === '/') return { qname, flat, end: at + 2, empty: true }
-    ATTRIBUTE.lastIndex = at
-    const [, name, single, double] = ATTRIBUTE.exec(octets) as RegExpExecArray
-    flat.push(name as string, (single ?? double) as string)
-    at = ATTRIBUTE.lastIndex
+    at = skipSpace(octets, at)
+    const byte = octets.charCodeAt(at)
+    if (byte === GT || byte === SLASH) break
+    const end = nameEnd(octets, at)
+    const name = octets.slice(at, end)
+    const quote = skipSpace(octets, skipSpace(octets, end) + 1)
+    const close = octets.indexOf(octets[quote] as string, quote + 1)
+    const raw = octets.slice(quote + 1, close) as Octets
+    at = close + 1
+    if (name === 'xmlns') defaultNs = readValue(raw)
+    else if (!name.startsWith('xmlns:')) flat.push(name, raw)
+    else bindings = bind(bindings, decode(name.slice(6) as Octets), readValue(raw), 0)
+  }
+  const isSame = defaultNs === outside.defaultNs && bindings === outside.bindings
+  const scope = isSame ? outside : { defaultNs, bindings }
+  const colon = qname.indexOf(':')
+  return {
+    name: colon === -1 ? qname : qname.slice(colon + 1),
+    ns: colon === -1 ? defaultNs : namespaceOf(qname.slice(0, colon), bindings),
+    attributes: readAttributes(flat, scope),
+    scope,
+    end: octets.indexOf('>', at) + 1,
   }
 }
 
-function isSpace(code: number): boolean {
-  return code === 0x20 || code === 0x0a || code === 0x09 || code === 0x0d
+function namespaceOf(prefix: string, bindings: Binding | undefined): string {
+  return prefix === 'xml' ? XML_NS : (lookup(bindings, prefix)?.uri ?? '')
+}
+
+function nameEnd(octets: Octets, start: number): number {
+  let at = start
+  for (;;) {
+    const byte = octets.charCodeAt(at)
+    if (byte <= BLANK || byte === EQUAL || byte === SLASH || byte === GT) return at
+    at++
+  }
+}
+
+function skipSpace(octets: Octets, start: number): number {
+  let at = start
+  while (octets.charCodeAt(at) <= BLANK) at++
+  return at
 }

@@ -47,6 +47,18 @@ const COLON = 0x3a
 const BRACKET = 0x5d
 const BLANK = 0x20
 
+/** Nobody needs a scanner between elements, so idle connections own none. */
+const idle: ElementScanner[] = []
+const MAX_IDLE = 16
+
+export function takeScanner(): ElementScanner {
+  return idle.pop() ?? new ElementScanner()
+}
+
+export function giveBack(scanner: ElementScanner): void {
+  if (idle.length < MAX_IDLE) idle.push(scanner)
+}
+
 /**
  * Scans one element, or a stream's start tag, in one pass over its bytes, which may come in any
  * number of pieces: what was scanned is not looked at again, however small the pieces are.
