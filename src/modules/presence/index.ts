@@ -3,7 +3,6 @@ import { size } from '../../core/config-types.ts'
 import type { Envelope } from '../../core/envelope.ts'
 import { DROP } from '../../core/hooks.ts'
 import { defineModule } from '../../core/module.ts'
-import { isLocalSession } from '../../core/session.ts'
 import { Availability } from './availability.ts'
 import { Broadcast } from './broadcast.ts'
 import { Duties } from './duties.ts'
@@ -85,18 +84,10 @@ export const presence = defineModule({
       const { owner, contact, isVisible } = change
       return after(visibility.visibilityChanged(owner, contact, isVisible), () => change)
     })
-    // Before the roster goes, which says whom to tell.
-    hooks.on(
-      'remove_user',
-      async (account) => {
-        for (const resource of sessions.of(account.full)) {
-          if (isLocalSession(resource)) await availability.terminate('kicked', resource)
-        }
-        await lasts.remove(account)
-        return account
-      },
-      { order: 40 },
-    )
+    hooks.on('remove_user', async (account) => {
+      await lasts.remove(account)
+      return account
+    })
   },
 })
 
