@@ -26,8 +26,8 @@ export interface ChildRef {
  * - unprefixed elements in it are in the default namespace of the place where they stand, so the
  *   new start tag must have `defaultNs` as its default namespace. Between streams of different
  *   content namespaces (`jabber:client`, `jabber:server`, `jabber:component:accept`) the children
- *   in that namespace would change theirs along with the stanza, which is what RFC 6120 §4.8.3
- *   wants of them; only a child that says `xmlns='jabber:client'` itself has to be rewritten;
+ *   in that namespace change theirs along with the stanza, as they should (RFC 6120 §4.8.3); only
+ *   one that says `xmlns='jabber:client'` itself has to be rewritten;
  * - `xml:lang`, the one thing that XML inherits otherwise, is on the start tag or on the header:
  *   who forwards puts the sender's on the new tag (RFC 6120 §8.1.5).
  */

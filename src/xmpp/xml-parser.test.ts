@@ -683,7 +683,7 @@ describe('the parser', () => {
     assert.deepEqual(events, ['start', 'wait', 'a', 'wait', 'b', 'end'])
   })
 
-  test('may be paused, resumed and fed by its handler', () => {
+  test('may be paused and resumed, but not fed, by its handler', () => {
     const events: string[] = []
     const parser: XmlStreamParser = new XmlStreamParser(
       {
@@ -691,15 +691,15 @@ describe('the parser', () => {
         onElement: ({ name }) => {
           events.push(name)
           parser.pause()
-          if (name === 'a') parser.push(Buffer.from('<d/>'))
           parser.resume()
+          if (name === 'b') parser.push(Buffer.from('<d/>'))
         },
         onStreamEnd: () => {},
       },
       LIMITS,
     )
-    parser.push(Buffer.from(`${HEADER}<a/><b/><c/>`))
-    assert.deepEqual(events, ['a', 'b', 'c', 'd'])
+    assert.throws(() => parser.push(Buffer.from(`${HEADER}<a/><b/><c/>`)), /push by a handler/)
+    assert.deepEqual(events, ['a', 'b'])
   })
 
   test('a reset begins a new stream with what is behind the last element', () => {
@@ -747,6 +747,14 @@ describe('the parser', () => {
     assert.equal(parser.held, 0)
     parser.push(Buffer.from(HEADER))
     assert.deepEqual(events, ['start', 'starttls', 'start', 'later', 'start'])
+
+    // However the bytes had come.
+    const injected = `${HEADER}${'<evil/>'.repeat(300)}`
+    parser.push(Buffer.from('<start'))
+    parser.push(Buffer.from(`tls/>${injected}`))
+    assert.equal(discarded.at(-1), injected.length)
+    assert.equal(parser.held, 0)
+    assert.equal(events.at(-1), 'starttls')
   })
 })
 

@@ -52,7 +52,8 @@ const NO_SCOPE: Scope = { defaultNs: '', bindings: undefined }
 
 /**
  * Cuts a stream into its first-level elements (RFC 6120 §4.1) and checks everything in them, in one
- * pass over bytes that may come in pieces of any size.
+ * pass over bytes that may come in pieces of any size. What makes the payload of such an element fit
+ * to be sent on as it came is said at `Frame`.
  *
  * Refused with a StreamError: what is not well-formed or not namespace-well-formed
  * (`not-well-formed`, RFC 6120 §11.3), comments, processing instructions, document type
@@ -84,6 +85,8 @@ export class XmlStreamParser {
   #end = 0
   /** Whether `#data` is a copy of ours, not the chunk. */
   #isOwn = false
+  /** Bytes of the chunk that are not even in `#data` yet. */
+  #beyond = 0
 
   constructor(handler: StreamHandler, limits: ParserLimits) {
     this.#handler = handler
@@ -92,43 +95,42 @@ export class XmlStreamParser {
 
   /** Bytes held: of an element that is not complete, or waiting because of a pause. */
   get held(): number {
-    return this.#end - this.#at
+    return this.#end - this.#at + this.#beyond
   }
 
   /**
    * Consumes a chunk and calls the handler for what is complete. The chunk's memory may be used
-   * again afterwards.
+   * again afterwards. Not to be called by the handler.
    *
    * @throws StreamError and whatever the handler throws.
    */
   push(chunk: Buffer): void {
     if (this.#expected === NOTHING) return
-    if (this.#isRunning) {
-      this.#append(chunk, 0, chunk.length)
-      return
-    }
-    let used = 0
+    if (this.#isRunning) throw new Error('push by a handler of the same parser')
+    this.#beyond = chunk.length
     // What is held is completed with a copy of as little as will do; the rest stays in the chunk.
-    while (this.held > 0) {
-      if (used === chunk.length) return
-      const most = this.#isPaused ? chunk.length : Math.max(this.held, LEAST_COPIED)
-      const copied = Math.min(chunk.length - used, most)
-      this.#append(chunk, used, used + copied)
-      used += copied
+    while (this.#at < this.#end) {
+      if (this.#beyond === 0) return
+      const most = this.#isPaused ? chunk.length : Math.max(this.#end - this.#at, LEAST_COPIED)
+      const copied = Math.min(this.#beyond, most)
+      const from = chunk.length - this.#beyond
+      this.#beyond -= copied
+      this.#append(chunk, from, from + copied)
       this.#run()
-      if (this.held <= copied) {
-        used -= this.held
-        break
-      }
+      if (this.#end - this.#at <= copied) break
     }
-    this.#data = chunk
-    this.#at = used
+    this.#at = chunk.length - this.held
     this.#end = chunk.length
+    this.#data = chunk
+    this.#beyond = 0
     this.#isOwn = false
     this.#run()
   }
 
-  /** Stops after the current element. Bytes that are there or come later wait. */
+  /**
+   * Stops after the current element. Bytes that are there or come later wait, without a bound of
+   * the parser's: who pauses stops reading, or minds `held`.
+   */
   pause(): void {
     this.#isPaused = true
   }
@@ -154,7 +156,7 @@ export class XmlStreamParser {
     this.#streamName = NO_OCTETS
     this.#scanner = undefined
     this.#isRenewed = true
-    if (options.discard) this.#at = this.#end
+    if (options.discard) this.#discard()
     if (!this.#isRunning) this.#keep()
     return waiting
   }
@@ -325,12 +327,17 @@ export class XmlStreamParser {
   #stop(): void {
     this.#expected = NOTHING
     this.#scanner = undefined
+    this.#discard()
+  }
+
+  #discard(): void {
     this.#at = this.#end
+    this.#beyond = 0
   }
 
   /** Takes over what was not parsed, for the chunk is the caller's. */
   #keep(): void {
-    const length = this.held
+    const length = this.#end - this.#at
     if (length === 0) {
       this.#data = NO_BYTES
       this.#at = 0
@@ -342,14 +349,15 @@ export class XmlStreamParser {
 
   #append(chunk: Buffer, start: number, end: number): void {
     const length = end - start
-    if (!this.#isOwn || this.#end + length > this.#data.length) this.#move(this.held + length)
+    if (!this.#isOwn || this.#end + length > this.#data.length)
+      this.#move(this.#end - this.#at + length)
     chunk.copy(this.#data, this.#end, start, end)
     this.#end += length
   }
 
   /** Moves the bytes to the start of a buffer of ours with room for `capacity` and as much again. */
   #move(capacity: number): void {
-    const { held } = this
+    const length = this.#end - this.#at
     const isRoomy = this.#isOwn && this.#data.length >= capacity * 2
     const target = isRoomy
       ? this.#data
@@ -357,7 +365,7 @@ export class XmlStreamParser {
     this.#data.copy(target, 0, this.#at, this.#end)
     this.#data = target
     this.#at = 0
-    this.#end = held
+    this.#end = length
     this.#isOwn = true
   }
 }
