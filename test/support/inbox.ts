@@ -17,7 +17,18 @@ export interface Received {
 export type Expected = { readonly [K in keyof Received]?: Received[K] | RegExp }
 
 /** After so long without what a test waits for, it fails; nothing else depends on it. */
-const PATIENCE_SECONDS = 10
+export const PATIENCE_SECONDS = 10
+
+/** `promise`, or a failure after so long. */
+export async function within<T>(seconds: number, promise: Promise<T>, what: string): Promise<T> {
+  const { promise: late, reject } = Promise.withResolvers<never>()
+  const timer = setTimeout(() => reject(new Error(`${what} after ${seconds} s`)), seconds * 1000)
+  try {
+    return await Promise.race([promise, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
 
 /** What a client received and no test took yet. */
 export class Inbox {

@@ -65,9 +65,10 @@ class Driver(ClientXMPP):
             self.add_event_handler(name, lambda _, name=name: say(event=name, jid=str(self.boundjid)))
         for name in ("connection_failed", "ssl_invalid_chain", "failed_all_auth", "disconnected"):
             self.add_event_handler(name, lambda reason, name=name: say(event=name, reason=str(reason)))
-        self.add_event_handler(
-            "stream_error", lambda error: say(event="stream_error", reason=error["condition"])
-        )
+        for name in ("failed_auth", "stream_error"):
+            self.add_event_handler(
+                name, lambda error, name=name: say(event=name, reason=error["condition"])
+            )
 
     def report(self, stanza):
         if stanza.name not in ("message", "presence", "iq"):

@@ -2,7 +2,7 @@ import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { type Expected, Inbox, type Received } from './inbox.ts'
+import { type Expected, Inbox, PATIENCE_SECONDS, type Received, within } from './inbox.ts'
 import {
   type ClientOptions,
   fail,
@@ -18,7 +18,13 @@ const DRIVER = fileURLToPath(new URL('./slixmpp-client.py', import.meta.url))
 export const withoutSlixmpp = missing(PYTHON, LIBRARY)
 
 export interface SlixmppOptions extends ClientOptions {
-  readonly mechanism?: 'PLAIN' | 'SCRAM-SHA-1' | 'SCRAM-SHA-256'
+  /** Left to itself the library takes the strongest that is offered. */
+  readonly mechanism?:
+    | 'PLAIN'
+    | 'SCRAM-SHA-1'
+    | 'SCRAM-SHA-256'
+    | 'SCRAM-SHA-1-PLUS'
+    | 'SCRAM-SHA-256-PLUS'
   readonly streamManagement?: boolean
 }
 
@@ -51,6 +57,7 @@ export class SlixmppClient implements RealClient {
   #closed = Promise.withResolvers<void>()
   #lastCall = 0
   #jid = ''
+  #refusal: SlixmppError | undefined
   #stderr = ''
 
   private constructor(options: SlixmppOptions) {
@@ -87,7 +94,8 @@ export class SlixmppClient implements RealClient {
     this.#session = Promise.withResolvers()
     this.#closed = Promise.withResolvers()
     await this.#call('connect')
-    return (await this.#session.promise).isResumed
+    const session = within(PATIENCE_SECONDS, this.#session.promise, 'slixmpp has no session')
+    return (await session).isResumed
   }
 
   async becomeAvailable(): Promise<void> {
@@ -269,18 +277,26 @@ export class SlixmppClient implements RealClient {
     } else if ('jid' in line) {
       this.#jid = line.jid
       this.#session.resolve({ isResumed: line.event === 'session_resumed' })
-    } else if (FATAL.includes(line.event)) {
-      this.#session.promise.catch(() => {})
-      this.#session.reject(new SlixmppError(line.event, line.reason))
     } else if (line.event === 'disconnected') {
+      this.#endSession(this.#refusal ?? new SlixmppError(line.event, line.reason))
       this.#closed.resolve()
+    } else if (line.event === 'failed_auth') {
+      // It goes on with other mechanisms until it knows no more or is disconnected.
+      this.#refusal = new SlixmppError(line.event, line.reason)
+    } else if (FATAL.includes(line.event)) {
+      this.#endSession(new SlixmppError(line.event, line.reason))
     }
+  }
+
+  /** Of no account once there is a session. */
+  #endSession(reason: Error): void {
+    this.#session.promise.catch(() => {})
+    this.#session.reject(reason)
   }
 
   #fail(error: Error): void {
     this.#inbox.close(error)
-    this.#session.promise.catch(() => {})
-    this.#session.reject(error)
+    this.#endSession(error)
     this.#closed.resolve()
     for (const outcome of this.#calls.values()) outcome.reject(error)
     this.#calls.clear()

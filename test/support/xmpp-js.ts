@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import tls from 'node:tls'
 import { client, type XmppClient, type XmppElement, xml } from '@xmpp/client'
-import { type Expected, Inbox, type Received } from './inbox.ts'
+import { type Expected, Inbox, PATIENCE_SECONDS, type Received, within } from './inbox.ts'
 import { type ClientOptions, fail, type RealClient, type RosterItem } from './real-client.ts'
 
 export { type XmppElement, xml }
@@ -48,7 +48,9 @@ export class XmppJsClient implements RealClient {
   static async connect(options: XmppJsOptions): Promise<XmppJsClient> {
     const own = new XmppJsClient(options)
     try {
-      own.#jid = String(await own.library.start())
+      own.#jid = String(
+        await within(PATIENCE_SECONDS, own.library.start(), '@xmpp/client has no session'),
+      )
       if (options.isAvailable ?? true) await own.becomeAvailable()
       return own
     } catch (error) {
@@ -123,7 +125,7 @@ export class XmppJsClient implements RealClient {
       resolve(false)
     })
     await this.library.reconnect.reconnect()
-    const isResumed = await promise
+    const isResumed = await within(PATIENCE_SECONDS, promise, '@xmpp/client is not back')
     this.library.streamManagement.off('resumed', onResumed)
     return isResumed
   }
@@ -133,12 +135,17 @@ export class XmppJsClient implements RealClient {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.library.socket !== null) await this.library.stop()
+    // A stream that never came to be cannot be closed; the library would wait for it.
+    if (this.library.status === 'online') await this.library.stop()
+    else this.library.socket?.end()
   }
 }
 
+const ownCertificates = tls.getCACertificates('default')
+
+/** One at a time: two that go by the same name are taken for one another. */
 function trust(ca: string): void {
-  tls.setDefaultCACertificates([...tls.getCACertificates('default'), readFileSync(ca, 'utf8')])
+  tls.setDefaultCACertificates([...ownCertificates, readFileSync(ca, 'utf8')])
 }
 
 function received(stanza: XmppElement): Received {
