@@ -1,7 +1,9 @@
 import type { Module } from './core/module.ts'
+import { anonymous } from './modules/anonymous.ts'
 import { caps } from './modules/caps.ts'
 import { carbons } from './modules/carbons.ts'
 import { contactAddresses } from './modules/contact-addresses.ts'
+import { csi } from './modules/csi.ts'
 import { disco } from './modules/disco.ts'
 import { last } from './modules/last.ts'
 import { legacySession } from './modules/legacy-session.ts'
@@ -11,6 +13,7 @@ import { presence } from './modules/presence/index.ts'
 import { privateStorage } from './modules/private/index.ts'
 import { register } from './modules/register.ts'
 import { roster } from './modules/roster/index.ts'
+import { streamManagement } from './modules/stream-management/index.ts'
 import { time } from './modules/time.ts'
 import { vcard } from './modules/vcard/index.ts'
 import { version } from './modules/version.ts'
@@ -22,6 +25,8 @@ export const modules: readonly Module[] = [
   roster,
   presence,
   carbons,
+  csi,
+  anonymous,
   contactAddresses,
   legacySession,
   last,
@@ -32,4 +37,6 @@ export const modules: readonly Module[] = [
   time,
   vcard,
   version,
+  // Restores sessions as it starts: whoever has to do with them is there before.
+  streamManagement,
 ]

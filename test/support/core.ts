@@ -39,6 +39,7 @@ type ConnectOptions = {
   /** `undefined` keeps the resource unavailable. */
   readonly priority?: number | undefined
   readonly acknowledges?: boolean
+  readonly isAnonymous?: boolean
 }
 
 /**
@@ -135,12 +136,13 @@ export class Core implements AsyncDisposable {
     resource = 'balcony',
     options: ConnectOptions = {},
   ): Promise<RecordingSession> {
-    const { acknowledges = false } = options
+    const { acknowledges = false, isAnonymous = false } = options
     const session = new RecordingSession(
       {
         jid: jid(localpart, DOMAIN, resource) as FullJid,
         domainType: DOMAIN_TYPE,
         acknowledges,
+        isAnonymous,
         now: this.now,
       },
       this,

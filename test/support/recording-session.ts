@@ -20,6 +20,7 @@ type Opening = {
   readonly domainType: string
   /** As a client with stream management: nothing is acknowledged until `acknowledge` is called. */
   readonly acknowledges?: boolean
+  readonly isAnonymous?: boolean
   readonly now?: number
 }
 
@@ -67,7 +68,7 @@ export class RecordingSession implements StreamSession {
       connection: 'tls',
       address: '127.0.0.1',
       mechanism: 'SCRAM-SHA-256',
-      isAnonymous: false,
+      isAnonymous: opening.isAnonymous ?? false,
       openedAt: this.lastActivity,
     }
   }

@@ -61,6 +61,10 @@ export const offline = defineModule({
     })
     const isHosted = (domain: string) => routes.isHosted(domain)
 
+    /** Anonymous users do not come back. */
+    const isPassing = (account: BareJid) =>
+      sessions.sessions.of(account.full).some(({ info }) => info.isAnonymous)
+
     const tellFailure = async (envelope: Envelope) => {
       const domainType = routes.find(envelope.to.domain)?.domainType
       await hooks.at('failed_to_store_message', domainType).run(envelope, {})
@@ -98,7 +102,7 @@ export const offline = defineModule({
         return stop(new Outcome('stored', BY, 'kept before'))
       }
       const verdict = verdictOn(received.stanza)
-      if (verdict === 'refuse') return nobody
+      if (verdict === 'refuse' || isPassing(account)) return nobody
       if (verdict === 'forget') return stop(dropped(BY, 'nothing but chat states'))
       // A delay that we ourselves have added comes with the note.
       const envelope =
