@@ -1,5 +1,5 @@
 import type { Octets } from './octets.ts'
-import { el, serialise } from './xml.ts'
+import { type Element, el, serialise } from './xml.ts'
 
 export const STREAMS_NS = 'http://etherx.jabber.org/streams'
 const ERROR_NS = 'urn:ietf:params:xml:ns:xmpp-streams'
@@ -32,24 +32,32 @@ export type StreamCondition =
   | 'unsupported-stanza-type'
   | 'unsupported-version'
 
+type StreamErrorOptions = ErrorOptions & {
+  /** Application-specific condition (RFC 6120 §4.9.4). */
+  readonly detail?: Element
+}
+
 /** Unrecoverable for its stream: answered as `<stream:error/>`, then the stream is closed (RFC 6120 §4.9). */
 export class StreamError extends Error {
   override readonly name = 'StreamError'
   readonly condition: StreamCondition
   /** Text for the peer; absent when there is nothing to add to the condition. */
   readonly text: string | undefined
+  readonly detail: Element | undefined
 
-  constructor(condition: StreamCondition, text?: string, options?: ErrorOptions) {
+  constructor(condition: StreamCondition, text?: string, options: StreamErrorOptions = {}) {
     super(text === undefined ? condition : `${condition}: ${text}`, options)
     this.condition = condition
     this.text = text
+    this.detail = options.detail
   }
 
   /** With the prefix `stream`, which every stream header of ours declares. */
   toOctets(): Octets {
     const text = this.text === undefined ? [] : [el('text', { xmlns: ERROR_NS }, this.text)]
     const condition = el(this.condition, { xmlns: ERROR_NS })
-    const body = [condition, ...text].map((child) => serialise(child)).join('')
+    const detail = this.detail === undefined ? [] : [this.detail]
+    const body = [condition, ...text, ...detail].map((child) => serialise(child)).join('')
     return `<stream:error>${body}</stream:error>` as Octets
   }
 }

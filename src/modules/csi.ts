@@ -1,0 +1,188 @@
+import { z } from 'zod'
+import { duration, size } from '../core/config-types.ts'
+import type { Envelope } from '../core/envelope.ts'
+import { DROP, stop } from '../core/hooks.ts'
+import { defineModule } from '../core/module.ts'
+import { isStreamSession, type StreamSession } from '../core/session.ts'
+import { isChatStateOnly } from '../xmpp/chat-states.ts'
+import { type Element, el } from '../xmpp/xml.ts'
+
+const NS = 'urn:xmpp:csi:0'
+const CARBONS_NS = 'urn:xmpp:carbons:2'
+const FORWARD_NS = 'urn:xmpp:forward:0'
+const CHAT_STATES_NS = 'http://jabber.org/protocol/chatstates'
+const EVENT_NS = 'http://jabber.org/protocol/pubsub#event'
+
+const FEATURE = el('csi', { xmlns: NS })
+/** How often it is looked for what has waited long enough, milliseconds. */
+const LOOK = 5_000
+/** What a stanza takes besides itself, in octets, roughly. */
+const OVERHEAD = 200
+
+/** What a client that nobody looks at gets later: oldest first, one presence of each resource. */
+type Waiting = {
+  readonly session: StreamSession
+  readonly stanzas: Map<string, Envelope>
+  bytes: number
+  /** When the oldest came, milliseconds since the epoch. */
+  since: number
+  isFlushing: boolean
+}
+
+/**
+ * Lets a client in somebody's pocket sleep (XEP-0352). While it is inactive, presence and news of
+ * contacts (XEP-0163) wait, of the presence of one resource only the last; that somebody is typing is
+ * forgotten. All else passes at once, and whatever waits goes before it, so nothing changes its order.
+ */
+export const csi = defineModule({
+  name: 'csi',
+  implements: ['XEP-0352 1.0.0'],
+  config: z.strictObject({
+    max_stanzas: z
+      .int()
+      .min(1)
+      .default(200)
+      .describe('Stanzas that wait for an inactive client before it gets all of them.'),
+    max_bytes: size({ min: '1KiB' }).prefault('128KiB').describe('What those may come to.'),
+    max_delay: duration({ min: '1s' }).prefault('30m').describe('How long one may wait.'),
+  }),
+
+  start({ config, hooks, clock, every, onStop }) {
+    const inactive = new Map<StreamSession, Waiting>()
+
+    const flush = (waiting: Waiting) => {
+      const { session, stanzas } = waiting
+      if (stanzas.size === 0 || waiting.isFlushing) return
+      const all = [...stanzas.values()]
+      stanzas.clear()
+      waiting.bytes = 0
+      waiting.isFlushing = true
+      for (const envelope of all) session.presend(envelope)
+      waiting.isFlushing = false
+    }
+
+    const activate = (session: StreamSession) => {
+      const waiting = inactive.get(session)
+      if (waiting === undefined) return
+      inactive.delete(session)
+      flush(waiting)
+    }
+
+    const deactivate = (session: StreamSession) => {
+      if (inactive.has(session)) return
+      const stanzas = new Map<string, Envelope>()
+      inactive.set(session, { session, stanzas, bytes: 0, since: 0, isFlushing: false })
+    }
+
+    const wait = (waiting: Waiting, envelope: Envelope, key: string) => {
+      const { stanzas } = waiting
+      if (stanzas.size === 0) waiting.since = clock.now()
+      const before = stanzas.get(key)
+      if (before !== undefined) {
+        waiting.bytes -= weigh(before)
+        stanzas.delete(key)
+        waiting.session.acknowledged(before)
+      }
+      stanzas.set(key, envelope)
+      waiting.bytes += weigh(envelope)
+      if (stanzas.size >= config.max_stanzas || waiting.bytes >= config.max_bytes) flush(waiting)
+    }
+
+    hooks.on(
+      'c2s_stream_features',
+      (features, { account }) => (account === undefined ? features : [...features, FEATURE]),
+      { order: 60 },
+    )
+    hooks.on(
+      'user_send_xmlel',
+      (element, { session }) => {
+        if (element.ns !== NS || !isStreamSession(session)) return element
+        if (element.name === 'active') activate(session)
+        else if (element.name === 'inactive') deactivate(session)
+        else return element
+        return stop(element)
+      },
+      { order: 60 },
+    )
+
+    hooks.on(
+      'xmpp_presend_element',
+      (envelope, { session }) => {
+        if (inactive.size === 0) return envelope
+        const waiting = inactive.get(session as StreamSession)
+        if (waiting === undefined || waiting.isFlushing) return envelope
+        if (isTyping(envelope)) return DROP
+        const key = keyOf(envelope)
+        if (key === undefined) {
+          flush(waiting)
+          return envelope
+        }
+        wait(waiting, envelope, key)
+        return stop(envelope)
+      },
+      { order: 45 },
+    )
+
+    for (const hook of ['user_socket_closed', 'user_socket_error', 'user_stop_request'] as const) {
+      hooks.on(
+        hook,
+        (reason, { session }) => {
+          // Whoever keeps the session gets it. A new stream begins in the active state (§5.2).
+          if (isStreamSession(session)) activate(session)
+          return reason
+        },
+        { order: 95, onError: 'skip' },
+      )
+    }
+    hooks.on(
+      'reroute_unacked_messages',
+      (envelopes, { session }) => {
+        const waiting = inactive.get(session as StreamSession)
+        if (waiting === undefined) return envelopes
+        inactive.delete(waiting.session)
+        return [...waiting.stanzas.values(), ...envelopes]
+      },
+      { order: 70 },
+    )
+    every(LOOK, () => {
+      const latest = clock.now() - config.max_delay
+      for (const waiting of inactive.values()) if (waiting.since <= latest) flush(waiting)
+    })
+    onStop(() => {
+      for (const waiting of inactive.values()) flush(waiting)
+    })
+  },
+})
+
+let lastNews = 0
+
+/** What a stanza takes the place of while it waits; undefined if it does not wait. */
+function keyOf({ from, stanza }: Envelope): string | undefined {
+  const { kind, type } = stanza
+  if (kind === 'presence') {
+    return type === undefined || type === 'unavailable' ? from.full : undefined
+  }
+  const isNews = kind === 'message' && stanza.hasNamespace(EVENT_NS) && !stanza.has('body')
+  return isNews ? `news ${++lastNews}` : undefined
+}
+
+/** Whether it says that somebody is typing, or that another device of ours got to know of it. */
+function isTyping({ stanza }: Envelope): boolean {
+  if (isChatStateOnly(stanza)) return true
+  if (stanza.kind !== 'message' || !stanza.hasNamespace(CARBONS_NS)) return false
+  const copy = stanza.child('received', CARBONS_NS) ?? stanza.child('sent', CARBONS_NS)
+  const [message] = copy?.child('forwarded', FORWARD_NS)?.elements() ?? []
+  return message !== undefined && isTypingOnly(message)
+}
+
+function isTypingOnly(message: Element): boolean {
+  const children = message.elements()
+  return (
+    children.some(({ ns }) => ns === CHAT_STATES_NS) &&
+    children.every(({ name, ns }) => ns === CHAT_STATES_NS || name === 'thread')
+  )
+}
+
+function weigh({ stanza }: Envelope): number {
+  return stanza.head.length + stanza.payload.length + OVERHEAD
+}

@@ -1,0 +1,299 @@
+import { randomBytes } from 'node:crypto'
+import { z } from 'zod'
+import { duration, size } from '../../core/config-types.ts'
+import type { Envelope } from '../../core/envelope.ts'
+import { stop } from '../../core/hooks.ts'
+import { defineModule } from '../../core/module.ts'
+import { isStreamSession, type Resource, type Session } from '../../core/session.ts'
+import { isChatStateOnly } from '../../xmpp/chat-states.ts'
+import { parseJid } from '../../xmpp/jid.ts'
+import { encode } from '../../xmpp/octets.ts'
+import { CLIENT_NS, Stanza } from '../../xmpp/stanza.ts'
+import { StreamError } from '../../xmpp/stream-error.ts'
+import { type Element, el } from '../../xmpp/xml.ts'
+import { readElement } from '../../xmpp/xml-parser.ts'
+import { KeptMessages } from './kept-messages.ts'
+import { ManagedStream } from './managed-stream.ts'
+import { enabled, failed, SM_NS, wantedMaximum, wantsResumption } from './protocol.ts'
+import { countOf, resume } from './resumption.ts'
+import { migrations, type Snapshot, Snapshots } from './snapshots.ts'
+import { Streams } from './streams.ts'
+
+const HINTS_NS = 'urn:xmpp:hints'
+const CARBONS_NS = 'urn:xmpp:carbons:2'
+const MAM_NS = 'urn:xmpp:mam:2'
+
+const FEATURE = el('sm', { xmlns: SM_NS })
+/** How often streams are looked over, milliseconds. */
+const LOOK = 1_000
+/** What clients get at least to come back after the server was away, milliseconds. */
+const GRACE = 60_000
+
+/**
+ * Acknowledgements, and sessions that outlive their connections (XEP-0198).
+ *
+ * - A stanza counts as handled when its fate is settled: the writes that it waits for are done. A
+ *   message that a client has in its hands and nothing else keeps is written, unless the client
+ *   acknowledges it at once (`KeptMessages`); so killing the server loses nothing acknowledged.
+ * - What a client has not acknowledged belongs to its session. Without a connection the session goes
+ *   on: presence and priority stay, and what comes for it waits behind. When it is not resumed in
+ *   time, or is replaced, all of that goes back to the route, in order.
+ * - Sessions without a connection are kept on the disk, too, and are there again when the server
+ *   starts, before it listens: nobody sees them go, and what comes for them waits in its place. One
+ *   that had a connection when the server was killed cannot be resumed, for the count of what it had
+ *   sent is lost; what it had not acknowledged is routed anew at the start.
+ */
+export const streamManagement = defineModule({
+  name: 'stream-management',
+  implements: ['XEP-0198 1.6.3'],
+  config: z.strictObject({
+    resume_timeout: duration({ min: '1s' })
+      .prefault('10m')
+      .describe('How long a session waits for a client that lost its connection.'),
+    max_unacknowledged: z
+      .int()
+      .min(10)
+      .default(1_000)
+      .describe(
+        'Stanzas sent to a client before it must have acknowledged some; further ones wait.',
+      ),
+    max_unacknowledged_bytes: size({ min: '64KiB' })
+      .prefault('1MiB')
+      .describe('What those may come to.'),
+    ack_timeout: duration({ min: '5s' })
+      .prefault('1m')
+      .describe('A client that has not answered for so long is taken for lost.'),
+    durable: z
+      .boolean()
+      .default(true)
+      .describe(
+        'Whether a message is written to the disk before its sender is told that it is handled, when its recipient has not acknowledged it at once and no archive keeps it.',
+      ),
+    location: z
+      .string()
+      .min(1)
+      .optional()
+      .describe('Where clients should reconnect: "host:port", "[::1]:5222".'),
+  }),
+  migrations,
+
+  async start(context) {
+    const { config, hooks, router, sessions, storage, routes, clock, log, every, onStop } = context
+    const streams = new Streams()
+    const kept = new KeptMessages(storage, clock, log)
+    const snapshots = new Snapshots(storage)
+    const limits = {
+      maxStanzas: config.max_unacknowledged,
+      maxBytes: config.max_unacknowledged_bytes,
+      ackTimeout: config.ack_timeout,
+    }
+    const parts = (domainType: string) => ({
+      limits,
+      snapshots,
+      clock,
+      log,
+      unacknowledgedMessage: hooks.at('unacknowledged_message', domainType),
+    })
+
+    // --- The client's commands.
+
+    const enable = (session: Session, element: Element) => {
+      if (!isStreamSession(session) || streams.of(session) !== undefined) {
+        return session.write(failed('unexpected-request'))
+      }
+      const wanted = wantedMaximum(element) ?? Number.POSITIVE_INFINITY
+      const patience = Math.min(wanted * 1000, config.resume_timeout)
+      const isResumable = wantsResumption(element) && patience > 0
+      const id = isResumable ? randomBytes(18).toString('base64url') : undefined
+      streams.add(new ManagedStream(session, { id, patience }, parts(session.domainType)))
+      session.write(enabled({ id, max: Math.ceil(patience / 1000), location: config.location }))
+    }
+
+    const obey = (element: Element, session: Session): void => {
+      const stream = streams.of(session)
+      if (element.name === 'enable') return enable(session, element)
+      if (stream === undefined || (element.name !== 'r' && element.name !== 'a')) {
+        return session.write(failed('unexpected-request'))
+      }
+      if (element.name === 'r') stream.answerRequest()
+      else stream.acknowledge(countOf(element))
+    }
+
+    hooks.on('c2s_stream_features', (features, { account }) =>
+      account === undefined ? features : [...features, FEATURE],
+    )
+    hooks.on(
+      'user_send_xmlel',
+      (element, { session }) => {
+        if (element.ns !== SM_NS) return element
+        obey(element, session)
+        return stop(element)
+      },
+      { order: 20 },
+    )
+    hooks.on('c2s_authenticated_element', (element, { stream }) => {
+      if (element.ns !== SM_NS) return element
+      if (element.name === 'resume') {
+        return resume(streams, stream, element).then(() => stop(element))
+      }
+      stream.write(failed('unexpected-request'))
+      return stop(element)
+    })
+
+    // --- What a client gets.
+
+    const isManaged = (target: Resource) =>
+      isStreamSession(target) && streams.of(target) !== undefined
+
+    hooks.on('xmpp_presend_element', (envelope, { session }) => {
+      streams.of(session)?.sent(envelope)
+      return envelope
+    })
+    hooks.on(
+      'sm_message_decided',
+      (envelope, { targets }) => {
+        const { kept: id } = envelope.notes
+        if (id !== undefined) {
+          if (targets.length === 0) releaseOnceSettled(envelope, id)
+        } else if (config.durable && isToBeKept(envelope) && targets.some(isManaged)) {
+          return kept.keep(envelope)
+        }
+        return envelope
+      },
+      // Behind the archive, which may keep it.
+      { order: 90 },
+    )
+    hooks.on('stanza_acknowledged', (envelope) => {
+      if (envelope.notes.kept !== undefined) kept.release(envelope.notes.kept)
+      return envelope
+    })
+
+    /** Nobody is there: in this turn it is stored, or goes back to its sender. */
+    const releaseOnceSettled = (envelope: Envelope, id: number) => {
+      setImmediate(async () => {
+        try {
+          await envelope.settlement?.done
+          kept.release(id)
+        } catch (error) {
+          log.warn('message_stays_kept', { to: envelope.to.full, error })
+        }
+      })
+    }
+
+    // --- Sessions without a connection.
+
+    for (const hook of ['user_socket_closed', 'user_socket_error'] as const) {
+      hooks.on(
+        hook,
+        (reason, { session }) => (streams.of(session)?.detach() ? stop(reason) : reason),
+        { order: 100 },
+      )
+    }
+    hooks.on(
+      'user_stop_request',
+      (reason, { session }) => {
+        const mayComeBack = reason === 'lost' || reason === 'shutdown'
+        return mayComeBack && streams.of(session)?.detach() ? stop(reason) : reason
+      },
+      { order: 100 },
+    )
+    hooks.on(
+      'reroute_unacked_messages',
+      (envelopes, { session }) => {
+        const stream = streams.of(session)
+        if (stream === undefined) return envelopes
+        streams.remove(stream)
+        if (stream.id !== undefined) forget(stream.id)
+        return [...stream.giveBack().filter(isForOthers), ...envelopes]
+      },
+      { order: 80 },
+    )
+    hooks.on(
+      'remove_user',
+      (account) => {
+        kept.releaseAll(account.full)
+        return account
+      },
+      { onError: 'skip' },
+    )
+    every(LOOK, () => {
+      const now = clock.now()
+      for (const stream of streams.values()) stream.look(now)
+    })
+
+    const forget = (id: string) => {
+      snapshots.forget(id).catch((error) => log.error('session_not_forgotten', { error }))
+    }
+
+    // --- The server stops and starts.
+
+    onStop(async () => {
+      const all = [...streams.values()]
+      const shutdown = new StreamError('system-shutdown')
+      await Promise.all(all.map(({ session }) => session.close(shutdown)))
+      await kept.stop()
+      for (const stream of all) {
+        await stream.saved
+        sessions.sessions.remove(stream.session)
+      }
+    })
+
+    const restore = async ({ id, expiresAt, state, queue }: Snapshot) => {
+      const address = parseJid(state.jid)
+      const { info, shared, priority, patience, handled, acknowledged } = state
+      if (!routes.isHosted(address.domain)) return forget(id)
+      const session = context.restoreSession({
+        jid: address.toBare().withResource(address.resource),
+        id: state.sessionId,
+        info,
+        lang: state.lang === undefined ? undefined : encode(state.lang),
+      })
+      session.share(shared)
+      if (state.presence !== undefined) {
+        const presence = readElement(encode(state.presence), CLIENT_NS)
+        session.setPresence(priority, Stanza.fromElement(presence))
+      }
+      const start = { id, patience, handled, acknowledged }
+      const stream = new ManagedStream(session, start, parts(session.domainType))
+      streams.add(stream)
+      stream.restore(queue, Math.max(expiresAt, clock.now() + Math.min(patience, GRACE)))
+      await sessions.register(session)
+    }
+
+    const waiting = new Set<number>()
+    const damaged = (id: string, error: unknown) => {
+      log.error('session_unreadable', { id, error })
+      forget(id)
+    }
+    for await (const snapshot of snapshots.all(damaged)) {
+      for (const [envelope] of snapshot.queue) {
+        if (envelope.notes.kept !== undefined) waiting.add(envelope.notes.kept)
+      }
+      await restore(snapshot)
+    }
+    for await (const envelope of kept.left()) {
+      const id = envelope.notes.kept as number
+      if (waiting.has(id)) continue
+      await router.route(envelope.noted({ isRetry: true }))
+    }
+  },
+})
+
+/** A message that somebody would miss, and that nobody else keeps. */
+function isToBeKept({ settlement, stanza, notes }: Envelope): boolean {
+  if (settlement === undefined || notes.offline !== undefined || 'archived' in notes) return false
+  const { type } = stanza
+  if (type === 'error' || type === 'headline' || type === 'groupchat') return false
+  return !stanza.has('no-store', HINTS_NS) && !isChatStateOnly(stanza)
+}
+
+/**
+ * Whether a stanza that its client has not got is of use to another resource, or its fate to its
+ * sender: not presence, not the answers and copies that only this client has asked for.
+ */
+function isForOthers({ stanza, origin }: Envelope): boolean {
+  if (stanza.kind === 'message') {
+    return !stanza.hasNamespace(CARBONS_NS) && !stanza.hasNamespace(MAM_NS)
+  }
+  return stanza.kind === 'iq' && stanza.isRequest && origin.kind !== 'server'
+}

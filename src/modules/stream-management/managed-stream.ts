@@ -1,0 +1,322 @@
+import type { Envelope } from '../../core/envelope.ts'
+import type { HookPoint } from '../../core/hooks.ts'
+import type { Logger } from '../../core/log.ts'
+import type { StreamSession } from '../../core/session.ts'
+import { DELAY_NS, delay } from '../../xmpp/delay.ts'
+import { parseJid } from '../../xmpp/jid.ts'
+import { decode, NO_OCTETS } from '../../xmpp/octets.ts'
+import { StreamError } from '../../xmpp/stream-error.ts'
+import { Handled } from './handled.ts'
+import { answer, handledCountTooHigh, REQUEST, resumed } from './protocol.ts'
+import type { Queued, SessionState, Snapshots } from './snapshots.ts'
+import { Unacknowledged } from './unacknowledged.ts'
+
+export type StreamLimits = {
+  /** Stanzas, and octets, that may wait for the client's acknowledgement. */
+  readonly maxStanzas: number
+  readonly maxBytes: number
+  /** How long the client may take to answer a request, milliseconds. */
+  readonly ackTimeout: number
+}
+
+type Parts = {
+  readonly limits: StreamLimits
+  readonly snapshots: Snapshots
+  readonly unacknowledgedMessage: HookPoint<'unacknowledged_message'>
+  readonly clock: { now(): number }
+  readonly log: Logger
+}
+
+type Start = {
+  /** By which the stream is resumed; undefined if it cannot be. */
+  readonly id: string | undefined
+  /** For how long it may be after it lost its connection, milliseconds. */
+  readonly patience: number
+  readonly handled?: number
+  readonly acknowledged?: number
+}
+
+/** With so many stanzas not acknowledged, the client is asked at once, */
+const ASK_AFTER = 10
+/** and else not more often than this, milliseconds. */
+const ASK_INTERVAL = 1_000
+
+/**
+ * Both directions of one client's stanzas, over as many connections as it takes (XEP-0198).
+ *
+ * The client is asked for acknowledgements with a turn's output: when enough is not acknowledged,
+ * when the last request is a while ago, or when a sender waits for it; and while no other request
+ * is open.
+ */
+export class ManagedStream {
+  readonly session: StreamSession
+  readonly id: string | undefined
+  readonly patience: number
+  readonly handled: Handled
+  readonly unacknowledged: Unacknowledged
+  readonly #parts: Parts
+  /** Until when the session without a connection is kept; undefined while it has one. */
+  expiresAt: number | undefined
+  /** Whether the disk has the session, and is to have what comes. */
+  isSaved = false
+  #saving: Promise<void> | undefined
+  /** How many stanzas the client had sent when it asked, and how many it was told are handled. */
+  #asked = 0
+  #told = 0
+  /** Stanzas written since the last request. */
+  #unrequested = 0
+  #isUrgent = false
+  /** 0: no request is open. */
+  #requestedAt = 0
+  #lastRequestAt = 0
+  #release: (() => void) | undefined
+
+  constructor(session: StreamSession, start: Start, parts: Parts) {
+    this.session = session
+    this.id = start.id
+    this.patience = start.patience
+    this.#parts = parts
+    this.unacknowledged = new Unacknowledged(start.acknowledged)
+    const onAdvance = () => this.#advanced()
+    const onFailure = (error: unknown) => this.#failed(error)
+    this.handled = new Handled({ onAdvance, onFailure }, start.handled)
+    this.#asked = this.handled.settled
+    this.#told = this.handled.settled
+    session.acknowledges = true
+    session.onSettled = ({ settlement }) => this.handled.take(settlement)
+    session.beforeFlush = () => this.#beforeFlush()
+  }
+
+  get isDetached(): boolean {
+    return this.expiresAt !== undefined
+  }
+
+  // --- What the client sends.
+
+  /** `<r/>`. */
+  answerRequest(): void {
+    const { handled } = this
+    this.session.write(answer(handled.h))
+    this.#told = handled.settled
+    this.#asked = handled.taken
+  }
+
+  /** `<a/>`. Throws when the client claims more than it was sent. */
+  acknowledge(h: number): void {
+    const { unacknowledged, session } = this
+    if (!unacknowledged.covers(h)) throw handledCountTooHigh(h, unacknowledged.sent)
+    this.#requestedAt = 0
+    unacknowledged.acknowledge(h, (envelope) => session.acknowledged(envelope))
+    this.#unrequested = Math.min(this.#unrequested, unacknowledged.size)
+    if (this.#release !== undefined && !this.#isFull) this.#goOn()
+  }
+
+  /** The client waits for what it was not told when it asked. */
+  #advanced(): void {
+    if (this.#told < this.#asked) this.session.write(NO_OCTETS)
+  }
+
+  /** A stanza is not safe: it never counts, and the client has to come back with it. */
+  #failed(error: unknown): void {
+    const { session } = this
+    this.#parts.log.error('stanza_not_kept', { jid: session.jid.full, error })
+    const text = 'What you sent could not be stored'
+    void session.disconnect(new StreamError('internal-server-error', text))
+  }
+
+  // --- What it gets.
+
+  /** A stanza is about to be written, or would be if there were a connection. */
+  sent(envelope: Envelope): void {
+    const { session, unacknowledged } = this
+    if (session.isClosed) return
+    const now = this.#parts.clock.now()
+    unacknowledged.push(envelope, now)
+    if (this.isDetached) {
+      this.#keep([envelope, now])
+      // Whoever does not come back for so long begins anew.
+      if (this.#isFull) void session.end('lost')
+      return
+    }
+    this.#unrequested++
+    if (envelope.notes.kept !== undefined) this.#isUrgent = true
+    if (this.#isFull) this.#release ??= session.hold().release
+  }
+
+  #beforeFlush(): void {
+    const { session, handled } = this
+    if (this.#told < this.#asked && handled.settled > this.#told) {
+      this.#told = handled.settled
+      session.write(answer(handled.h))
+    }
+    if (this.#unrequested === 0 || this.#requestedAt !== 0) return
+    const now = this.#parts.clock.now()
+    const isDue =
+      this.#isUrgent || this.#unrequested >= ASK_AFTER || now - this.#lastRequestAt >= ASK_INTERVAL
+    if (!isDue) return
+    this.#unrequested = 0
+    this.#isUrgent = false
+    this.#requestedAt = now
+    this.#lastRequestAt = now
+    session.write(REQUEST)
+  }
+
+  get #isFull(): boolean {
+    const { maxStanzas, maxBytes } = this.#parts.limits
+    return this.unacknowledged.size >= maxStanzas || this.unacknowledged.bytes >= maxBytes
+  }
+
+  #goOn(): void {
+    const release = this.#release
+    this.#release = undefined
+    release?.()
+  }
+
+  // --- As time passes.
+
+  /** Called every second or so. */
+  look(now: number): void {
+    const { session } = this
+    if (this.expiresAt !== undefined) {
+      if (now >= this.expiresAt) void session.end('lost')
+    } else if (this.#requestedAt === 0) {
+      if (this.#unrequested > 0) session.write(NO_OCTETS)
+    } else if (now - this.#requestedAt >= this.#parts.limits.ackTimeout) {
+      void session.close(new StreamError('connection-timeout', 'No acknowledgement'))
+    }
+  }
+
+  // --- Without a connection, and back.
+
+  /** The connection is gone. False: so is the session. */
+  detach(): boolean {
+    if (this.id === undefined) return false
+    if (this.isDetached) return true
+    this.expiresAt = this.#parts.clock.now() + this.patience
+    this.#requestedAt = 0
+    this.#unrequested = 0
+    this.#asked = this.#told
+    this.#goOn()
+    for (const [envelope] of this.unacknowledged) this.#tell(envelope)
+    this.#save()
+    return true
+  }
+
+  /** As it was before the server stopped. */
+  restore(queue: readonly Queued[], expiresAt: number): void {
+    for (const [envelope, at] of queue) this.unacknowledged.push(envelope, at)
+    this.expiresAt = expiresAt
+    this.isSaved = true
+  }
+
+  /**
+   * Makes ready for another connection, which then must come or `detach` must be called: waits until
+   * it is certain what the client has to send again, and until the disk has forgotten what would be
+   * out of date with the next stanza.
+   */
+  async prepare(): Promise<void> {
+    await this.#settled()
+    await this.#saving
+    if (!this.isSaved) return
+    this.isSaved = false
+    await this.#parts.snapshots.forget(this.id as string)
+  }
+
+  /** The session has a connection again; the client has got `h` stanzas, all of which were sent. */
+  resume(h: number): void {
+    const { session, unacknowledged, handled } = this
+    this.expiresAt = undefined
+    handled.restart()
+    this.#told = handled.settled
+    this.#asked = handled.settled
+    session.write(resumed(this.id as string, handled.h))
+    unacknowledged.acknowledge(h, (envelope) => session.acknowledged(envelope))
+    for (const queued of unacknowledged) session.write(delayed(queued).octets)
+    this.#unrequested = unacknowledged.size
+    if (this.#isFull) this.#release ??= session.hold().release
+  }
+
+  /** The connection did not come after all. */
+  prepareInVain(): void {
+    if (this.isDetached && !this.session.isClosed) this.#save()
+  }
+
+  /** Resolves when the disk has what there is to save. */
+  get saved(): Promise<void> | undefined {
+    return this.#saving
+  }
+
+  /** What the client has not got, as it goes back to the route. */
+  giveBack(): Envelope[] {
+    return Array.from(this.unacknowledged, delayed)
+  }
+
+  #save(): void {
+    if (this.session.info.isAnonymous) return
+    const saving = this.#write().catch((error) =>
+      this.#parts.log.error('session_not_saved', { jid: this.session.jid.full, error }),
+    )
+    this.#saving = saving
+  }
+
+  async #write(): Promise<void> {
+    await this.#settled()
+    const { id, expiresAt, session } = this
+    if (id === undefined || expiresAt === undefined || session.isClosed) return
+    this.isSaved = true
+    const queue = [...this.unacknowledged]
+    await this.#parts.snapshots.save({ id, expiresAt, state: this.#state, queue })
+  }
+
+  async #settled(): Promise<void> {
+    await this.session.receiving
+    await this.handled.idle
+  }
+
+  get #state(): SessionState {
+    const { session, handled, unacknowledged, patience } = this
+    const { jid, info, lang, shared, priority, presence } = session
+    return {
+      jid: jid.full,
+      sessionId: session.id,
+      info,
+      lang: lang && decode(lang),
+      shared,
+      priority,
+      presence: presence && decode(presence.toOctets(jid, undefined)),
+      handled: handled.settled,
+      acknowledged: unacknowledged.acknowledged,
+      patience,
+    }
+  }
+
+  #keep(queued: Queued): void {
+    this.#tell(queued[0])
+    if (!this.isSaved) return
+    const { snapshots, log } = this.#parts
+    const { jid } = this.session
+    const seq = this.unacknowledged.size - 1
+    snapshots
+      .append(this.id as string, seq, queued)
+      .catch((error) => log.error('session_not_saved', { jid: jid.full, error }))
+  }
+
+  #tell(envelope: Envelope): void {
+    const { unacknowledgedMessage: point, log } = this.#parts
+    if (envelope.stanza.kind !== 'message' || point.isEmpty) return
+    const fail = (error: unknown) => log.error('unacknowledged_message_failed', { error })
+    try {
+      const told = point.run(envelope, { jid: this.session.jid })
+      if (told instanceof Promise) told.catch(fail)
+    } catch (error) {
+      fail(error)
+    }
+  }
+}
+
+/** A message says when it should have arrived (XEP-0198 §4, XEP-0203). */
+function delayed([envelope, at]: Queued): Envelope {
+  const { stanza, to } = envelope
+  if (stanza.kind !== 'message' || stanza.has('delay', DELAY_NS)) return envelope
+  return envelope.with({ stanza: stanza.append(delay({ at, from: parseJid(to.domain) })) })
+}

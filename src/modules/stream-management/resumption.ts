@@ -1,0 +1,56 @@
+import type { AuthenticatedStream } from '../../core/session.ts'
+import { StreamError } from '../../xmpp/stream-error.ts'
+import type { Element } from '../../xmpp/xml.ts'
+import type { ManagedStream } from './managed-stream.ts'
+import { failed, handledCountTooHigh, readCount } from './protocol.ts'
+import type { Streams } from './streams.ts'
+
+const BAD_COUNT = 'h is a number below 2^32'
+
+/** What a client says it has got. Throws when it says something else. */
+export function countOf(element: Element): number {
+  const h = readCount(element)
+  if (h === undefined) throw new StreamError('policy-violation', BAD_COUNT)
+  return h
+}
+
+/**
+ * `<resume/>` (XEP-0198 §5): the session takes up the connection of `stream`. Its old one, if it has
+ * one still, is told `conflict`. Contacts notice nothing.
+ */
+export async function resume(
+  streams: Streams,
+  stream: AuthenticatedStream,
+  element: Element,
+): Promise<void> {
+  const h = countOf(element)
+  const id = element.attr('previd') ?? ''
+  const account = stream.account.full
+  const refuse = () => {
+    stream.write(failed('item-not-found', streams.handledBefore(id, account)))
+  }
+  const managed = find(streams, id, account)
+  if (managed === undefined) return refuse()
+  const { session, unacknowledged } = managed
+  await disconnected(managed)
+  await managed.prepare()
+  // All of it again: another connection may have been quicker, or the time was up.
+  await disconnected(managed)
+  if (find(streams, id, account) !== managed || !managed.isDetached) return refuse()
+  if (!unacknowledged.covers(h)) {
+    managed.prepareInVain()
+    return stream.fail(handledCountTooHigh(h, unacknowledged.sent))
+  }
+  if (stream.giveTo(session)) managed.resume(h)
+  else managed.prepareInVain()
+}
+
+function find(streams: Streams, id: string, account: string): ManagedStream | undefined {
+  const managed = streams.find(id, account)
+  return managed?.session.isClosed === false ? managed : undefined
+}
+
+async function disconnected({ session }: ManagedStream): Promise<void> {
+  if (!session.isConnected) return
+  await session.disconnect(new StreamError('conflict', 'Resumed on another connection'))
+}

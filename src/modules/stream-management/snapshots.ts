@@ -1,0 +1,154 @@
+import type { Envelope } from '../../core/envelope.ts'
+import type { SessionInfo, SharedState } from '../../core/session.ts'
+import type { Migration, Statement, Storage } from '../../core/storage.ts'
+import { fromStored, toStored } from './stored-envelope.ts'
+
+declare module '../../core/storage.ts' {
+  interface Schema {
+    /** Sessions without a connection, to be resumed. `expires_at` in milliseconds since the epoch. */
+    sm_session: { id: string; expires_at: number; state: string }
+    /** What they have not acknowledged, by `seq`; `at` says when it was sent. */
+    sm_queue: { session: string; seq: number; at: number; stanza: string; notes: string }
+  }
+}
+
+export const migrations: readonly Migration[] = [
+  {
+    name: 'stream-management/0001-create',
+    async up(db, types) {
+      await db.schema
+        .createTable('sm_session')
+        .addColumn('id', types.text, (column) => column.primaryKey())
+        .addColumn('expires_at', 'bigint', (column) => column.notNull())
+        .addColumn('state', types.text, (column) => column.notNull())
+        .execute()
+      await db.schema
+        .createTable('sm_queue')
+        .addColumn('session', types.text, (column) => column.notNull())
+        .addColumn('seq', 'bigint', (column) => column.notNull())
+        .addColumn('at', 'bigint', (column) => column.notNull())
+        .addColumn('stanza', types.text, (column) => column.notNull())
+        .addColumn('notes', types.text, (column) => column.notNull())
+        .addPrimaryKeyConstraint('sm_queue_pk', ['session', 'seq'])
+        .execute()
+      await db.schema
+        .createTable('sm_kept')
+        .addColumn('id', 'bigint', (column) => column.primaryKey())
+        .addColumn('account', types.text, (column) => column.notNull())
+        .addColumn('stanza', types.text, (column) => column.notNull())
+        .addColumn('notes', types.text, (column) => column.notNull())
+        .execute()
+      await db.schema.createIndex('sm_kept_account').on('sm_kept').columns(['account']).execute()
+    },
+  },
+]
+
+/** All of a session but its queue; JSON in the table. */
+export type SessionState = {
+  readonly jid: string
+  readonly sessionId: string
+  readonly info: SessionInfo
+  readonly lang: string | undefined
+  readonly shared: SharedState
+  readonly priority: number | undefined
+  /** The whole stanza. */
+  readonly presence: string | undefined
+  /** Stanzas of the client that were handled, not wrapped. */
+  readonly handled: number
+  /** Stanzas that the client has acknowledged, wrapped. */
+  readonly acknowledged: number
+  /** For how long it may be resumed after it lost its connection, in milliseconds. */
+  readonly patience: number
+}
+
+export type Queued = readonly [envelope: Envelope, at: number]
+
+export type Snapshot = {
+  readonly id: string
+  readonly expiresAt: number
+  readonly state: SessionState
+  readonly queue: readonly Queued[]
+}
+
+const SAVE = 'insert into sm_session (id, expires_at, state) values (?, ?, ?)'
+const APPEND = 'insert into sm_queue (session, seq, at, stanza, notes) values (?, ?, ?, ?, ?)'
+const FORGET = 'delete from sm_session where id = ?'
+const FORGET_QUEUE = 'delete from sm_queue where session = ?'
+const PAGE = 'select id, expires_at, state from sm_session where id > ? order by id limit ?'
+const QUEUE = 'select seq, at, stanza, notes from sm_queue where session = ? order by seq'
+const PAGE_SIZE = 200
+
+/**
+ * Sessions without a connection as they are on the disk, so that they can be resumed after a restart.
+ * Of those that have one nothing is kept: their counters change with each stanza.
+ */
+export class Snapshots {
+  readonly #storage: Storage
+
+  constructor(storage: Storage) {
+    this.#storage = storage
+  }
+
+  /** In place of what was kept of it before. */
+  async save({ id, expiresAt, state, queue }: Snapshot): Promise<void> {
+    await this.#storage.writeAll([
+      ...forgetting(id),
+      { sql: SAVE, parameters: [id, expiresAt, JSON.stringify(state)] },
+      ...queue.map((queued, seq) => appending(id, seq, queued)),
+    ])
+  }
+
+  /** One more in a session's queue, at its place. */
+  async append(id: string, seq: number, queued: Queued): Promise<void> {
+    const { sql, parameters } = appending(id, seq, queued)
+    await this.#storage.write(sql, parameters)
+  }
+
+  async forget(id: string): Promise<void> {
+    await this.#storage.writeAll(forgetting(id))
+  }
+
+  /** Damaged ones are given to `onDamage`, and left out. */
+  async *all(onDamage: (id: string, error: unknown) => void): AsyncGenerator<Snapshot> {
+    let after = ''
+    while (true) {
+      const rows = await this.#storage.read<{ id: string; expires_at: number; state: string }>(
+        PAGE,
+        [after, PAGE_SIZE],
+      )
+      for (const row of rows) {
+        after = row.id
+        try {
+          yield await this.#snapshot(row)
+        } catch (error) {
+          onDamage(row.id, error)
+        }
+      }
+      if (rows.length < PAGE_SIZE) return
+    }
+  }
+
+  async #snapshot(row: { id: string; expires_at: number; state: string }): Promise<Snapshot> {
+    const queue = await this.#storage.read<{ at: number; stanza: string; notes: string }>(QUEUE, [
+      row.id,
+    ])
+    return {
+      id: row.id,
+      expiresAt: row.expires_at,
+      state: JSON.parse(row.state) as SessionState,
+      queue: queue.map((queued) => [fromStored(queued), queued.at]),
+    }
+  }
+}
+
+function forgetting(id: string): Statement[] {
+  return [
+    { sql: FORGET, parameters: [id] },
+    { sql: FORGET_QUEUE, parameters: [id] },
+  ]
+}
+
+function appending(id: string, seq: number, [envelope, at]: Queued): Statement {
+  const { stanza, notes } = toStored(envelope)
+  return { sql: APPEND, parameters: [id, seq, at, stanza, notes] }
+}
