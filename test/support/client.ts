@@ -1,7 +1,8 @@
 import { createHash, X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import type { ConnectionOptions, TLSSocket } from 'node:tls'
-import { type Element, el } from '../../src/xmpp/xml.ts'
+import { decode } from '../../src/xmpp/octets.ts'
+import { type Element, el, serialise } from '../../src/xmpp/xml.ts'
 import { conditionOf, describe, type Matcher, matches } from './matcher.ts'
 import { type ChannelBinding, ScramClient } from './scram-client.ts'
 import { type Header, Wire } from './wire.ts'
@@ -406,9 +407,7 @@ function listed(elements: readonly Element[]): string {
 
 /** On a stream whose default namespace is that of clients. */
 function textOf(element: Element): string {
-  const text = element.isUnbound ? el('x', { xmlns: NS.client }, element) : undefined
-  const [written] = text?.children ?? [element]
-  return String(written).replace(` xmlns='${NS.client}'`, '')
+  return decode(serialise(element, NS.client))
 }
 
 const STRENGTH = ['SCRAM-SHA-256-PLUS', 'SCRAM-SHA-1-PLUS', 'SCRAM-SHA-256', 'SCRAM-SHA-1', 'PLAIN']
