@@ -16,7 +16,7 @@ const REGISTRATIONS_AT_ONCE = 8
 
 function isEnabled(module: string, variant: Variant): boolean {
   if (variant === 'bare') return BARE_MODULES.includes(module)
-  return variant === 'archive' || module !== 'mam'
+  return variant === 'archive' || module !== 'archive'
 }
 
 function moduleTables(variant: Variant): string {
