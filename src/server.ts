@@ -173,6 +173,7 @@ export class Server {
     await within(timeout, Promise.all(sessions.map((session) => session.close(shutdown))))
     await within(timeout, Promise.all(this.listeners.map((listener) => listener.drained())))
     for (const listener of this.listeners) listener.destroy()
+    await Promise.all(this.listeners.map((listener) => listener.drained()))
     await this.modules.unloadAll()
     this.iq.close()
     await this.storage.close()
