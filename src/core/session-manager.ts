@@ -239,6 +239,10 @@ export class SessionManager {
     domainType: string,
   ): Outcome | Promise<Outcome> {
     const { from, to } = received
+    // RFC 6121 §8.5.3.2.2; a request is for the account, whatever resource was written.
+    if (type !== 'subscribe' && to.resource !== '' && this.sessions.get(to) === undefined) {
+      return dropped(BY, 'resource is not connected')
+    }
     const envelope =
       from.resource === '' && to.resource === ''
         ? received
