@@ -1,5 +1,6 @@
 import type { Module } from './core/module.ts'
 import { anonymous } from './modules/anonymous.ts'
+import { archive } from './modules/archive/index.ts'
 import { caps } from './modules/caps.ts'
 import { carbons } from './modules/carbons.ts'
 import { contactAddresses } from './modules/contact-addresses.ts'
@@ -27,6 +28,7 @@ export const modules: readonly Module[] = [
   carbons,
   csi,
   anonymous,
+  archive,
   contactAddresses,
   legacySession,
   last,

@@ -1,0 +1,263 @@
+import { z } from 'zod'
+import { duration, size } from '../../core/config-types.ts'
+import type { Envelope } from '../../core/envelope.ts'
+import type { ContactInfo } from '../../core/hook-map.ts'
+import { resultOf } from '../../core/hooks.ts'
+import type { IqRequest } from '../../core/iq.ts'
+import { defineModule } from '../../core/module.ts'
+import type { BareJid, Jid } from '../../xmpp/jid.ts'
+import { StanzaError } from '../../xmpp/stanza-error.ts'
+import { RETRACT_NS } from './eligibility.ts'
+import { SqliteFullText, textOf } from './full-text.ts'
+import { ArchiveIds, boundAt } from './ids.ts'
+import { PreferenceStore, preferencesMigration } from './preference-store.ts'
+import { DEFAULT_MODES, preferencesElement, readPreferences } from './preferences.ts'
+import { FULL_TEXT_NS, MAM_NS, queryForm, readQuery } from './query.ts'
+import { ArchiveReader } from './reader.ts'
+import { Recorder } from './recorder.ts'
+import { Retractions } from './retractions.ts'
+import { SID_NS, withoutIdsBy } from './stanza-ids.ts'
+import { ArchiveStore, archiveMigration } from './store.ts'
+import { ArchiveWriter } from './writer.ts'
+
+declare module '../../core/hook-map.ts' {
+  interface HookMap {
+    /**
+     * Messages archived before `before` (milliseconds since 1970) are to be removed, of one account
+     * or of all. `acc` counts those that were.
+     */
+    archive_purge: {
+      readonly acc: number
+      readonly params: { readonly owner?: BareJid; readonly before: number }
+    }
+  }
+}
+
+const RETENTION_INTERVAL_MS = 10 * 60_000
+/** Accounts whose preferences are kept in memory. */
+const CACHED_PREFERENCES = 50_000
+
+const FEATURES = [
+  MAM_NS,
+  `${MAM_NS}#extended`,
+  `${MAM_NS}#groupchat-field`,
+  SID_NS,
+  RETRACT_NS,
+  `${RETRACT_NS}#tombstone`,
+]
+
+/** Stands for somebody who is not in the roster. */
+const STRANGER: ContactInfo = { subscription: 'none', groups: [] }
+
+/**
+ * Keeps the messages of each account, sent and received, for all its devices (XEP-0313). A message is
+ * on the disk before its sender is told that it arrived; nobody waits for that to see it.
+ */
+export const archive = defineModule({
+  name: 'archive',
+  implements: [
+    'XEP-0313 1.1.3',
+    'XEP-0059 1.0',
+    'XEP-0334 1.0.0',
+    'XEP-0359 0.7.0',
+    'XEP-0424 0.4.2',
+    'XEP-0431 0.2.0',
+    'XEP-0441 0.2.0',
+  ],
+  features: FEATURES,
+  accountFeatures: FEATURES,
+  config: z.strictObject({
+    default: z
+      .enum(DEFAULT_MODES)
+      .default('always')
+      .describe('What is archived for accounts that have not said: always, never or roster.'),
+    retention: duration({ min: '1h' })
+      .optional()
+      .describe('Older messages are removed; without it they stay for good.'),
+    page_size: z
+      .int()
+      .min(1)
+      .default(50)
+      .describe('Messages of a page, where the client is silent.'),
+    max_page_size: z.int().min(1).max(1000).default(100).describe('Messages of a page at most.'),
+    groupchat: z
+      .boolean()
+      .default(false)
+      .describe(
+        'Archive messages of rooms for each participant, too; rooms have archives of their own.',
+      ),
+    markers: z.boolean().default(true).describe('Archive who has read how far (XEP-0333), too.'),
+    fulltext: z
+      .boolean()
+      .default(false)
+      .describe('Let clients search for words. The index costs time for each message.'),
+    max_listed: z
+      .int()
+      .min(0)
+      .default(1000)
+      .describe('Addresses in the preferences of one account.'),
+    max_pending: size({ min: '1MiB' })
+      .prefault('64MiB')
+      .describe(
+        'Messages that wait in memory for a disk that takes none. Further ones are not acknowledged to their senders.',
+      ),
+  }),
+  migrations: [archiveMigration, preferencesMigration],
+
+  async start({ config, hooks, iq, routes, sessions, storage, clock, log, every, onStop }) {
+    const fullText = config.fulltext ? await SqliteFullText.open(storage) : undefined
+    if (fullText === undefined) await SqliteFullText.remove(storage)
+    const store = new ArchiveStore(storage, fullText)
+    const ids = new ArchiveIds(() => clock.now())
+    const newest = await store.newestOfAll()
+    if (newest !== undefined) ids.startAbove(newest)
+
+    const writer = new ArchiveWriter({
+      insert: (messages) => store.insert(messages),
+      maxBytes: config.max_pending,
+      log,
+    })
+    const written = () => writer.written()
+    const retractions = new Retractions({ store, written, log })
+    const preferences = new PreferenceStore(storage, config.default, CACHED_PREFERENCES)
+    const reader = new ArchiveReader(store, {
+      pageSize: Math.min(config.page_size, config.max_page_size),
+      maxPageSize: config.max_page_size,
+    })
+
+    const isContact = (owner: Jid, peer: Jid): boolean | Promise<boolean> => {
+      const domainType = routes.find(owner.domain)?.domainType
+      const params = { owner: owner.toBare(), contact: peer.toBare() }
+      const verdict = hooks.at('roster_get_jid_info', domainType).run(STRANGER, params)
+      if (!(verdict instanceof Promise)) return resultOf(verdict, STRANGER) !== STRANGER
+      return verdict.then((later) => resultOf(later, STRANGER) !== STRANGER)
+    }
+    const recorder = new Recorder({
+      ids,
+      preferences,
+      isContact,
+      log,
+      eligible: { groupchat: config.groupchat, markers: config.markers },
+      write(message, stanza) {
+        const text = fullText === undefined ? undefined : textOf(stanza)
+        const safe = writer.add(text === undefined ? message : { ...message, text })
+        if (stanza.hasNamespace(RETRACT_NS)) retractions.look(message, stanza)
+        return safe
+      },
+      discard(owner, id) {
+        const removed = writer.written().then(() => store.remove(owner, id))
+        removed.catch((error) => log.error('archive_not_discarded', { owner, id, error }))
+      },
+    })
+
+    // Nobody but this account's archive says what id it has there (XEP-0359 §5).
+    hooks.on('user_send_message', (envelope) => withoutForged(envelope, envelope.from), {
+      order: 1,
+    })
+    hooks.on(
+      'filter_local_packet',
+      (envelope) =>
+        envelope.stanza.kind !== 'message' || envelope.notes.archived !== undefined
+          ? envelope
+          : withoutForged(envelope, envelope.to),
+      { order: 60 },
+    )
+    // A message that cannot be archived is delivered all the same.
+    hooks.on(
+      'sm_message_decided',
+      (envelope, { targets }) => recorder.received(envelope, targets),
+      { order: 60, onError: 'skip' },
+    )
+    hooks.on(
+      'message_routed',
+      (outcome, { envelope }) => {
+        recorder.settled(envelope, outcome)
+        return outcome
+      },
+      { order: 50, onError: 'skip' },
+    )
+
+    iq.on('account', 'set', MAM_NS, 'query', async (request) => {
+      const owner = ownerOf(request)
+      const query = readQuery(request.payload, config.fulltext)
+      const resource = sessions.sessions.get(request.from)
+      if (resource === undefined) throw new StanzaError('service-unavailable')
+      await written()
+      return await reader.answer(owner, query, resource)
+    })
+    iq.on('account', 'get', MAM_NS, 'query', (request) => {
+      ownerOf(request)
+      return queryForm(config.fulltext)
+    })
+    iq.on('account', 'get', MAM_NS, 'metadata', async (request) => {
+      const owner = ownerOf(request)
+      await written()
+      return await reader.metadata(owner)
+    })
+    iq.on('account', 'get', MAM_NS, 'prefs', async (request) => {
+      const owner = ownerOf(request)
+      return preferencesElement(MAM_NS, await preferences.get(owner.bare))
+    })
+    iq.on('account', 'set', MAM_NS, 'prefs', async (request) => {
+      const owner = ownerOf(request)
+      const wanted = readPreferences(request.payload, config.max_listed)
+      await preferences.set(owner, wanted)
+      return preferencesElement(MAM_NS, wanted)
+    })
+
+    const extra = [
+      ...(config.fulltext ? [FULL_TEXT_NS] : []),
+      ...(config.groupchat ? [`${MAM_NS}#groupchat-available`] : []),
+    ]
+    hooks.on('disco_local_features', (all, { node }) => (node === '' ? [...all, ...extra] : all))
+    hooks.on('disco_sm_features', (all, { node }) => (node === '' ? [...all, ...extra] : all))
+
+    const purge = async (before: number, owner?: BareJid): Promise<number> => {
+      await written()
+      const bound = boundAt(before)
+      return owner === undefined ? store.removeOlder(bound) : store.removeOf(owner, bound)
+    }
+    hooks.on('archive_purge', async (removed, { before, owner }) => {
+      return removed + (await purge(before, owner))
+    })
+    const { retention } = config
+    if (retention !== undefined) {
+      every(RETENTION_INTERVAL_MS, async () => {
+        const removed = await purge(clock.now() - retention)
+        if (removed > 0) log.info('archive_expired', { removed })
+      })
+    }
+    hooks.on(
+      'remove_user',
+      async (account) => {
+        await written()
+        await preferences.remove(account)
+        await store.removeOf(account)
+        return account
+      },
+      { onError: 'skip' },
+    )
+
+    let isStopped = false
+    const caughtUp = fullText
+      ?.catchUp(() => isStopped)
+      .catch((error) => log.error('archive_not_indexed', { error }))
+    onStop(async () => {
+      isStopped = true
+      await caughtUp
+      await writer.close()
+      await retractions.done()
+    })
+  },
+})
+
+function withoutForged(envelope: Envelope, owner: Jid): Envelope {
+  const stanza = withoutIdsBy(envelope.stanza, owner)
+  return stanza === envelope.stanza ? envelope : envelope.with({ stanza })
+}
+
+/** An archive is its account's alone. */
+function ownerOf({ from, to }: IqRequest): BareJid {
+  if (!from.bareEquals(to)) throw new StanzaError('forbidden')
+  return to.toBare()
+}

@@ -1,0 +1,103 @@
+import type { Migration, Storage } from '../../core/storage.ts'
+import type { BareJid } from '../../xmpp/jid.ts'
+import type { DefaultMode, Preferences } from './preferences.ts'
+
+declare module '../../core/storage.ts' {
+  interface Schema {
+    /** `always` and `never` are JSON arrays of addresses. */
+    archive_preferences: { owner: string; default_mode: string; always: string; never: string }
+  }
+}
+
+export const preferencesMigration: Migration = {
+  name: 'archive/0002-preferences',
+  async up(db, types) {
+    await db.schema
+      .createTable('archive_preferences')
+      .addColumn('owner', types.text, (column) => column.primaryKey())
+      .addColumn('default_mode', types.text, (column) => column.notNull())
+      .addColumn('always', types.text, (column) => column.notNull())
+      .addColumn('never', types.text, (column) => column.notNull())
+      .execute()
+  },
+}
+
+const SELECT = 'select default_mode, always, never from archive_preferences where owner = ?'
+const UPSERT =
+  'insert into archive_preferences (owner, default_mode, always, never) values (?, ?, ?, ?)' +
+  ' on conflict (owner) do update set default_mode = excluded.default_mode,' +
+  ' always = excluded.always, never = excluded.never'
+const DELETE = 'delete from archive_preferences where owner = ?'
+
+type Row = { default_mode: string; always: string; never: string }
+
+/**
+ * What accounts want archived. Asked for every message: those loaded last are answered
+ * at once.
+ */
+export class PreferenceStore {
+  readonly #storage: Storage
+  readonly #unset: Preferences
+  readonly #maxCached: number
+  /** By bare JID, the longest kept first. */
+  readonly #cached = new Map<string, Preferences | Promise<Preferences>>()
+
+  /** `defaultMode` is that of accounts that have said nothing. */
+  constructor(storage: Storage, defaultMode: DefaultMode, maxCached: number) {
+    this.#storage = storage
+    this.#unset = { defaultMode, always: new Set(), never: new Set() }
+    this.#maxCached = maxCached
+  }
+
+  /** A promise only if the database is asked. */
+  get(owner: string): Preferences | Promise<Preferences> {
+    return this.#cached.get(owner) ?? this.#load(owner)
+  }
+
+  async set(owner: BareJid, { defaultMode, always, never }: Preferences): Promise<void> {
+    const lists = [JSON.stringify([...always]), JSON.stringify([...never])] as const
+    try {
+      await this.#storage.write(UPSERT, [owner.bare, defaultMode, ...lists])
+    } finally {
+      this.#cached.delete(owner.bare)
+    }
+  }
+
+  async remove(owner: BareJid): Promise<void> {
+    await this.#storage.write(DELETE, [owner.bare])
+    this.#cached.delete(owner.bare)
+  }
+
+  #load(owner: string): Promise<Preferences> {
+    const loading = this.#read(owner)
+    this.#keep(owner, loading)
+    loading.then(
+      (preferences) => {
+        // Unless they were changed meanwhile.
+        if (this.#cached.get(owner) === loading) this.#keep(owner, preferences)
+      },
+      () => this.#cached.delete(owner),
+    )
+    return loading
+  }
+
+  async #read(owner: string): Promise<Preferences> {
+    const [row] = await this.#storage.read<Row>(SELECT, [owner])
+    if (row === undefined) return this.#unset
+    return {
+      defaultMode: row.default_mode as DefaultMode,
+      always: new Set(JSON.parse(row.always) as string[]),
+      never: new Set(JSON.parse(row.never) as string[]),
+    }
+  }
+
+  #keep(owner: string, preferences: Preferences | Promise<Preferences>): void {
+    this.#cached.delete(owner)
+    this.#cached.set(owner, preferences)
+    if (this.#cached.size <= this.#maxCached) return
+    for (const oldest of this.#cached.keys()) {
+      this.#cached.delete(oldest)
+      break
+    }
+  }
+}

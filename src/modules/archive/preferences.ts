@@ -1,0 +1,56 @@
+import { type Jid, tryParseJid } from '../../xmpp/jid.ts'
+import { StanzaError } from '../../xmpp/stanza-error.ts'
+import { type Element, el } from '../../xmpp/xml.ts'
+
+export const DEFAULT_MODES = ['always', 'never', 'roster'] as const
+export type DefaultMode = (typeof DEFAULT_MODES)[number]
+
+/** XEP-0441: whose messages an account wants archived. */
+export type Preferences = {
+  /** For those in neither list. */
+  readonly defaultMode: DefaultMode
+  /** Addresses; a bare JID stands for all its resources. */
+  readonly always: ReadonlySet<string>
+  readonly never: ReadonlySet<string>
+}
+
+/**
+ * Whether messages exchanged with `peer` are archived. Who is in both lists is not: what somebody
+ * once wanted kept nowhere is not kept by accident.
+ */
+export function wishFor({ defaultMode, always, never }: Preferences, peer: Jid): DefaultMode {
+  if (never.size > 0 && (never.has(peer.bare) || never.has(peer.full))) return 'never'
+  if (always.size > 0 && (always.has(peer.bare) || always.has(peer.full))) return 'always'
+  return defaultMode
+}
+
+/** Reads `<prefs/>`. Throws `bad-request`, or `resource-constraint` over `maxJids`. */
+export function readPreferences(prefs: Element, maxJids: number): Preferences {
+  const defaultMode = DEFAULT_MODES.find((mode) => mode === prefs.attr('default'))
+  if (defaultMode === undefined) {
+    throw new StanzaError('bad-request', { text: 'default is always, never or roster' })
+  }
+  const always = addresses(prefs.child('always'))
+  const never = addresses(prefs.child('never'))
+  if (always.size + never.size > maxJids) {
+    throw new StanzaError('resource-constraint', { text: 'too many addresses' })
+  }
+  return { defaultMode, always, never }
+}
+
+function addresses(list: Element | undefined): ReadonlySet<string> {
+  const texts = list?.elements('jid').map(({ text }) => text.trim()) ?? []
+  return new Set(
+    texts.map((text) => {
+      const jid = tryParseJid(text)
+      if (jid === undefined) throw new StanzaError('bad-request', { text: `${text}: no address` })
+      return jid.full
+    }),
+  )
+}
+
+export function preferencesElement(ns: string, preferences: Preferences): Element {
+  const list = (name: 'always' | 'never') =>
+    el(name, {}, ...[...preferences[name]].map((address) => el('jid', {}, address)))
+  return el('prefs', { xmlns: ns, default: preferences.defaultMode }, list('always'), list('never'))
+}

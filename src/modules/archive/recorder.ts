@@ -1,0 +1,154 @@
+import { Envelope } from '../../core/envelope.ts'
+import type { Logger } from '../../core/log.ts'
+import type { Outcome } from '../../core/outcome.ts'
+import type { Resource } from '../../core/session.ts'
+import type { Jid } from '../../xmpp/jid.ts'
+import { decode } from '../../xmpp/octets.ts'
+import type { Stanza } from '../../xmpp/stanza.ts'
+import { type Eligibility, isArchivable } from './eligibility.ts'
+import type { ArchiveIds } from './ids.ts'
+import type { PreferenceStore } from './preference-store.ts'
+import { type DefaultMode, wishFor } from './preferences.ts'
+import { withIdBy } from './stanza-ids.ts'
+import type { ArchivedMessage } from './store.ts'
+
+declare module '../../core/envelope.ts' {
+  interface Notes {
+    /** The id under which the recipient's archive has the message. */
+    readonly archived?: string
+  }
+}
+
+type Parts = {
+  readonly ids: ArchiveIds
+  readonly preferences: PreferenceStore
+  /** Whether `peer` is in the roster of `owner`. */
+  readonly isContact: (owner: Jid, peer: Jid) => boolean | Promise<boolean>
+  /** Resolves when the message is safe. */
+  readonly write: (message: ArchivedMessage, stanza: Stanza) => Promise<void>
+  /** Takes out a message that was written. */
+  readonly discard: (owner: string, id: string) => void
+  readonly eligible: Eligibility
+  readonly log: Logger
+}
+
+/** What was archived last: between local users, the same message is about to be archived again. */
+type Latest = {
+  readonly stanza: Stanza
+  readonly from: Jid
+  readonly to: Jid
+  readonly id: string
+  readonly xml: string
+}
+
+/**
+ * Decides which messages go into whose archive, and under which id.
+ *
+ * A message gets its id when it is archived, not when it is sent: so ids ascend in the order in which
+ * messages come into an archive, and who pages through it misses none that came meanwhile. The two
+ * archives of one message have it under the same id, unless something else was archived in between.
+ */
+export class Recorder {
+  readonly #parts: Parts
+  #latest: Latest | undefined
+  /** The ids of messages that found nobody: whether somebody keeps them is not decided yet. */
+  readonly #uncertain = new WeakMap<Stanza, string>()
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+  }
+
+  /**
+   * A message is about to be delivered, or kept for later. It comes back with its id for the recipient
+   * (XEP-0313 §3.3) when it is archived; the write is on its way then.
+   */
+  received(envelope: Envelope, targets: readonly Resource[]): Envelope | Promise<Envelope> {
+    const { stanza, to, from, notes } = envelope
+    // Decided once more, if the resource that was to get it is gone.
+    if (notes.archived !== undefined) return envelope
+    if (!isArchivable(stanza, this.#parts.eligible)) return envelope
+    if (targets[0]?.info.isAnonymous === true) return envelope
+    const isCertain = targets.length > 0
+    const isWanted = this.#isWanted(to, from)
+    if (isWanted === true) return this.#keep(envelope, isCertain)
+    if (isWanted === false) return envelope
+    return isWanted.then(
+      (wanted) => (wanted ? this.#keep(envelope, isCertain) : envelope),
+      (error) => {
+        this.#failed(envelope, error)
+        return envelope
+      },
+    )
+  }
+
+  /** A message has come to its end. */
+  settled(envelope: Envelope, { fate }: Outcome): void {
+    const { stanza, to, origin, notes } = envelope
+    if (stanza.kind !== 'message') return
+    if (fate === 'bounced') {
+      // It was refused in the end, and is not in the archive of who refused it (XEP-0313 §6.1).
+      const id = this.#uncertain.get(stanza)
+      if (id !== undefined) this.#parts.discard(to.bare, id)
+      return
+    }
+    if (fate === 'dropped' || notes.isRetry === true) return
+    if (origin.kind === 'c2s' && !origin.session.info.isAnonymous) this.#sent(envelope)
+  }
+
+  /** By one of our users. */
+  #sent(envelope: Envelope): void {
+    const { stanza, from, to, settlement } = envelope
+    // To oneself: archived as received.
+    if (from.bare === to.bare || !isArchivable(stanza, this.#parts.eligible)) return
+    const isWanted = this.#isWanted(from, to)
+    if (isWanted === false) return
+    if (isWanted !== true) {
+      const written = isWanted.then((w) => (w ? this.#write(envelope, from, to) : undefined))
+      settlement?.waitFor(written)
+      isWanted.catch((error) => this.#parts.log.error('message_not_archived', { error }))
+      return
+    }
+    const written = this.#write(envelope, from, to)
+    // The writes into both archives are often one.
+    if (settlement !== undefined && settlement.done !== written) settlement.waitFor(written)
+  }
+
+  #keep(envelope: Envelope, isCertain: boolean): Envelope {
+    const { from, to, stanza, origin, notes, settlement, delivery } = envelope
+    const written = this.#write(envelope, to, from)
+    settlement?.waitFor(written)
+    const { id } = this.#latest as Latest
+    if (!isCertain) this.#uncertain.set(stanza, id)
+    const marked = withIdBy(stanza, to.bare, id)
+    return new Envelope(from, to, marked, origin, { ...notes, archived: id }, settlement, delivery)
+  }
+
+  #write({ from, to, stanza }: Envelope, owner: Jid, peer: Jid): Promise<void> {
+    let latest = this.#latest
+    if (latest?.stanza !== stanza || latest.from !== from || latest.to !== to) {
+      const id = this.#parts.ids.next()
+      latest = { stanza, from, to, id, xml: decode(stanza.toWrapped(from, to)) }
+      this.#latest = latest
+    }
+    const { id, xml } = latest
+    const isGroupchat = stanza.type === 'groupchat'
+    return this.#parts.write({ owner: owner.bare, id, peer, isGroupchat, xml }, stanza)
+  }
+
+  /** It is delivered all the same, but its sender is not told that it is safe. */
+  #failed({ settlement }: Envelope, error: unknown): void {
+    settlement?.waitFor(Promise.reject(error))
+    this.#parts.log.error('message_not_archived', { error })
+  }
+
+  #isWanted(owner: Jid, peer: Jid): boolean | Promise<boolean> {
+    const set = this.#parts.preferences.get(owner.bare)
+    if (!(set instanceof Promise)) return this.#decide(wishFor(set, peer), owner, peer)
+    return set.then((loaded) => this.#decide(wishFor(loaded, peer), owner, peer))
+  }
+
+  #decide(wish: DefaultMode, owner: Jid, peer: Jid): boolean | Promise<boolean> {
+    if (wish !== 'roster') return wish === 'always'
+    return owner.bare === peer.bare || this.#parts.isContact(owner, peer)
+  }
+}

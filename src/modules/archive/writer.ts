@@ -1,0 +1,156 @@
+import type { Logger } from '../../core/log.ts'
+import { StorageError } from '../../core/storage.ts'
+import type { ArchivedMessage } from './store.ts'
+
+/** What a message weighs beside its octets. */
+const OVERHEAD = 200
+const FIRST_PAUSE_MS = 100
+const LAST_PAUSE_MS = 10_000
+
+type Parts = {
+  /** Resolves when all are safe. What is there already stays as it is. */
+  readonly insert: (messages: readonly ArchivedMessage[]) => Promise<void>
+  /** What may wait for a store that does not take it, in bytes. */
+  readonly maxBytes: number
+  readonly log: Logger
+}
+
+type Batch = {
+  readonly messages: ArchivedMessage[]
+  readonly written: PromiseWithResolvers<void>
+  bytes: number
+}
+
+/**
+ * Brings messages into the store in the order in which they come: while one batch is under way, the
+ * next gathers. A batch that fails is tried again until the store takes it. Over the bound, what comes
+ * on top is refused, so that its sender is not told that it arrived.
+ */
+export class ArchiveWriter {
+  readonly #parts: Parts
+  #gathering: Batch | undefined
+  #underWay: Batch | undefined
+  #running: Promise<void> | undefined
+  #bytes = 0
+  /** Resolves when the batch under way is written, or was not. */
+  #attempt = Promise.withResolvers<void>()
+  /** While the store takes nothing: how many messages were refused. */
+  #outage: { refused: number } | undefined
+  #isClosed = false
+  #wake: () => void = () => {}
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+  }
+
+  /** Resolves when the message is safe; the messages of one batch share the promise. */
+  add(message: ArchivedMessage): Promise<void> {
+    const bytes = OVERHEAD + message.xml.length
+    if (this.#isClosed || this.#bytes + bytes > this.#parts.maxBytes) return this.#refuse()
+    this.#bytes += bytes
+    const batch = this.#batch()
+    batch.messages.push(message)
+    batch.bytes += bytes
+    return batch.written.promise
+  }
+
+  /** Resolves when what was added so far can be read, or the store does not take it. */
+  async written(): Promise<void> {
+    const last = this.#gathering ?? this.#underWay
+    const isWaiting = () => last === this.#gathering || last === this.#underWay
+    while (last !== undefined && isWaiting() && this.#outage === undefined) {
+      await this.#attempt.promise
+    }
+  }
+
+  /** Tries once more to write what waits; what cannot be written is refused. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    this.#wake()
+    await this.#running
+  }
+
+  #batch(): Batch {
+    if (this.#gathering === undefined) {
+      const written = Promise.withResolvers<void>()
+      // Not everybody who adds a message waits for it.
+      written.promise.catch(() => {})
+      this.#gathering = { messages: [], written, bytes: 0 }
+      this.#running ??= this.#run()
+    }
+    return this.#gathering
+  }
+
+  async #run(): Promise<void> {
+    await new Promise((resolve) => setImmediate(resolve))
+    while (this.#gathering !== undefined) {
+      this.#underWay = this.#gathering
+      this.#gathering = undefined
+      await this.#write(this.#underWay)
+      this.#underWay = undefined
+      this.#attempted()
+    }
+    this.#running = undefined
+  }
+
+  async #write({ messages, written, bytes }: Batch): Promise<void> {
+    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LAST_PAUSE_MS)) {
+      try {
+        await this.#parts.insert(messages)
+        this.#bytes -= bytes
+        this.#recovered()
+        written.resolve()
+        return
+      } catch (error) {
+        this.#failed(error)
+        if (this.#isClosed || isFinal(error)) {
+          this.#bytes -= bytes
+          written.reject(error)
+          return
+        }
+        this.#attempted()
+        await this.#sleep(pause)
+      }
+    }
+  }
+
+  #attempted(): void {
+    this.#attempt.resolve()
+    this.#attempt = Promise.withResolvers()
+  }
+
+  #sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms)
+      this.#wake = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+  }
+
+  #refuse(): Promise<never> {
+    if (this.#outage !== undefined) this.#outage.refused++
+    const refused = Promise.reject(
+      new StorageError('busy', 'more waits for the archive than is kept'),
+    )
+    refused.catch(() => {})
+    return refused
+  }
+
+  #failed(error: unknown): void {
+    if (this.#outage !== undefined) return
+    this.#outage = { refused: 0 }
+    this.#parts.log.error('archive_not_written', { error })
+  }
+
+  #recovered(): void {
+    if (this.#outage === undefined) return
+    this.#parts.log.info('archive_written_again', this.#outage)
+    this.#outage = undefined
+  }
+}
+
+function isFinal(error: unknown): boolean {
+  return error instanceof StorageError && error.kind === 'closed'
+}
