@@ -1,0 +1,145 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Client } from '../support/client.ts'
+import { startServer } from '../support/server.ts'
+import { ServerProcess } from '../support/server-process.ts'
+import { chat, presence } from '../support/stanzas.ts'
+import { temporaryDirectory } from '../support/storage-backends.ts'
+import {
+  acknowledge,
+  enable,
+  handled,
+  handledLater,
+  handles,
+  SM_NS,
+  tryToResume,
+} from '../support/stream-management.ts'
+
+/** Nothing but the clients' hands and stream management keeps a message. */
+const WITHOUT_ARCHIVE = '[modules.archive]\nenabled = false\n'
+
+/** A directory with the accounts of romeo and juliet. */
+async function stage() {
+  const directory = await temporaryDirectory()
+  await using server = await startServer({
+    data_dir: directory.path,
+    storage: { url: `sqlite:${directory.path}/meerkat.db` },
+  })
+  await server.createAccount('romeo')
+  await server.createAccount('juliet')
+  return directory
+}
+
+const bodies = (client: Client) =>
+  client.inbox({ name: 'message' }).map((message) => message.child('body')?.text ?? '')
+
+const lines = (from: number, to: number) =>
+  Array.from({ length: to - from }, (_, index) => `line ${from + index}`)
+
+/** The client becomes available, and acknowledges what it has whenever it is asked. */
+async function acknowledgeAll(client: Client): Promise<void> {
+  await enable(client)
+  client.send(presence())
+  while (!client.isClosed) {
+    await client.receives({ name: 'r', ns: SM_NS }).catch(() => {})
+    acknowledge(client, client.inbox(({ name }) => name !== 'r').length)
+  }
+}
+
+test('what a client had not acknowledged when the server was killed waits offline for the next', async () => {
+  await using directory = await stage()
+  await using first = await ServerProcess.start(directory.path, WITHOUT_ARCHIVE)
+  const juliet = await first.connect('juliet')
+  await enable(juliet)
+  const romeo = await first.connect('romeo', 'orchard')
+  await enable(romeo)
+  await romeo.becomesAvailable()
+  // Its own presence, a pong.
+  const before = 2
+  for (const line of lines(0, 100)) juliet.send(chat(romeo.fullJid, line))
+  await romeo.receives({ body: 'line 99' })
+  acknowledge(romeo, before + 60)
+  await handles(juliet, 100)
+  await romeo.roundTrip()
+  await first.kill()
+
+  await using second = await ServerProcess.start(directory.path, WITHOUT_ARCHIVE)
+  const next = await second.connect('romeo', 'mantua')
+  await next.becomesAvailable()
+  await next.receives({ body: 'line 99' })
+  assert.deepEqual(bodies(next), lines(60, 99))
+})
+
+test('a session without a connection is resumed after the server was killed', async () => {
+  await using directory = await stage()
+  await using first = await ServerProcess.start(directory.path, WITHOUT_ARCHIVE)
+  const juliet = await first.connect('juliet')
+  await enable(juliet)
+  const romeo = await first.connect('romeo', 'orchard')
+  const id = (await enable(romeo)).attr('id') ?? ''
+  await romeo.becomesAvailable()
+  await romeo.vanishes()
+  for (const line of lines(0, 100)) juliet.send(chat(romeo.bareJid, line))
+  await handles(juliet, 100)
+  await first.kill()
+
+  await using second = await ServerProcess.start(directory.path, WITHOUT_ARCHIVE)
+  const back = await second.authenticate('romeo')
+  const answer = await tryToResume(back, id, 2)
+  assert.equal(answer.name, 'resumed')
+  assert.equal(answer.attr('h'), '2')
+  await back.receives({ body: 'line 99' })
+  assert.deepEqual(bodies(back), lines(0, 99))
+})
+
+test('a session that had a connection when the server was killed is not resumed', async () => {
+  await using directory = await stage()
+  await using first = await ServerProcess.start(directory.path)
+  const romeo = await first.connect('romeo', 'orchard')
+  const id = (await enable(romeo)).attr('id') ?? ''
+  await romeo.vanishes()
+  const back = await first.authenticate('romeo')
+  assert.equal((await tryToResume(back, id, 0)).name, 'resumed')
+  await first.kill()
+
+  await using second = await ServerProcess.start(directory.path)
+  const again = await second.authenticate('romeo')
+  assert.equal((await tryToResume(again, id, 0)).name, 'failed')
+})
+
+test('no message that was acknowledged is lost, whenever the server is killed', async () => {
+  const rounds = 4
+  const perRound = 150
+  await using directory = await stage()
+  const got: string[] = []
+  let sent = 0
+  /** As juliet's client knows. */
+  let acknowledged = 0
+  for (let round = 0; round < rounds; round++) {
+    await using server = await ServerProcess.start(directory.path, WITHOUT_ARCHIVE)
+    const romeo = await server.connect('romeo', `r${round}`)
+    const acknowledging = acknowledgeAll(romeo)
+    const juliet = await server.connect('juliet')
+    await enable(juliet)
+    // As clients do, what was not acknowledged goes out again.
+    const offset = acknowledged
+    sent = acknowledged + perRound
+    for (const line of lines(offset, sent)) juliet.send(chat('romeo@im.example.com', line))
+    const until = (perRound * (round + 1)) / (rounds + 1)
+    let h = await handled(juliet)
+    while (h < until) h = await handledLater(juliet)
+    acknowledged = offset + h
+    await server.kill()
+    await acknowledging
+    got.push(...bodies(romeo))
+  }
+  await using server = await ServerProcess.start(directory.path, WITHOUT_ARCHIVE)
+  const romeo = await server.connect('romeo')
+  const acknowledging = acknowledgeAll(romeo)
+  await romeo.roundTrip()
+  got.push(...bodies(romeo))
+  await server.kill()
+  await acknowledging
+  const missing = lines(0, acknowledged).filter((line) => !got.includes(line))
+  assert.deepEqual(missing, [])
+})

@@ -1,0 +1,91 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { text } from 'node:stream/consumers'
+import { fileURLToPath } from 'node:url'
+import { Client } from './client.ts'
+import { DOMAIN, PASSWORD } from './server.ts'
+
+const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
+
+const configuration = (directory: string, settings: string) => `
+domains = ["${DOMAIN}"]
+data_dir = "${directory}"
+${settings}
+[[listen.c2s]]
+address = "127.0.0.1"
+port = 0
+tls = "none"
+allow_plain_without_tls = true
+
+[storage]
+url = "sqlite:${directory}/meerkat.db"
+`
+
+/** A server in a process of its own, on a free port, which can be killed. */
+export class ServerProcess implements AsyncDisposable {
+  readonly #child: ChildProcess
+  readonly #port: number
+  readonly #clients: Client[] = []
+
+  private constructor(child: ChildProcess, port: number) {
+    this.#child = child
+    this.#port = port
+  }
+
+  /** `settings`: tables of the configuration file. */
+  static async start(directory: string, settings = ''): Promise<ServerProcess> {
+    const file = join(directory, 'meerkat.toml')
+    await writeFile(file, configuration(directory, settings))
+    const child = spawn(process.execPath, [MAIN, 'start', '--config', file], {
+      env: { ...process.env, NODE_TEST_CONTEXT: '' },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    const errors = text(child.stderr)
+    let port = 0
+    for await (const line of createInterface({ input: child.stdout })) {
+      port = Number(/^listening for clients on .*:(\d+) /.exec(line)?.[1] ?? port)
+      if (line.startsWith('ready')) return new ServerProcess(child, port)
+    }
+    throw new Error(`the server ended: ${await errors}`)
+  }
+
+  /** A client with a session that has not sent presence. The account must be there. */
+  async connect(localpart: string, resource?: string): Promise<Client> {
+    const client = await this.authenticate(localpart)
+    await client.bind(resource)
+    return client
+  }
+
+  /** A connection without a session. */
+  async authenticate(localpart: string): Promise<Client> {
+    const client = await Client.open({ host: '127.0.0.1', port: this.#port, domain: DOMAIN })
+    this.#clients.push(client)
+    await client.startStream()
+    await client.authenticate({ localpart, password: PASSWORD, mechanism: 'PLAIN' })
+    return client
+  }
+
+  /** At once, in the midst of whatever it does. */
+  async kill(): Promise<void> {
+    await this.#end('SIGKILL')
+  }
+
+  async stop(): Promise<void> {
+    await this.#end('SIGTERM')
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill()
+    for (const client of this.#clients) await client[Symbol.asyncDispose]()
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
+    const ended = once(this.#child, 'exit')
+    this.#child.kill(signal)
+    await ended
+  }
+}
