@@ -49,6 +49,24 @@ export type RosterChange = {
   readonly after: Subscription
 }
 
+/** Whose presence goes out, or whose wish to know that of others. */
+export type PresenceSending = {
+  readonly owner: BareJid
+  /** The resource that it is about; any of the account's when absent. */
+  readonly sender?: Resource | undefined
+  readonly isProbe?: boolean
+}
+
+/** Who may see an account's presence is no longer decided as it was. */
+export type VisibilityChange = {
+  readonly owner: BareJid
+  /** Domains, accounts or resources. */
+  readonly contacts: readonly Jid[]
+  readonly isVisible: boolean
+  /** Only of this resource; of all when absent. */
+  readonly sender?: Resource | undefined
+}
+
 /** Why a session ended. */
 export type EndReason = 'closed' | 'lost' | 'replaced' | 'resumed' | 'kicked' | 'shutdown'
 
@@ -236,15 +254,12 @@ export interface HookMap {
   // --- Presence.
 
   /** Whom a presence of the account, or its probe, is about to be sent to. Handlers leave out some. */
-  presence_recipients: Hook<readonly Jid[], { readonly owner: BareJid }>
+  presence_recipients: Hook<readonly Jid[], PresenceSending>
   /**
-   * A contact was blocked, or is no longer. Whoever decides that runs this; contacts who have the
+   * Contacts were blocked, or are no longer. Whoever decides that runs this; contacts who have the
    * account's presence lose it, those subscribed to it get it again.
    */
-  presence_visibility_changed: Hook<
-    { readonly owner: BareJid; readonly contact: Jid; readonly isVisible: boolean },
-    object
-  >
+  presence_visibility_changed: Hook<VisibilityChange, object>
 
   // --- Discovery. Run by core/disco.ts.
 

@@ -6,7 +6,7 @@ const STRANGER: ContactInfo = { subscription: 'none', groups: [] }
 
 /**
  * Whether `viewer` may learn what the account's presence tells: the account itself, and contacts
- * subscribed to it (RFC 6120 §13.10.2).
+ * subscribed to it (RFC 6120 §13.10.2) from whom it does not hide.
  */
 export async function maySeePresence(
   hooks: HookSource,
@@ -20,5 +20,7 @@ export async function maySeePresence(
     .at('roster_get_jid_info', domainType)
     .run(STRANGER, { owner, contact })
   const { subscription } = resultOf(verdict, STRANGER)
-  return subscription === 'from' || subscription === 'both'
+  if (subscription !== 'from' && subscription !== 'both') return false
+  const left = await hooks.at('presence_recipients', domainType).run([viewer], { owner })
+  return resultOf(left, []).length > 0
 }

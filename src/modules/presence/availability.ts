@@ -9,6 +9,7 @@ import {
   Stop,
 } from '../../core/hooks.ts'
 import type { Logger } from '../../core/log.ts'
+import { after, type Maybe, settled } from '../../core/maybe.ts'
 import type { Router } from '../../core/router.ts'
 import { isLocalSession, type Resource, type Session } from '../../core/session.ts'
 import type { Sessions } from '../../core/sessions.ts'
@@ -18,7 +19,6 @@ import { StanzaError } from '../../xmpp/stanza-error.ts'
 import type { Broadcast } from './broadcast.ts'
 import type { Duties } from './duties.ts'
 import type { LastPresences } from './last-presences.ts'
-import { after, type Maybe, settled } from './maybe.ts'
 import { readPriority } from './priority.ts'
 import type { Probes } from './probes.ts'
 import { PROBE, UNAVAILABLE } from './stanzas.ts'
@@ -84,7 +84,7 @@ export class Availability {
   #available(stanza: Stanza, session: Session): Maybe<void> {
     const priority = readPriority(stanza)
     // Before anything is said: whoever cannot be told in full is told nothing.
-    return after(this.#parts.broadcast.audience(session.jid.toBare()), (audience) =>
+    return after(this.#parts.broadcast.audience(session.jid.toBare(), session), (audience) =>
       session.isClosed ? undefined : this.#appear(stanza, priority, session, audience),
     )
   }
@@ -129,7 +129,7 @@ export class Availability {
   #unavailable(stanza: Stanza, session: Session): Maybe<void> {
     const { duties, broadcast } = this.#parts
     if (!duties.hasAny(session)) return undefined
-    return after(broadcast.audience(session.jid.toBare()), (audience) => {
+    return after(broadcast.audience(session.jid.toBare(), session), (audience) => {
       if (session.isClosed) return undefined
       const origin: Origin = { kind: 'c2s', session }
       const left = this.#disappear(stanza, session, audience, origin)
@@ -210,7 +210,7 @@ export class Availability {
         return undefined
       }
     }
-    return after(broadcast.audience(session.jid.toBare()), (audience) =>
+    return after(broadcast.audience(session.jid.toBare(), session), (audience) =>
       this.#disappear(UNAVAILABLE, session, audience, SERVER),
     )
   }
@@ -228,7 +228,7 @@ export class Availability {
   /** The node that a resource was connected to is lost. */
   lost(resource: Resource): Maybe<void> {
     if (resource.priority === undefined) return undefined
-    return after(this.#parts.broadcast.audience(resource.jid.toBare()), ({ from }) =>
+    return after(this.#parts.broadcast.audience(resource.jid.toBare(), resource), ({ from }) =>
       this.#depart(resource, from, UNAVAILABLE, SERVER),
     )
   }

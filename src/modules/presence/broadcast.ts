@@ -1,11 +1,12 @@
 import { Envelope, type Origin } from '../../core/envelope.ts'
-import type { SubscriptionLists } from '../../core/hook-map.ts'
+import type { PresenceSending, SubscriptionLists } from '../../core/hook-map.ts'
 import { type HookSource, resultOf } from '../../core/hooks.ts'
 import type { LocalRoutes } from '../../core/local-routes.ts'
+import { after, type Maybe } from '../../core/maybe.ts'
 import type { Router } from '../../core/router.ts'
+import type { Resource } from '../../core/session.ts'
 import type { BareJid, Jid } from '../../xmpp/jid.ts'
 import type { Stanza } from '../../xmpp/stanza.ts'
-import { after, type Maybe } from './maybe.ts'
 
 const NOBODY: SubscriptionLists = { from: [], to: [], pending: [] }
 
@@ -23,11 +24,11 @@ export class Broadcast {
     this.#parts = parts
   }
 
-  /** The account's roster, without whom the account hides from. */
-  audience(owner: BareJid): Maybe<SubscriptionLists> {
+  /** The account's roster, without whom the account, or this resource of it, hides from. */
+  audience(owner: BareJid, sender?: Resource): Maybe<SubscriptionLists> {
     return after(this.lists(owner), (lists) =>
-      after(this.visible(owner, lists.from), (from) =>
-        after(this.visible(owner, lists.to), (to) =>
+      after(this.visible(lists.from, { owner, sender }), (from) =>
+        after(this.visible(lists.to, { owner, sender, isProbe: true }), (to) =>
           from === lists.from && to === lists.to
             ? lists
             : { from: from as BareJid[], to: to as BareJid[], pending: lists.pending },
@@ -41,11 +42,11 @@ export class Broadcast {
     return after(point.run(NOBODY, { owner }), (verdict) => resultOf(verdict, NOBODY))
   }
 
-  /** Those of `recipients` whom the account does not hide from. */
-  visible(owner: BareJid, recipients: readonly Jid[]): Maybe<readonly Jid[]> {
-    const point = this.#parts.hooks.at('presence_recipients', this.domainType(owner))
+  /** Those of `recipients` from whom what is sent does not hide. */
+  visible(recipients: readonly Jid[], sending: PresenceSending): Maybe<readonly Jid[]> {
+    const point = this.#parts.hooks.at('presence_recipients', this.domainType(sending.owner))
     if (point.isEmpty || recipients.length === 0) return recipients
-    return after(point.run(recipients, { owner }), (verdict) => resultOf(verdict, []))
+    return after(point.run(recipients, sending), (verdict) => resultOf(verdict, []))
   }
 
   /**

@@ -2,12 +2,12 @@ import { z } from 'zod'
 import { size } from '../../core/config-types.ts'
 import type { Envelope } from '../../core/envelope.ts'
 import { DROP } from '../../core/hooks.ts'
+import { after } from '../../core/maybe.ts'
 import { defineModule } from '../../core/module.ts'
 import { Availability } from './availability.ts'
 import { Broadcast } from './broadcast.ts'
 import { Duties } from './duties.ts'
 import { LastPresences } from './last-presences.ts'
-import { after } from './maybe.ts'
 import { Probes } from './probes.ts'
 import { migrations, sqlLastPresenceStore } from './sql-store.ts'
 import { Visibility } from './visibility.ts'
@@ -80,10 +80,9 @@ export const presence = defineModule({
     )
     hooks.on('session_cleanup', (resource) => after(availability.lost(resource), () => resource))
     hooks.on('roster_changed', (change) => after(visibility.rosterChanged(change), () => change))
-    hooks.on('presence_visibility_changed', (change) => {
-      const { owner, contact, isVisible } = change
-      return after(visibility.visibilityChanged(owner, contact, isVisible), () => change)
-    })
+    hooks.on('presence_visibility_changed', (change) =>
+      after(visibility.visibilityChanged(change), () => change),
+    )
     hooks.on('remove_user', async (account) => {
       await lasts.remove(account)
       return account

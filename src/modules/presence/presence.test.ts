@@ -515,7 +515,7 @@ test('blocked and unblocked: gone and back at once', async () => {
   await sendPresence(core, romeo, presence(), ROOM)
   presencesAway(core)
   const change = async (contact: string, isVisible: boolean) => {
-    const changed = { owner: parseBare(ROMEO), contact: parseJid(contact), isVisible }
+    const changed = { owner: parseBare(ROMEO), contacts: [parseJid(contact)], isVisible }
     await core.hooks.at('presence_visibility_changed', 'default').run(changed, {})
     return presencesAway(core)
   }

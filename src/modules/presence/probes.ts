@@ -2,6 +2,7 @@ import { Envelope, SERVER } from '../../core/envelope.ts'
 import type { ContactInfo } from '../../core/hook-map.ts'
 import { type HookSource, resultOf } from '../../core/hooks.ts'
 import type { Logger } from '../../core/log.ts'
+import { after, type Maybe, settled } from '../../core/maybe.ts'
 import type { Router } from '../../core/router.ts'
 import { isLocalSession, type Resource, type Session } from '../../core/session.ts'
 import type { Sessions } from '../../core/sessions.ts'
@@ -10,7 +11,6 @@ import type { BareJid, Jid } from '../../xmpp/jid.ts'
 import type { Broadcast } from './broadcast.ts'
 import type { Duties } from './duties.ts'
 import type { LastPresences } from './last-presences.ts'
-import { after, type Maybe, settled } from './maybe.ts'
 import { AVAILABLE, PROBE, UNAVAILABLE, UNSUBSCRIBED } from './stanzas.ts'
 
 type Parts = {
@@ -44,19 +44,17 @@ export class Probes {
     return after(asked, (verdict) => {
       const { subscription } = resultOf(verdict, STRANGER)
       if (subscription !== 'from' && subscription !== 'both') return this.#answerStranger(probe)
-      return after(broadcast.visible(owner, [from]), (left) =>
+      return after(broadcast.visible([from], { owner }), (left) =>
         left.length === 0 ? undefined : this.#reply(probe),
       )
     })
   }
 
-  /** Shows `to` the presence of each available resource. */
-  show(owner: BareJid, to: Jid): Maybe<void> {
-    const { sessions, broadcast } = this.#parts
-    return after(broadcast.visible(owner, [to]), (left) => {
-      if (left.length === 0) return undefined
-      return this.#showAll(sessions.available(owner.full), new Envelope(to, owner, PROBE, SERVER))
-    })
+  /** Shows `to` the presence of each available resource, or of the one given. */
+  show(owner: BareJid, to: Jid, only?: Resource): Maybe<void> {
+    const available = this.#parts.sessions.available(owner.full)
+    const shown = only === undefined ? available : available.filter((one) => one === only)
+    return this.#showAll(shown, new Envelope(to, owner, PROBE, SERVER))
   }
 
   /** A probe that another node of the cluster found allowed, for a session of this one. */
@@ -89,9 +87,13 @@ export class Probes {
     )
   }
 
+  /** Unless this resource, other than others of its account, hides from `to`. */
   #present(session: Session, to: Jid): Maybe<void> {
-    const stanza = session.presence ?? AVAILABLE
-    return this.#parts.broadcast.send(session.jid, [to], stanza, SERVER)
+    const { broadcast } = this.#parts
+    const sending = { owner: session.jid.toBare(), sender: session }
+    return after(broadcast.visible([to], sending), (visible) =>
+      broadcast.send(session.jid, visible, session.presence ?? AVAILABLE, SERVER),
+    )
   }
 
   /** Nobody is there: how the account was last seen. Nothing waits for it. */

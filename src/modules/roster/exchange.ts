@@ -200,7 +200,7 @@ export class Exchange {
   /** A subscriber who asks again has lost what it knew. */
   async #show(owner: BareJid, contact: BareJid): Promise<void> {
     const point = this.#parts.hooks.at('presence_visibility_changed', this.#domainType(owner))
-    await point.run({ owner, contact, isVisible: true }, {})
+    await point.run({ owner, contacts: [contact], isVisible: true }, {})
   }
 
   #domainType(owner: BareJid): string | undefined {

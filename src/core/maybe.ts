@@ -1,6 +1,6 @@
 /**
- * A value that is there, or will be. Most presence is handled without waiting for anything, and
- * must not pay for a promise.
+ * A value that is there, or will be: what is done for each stanza seldom waits for anything, and must
+ * not pay for a promise.
  */
 export type Maybe<T> = T | Promise<T>
 
