@@ -46,6 +46,8 @@ export type ServerOptions = {
   readonly loaded: LoadedConfig
   readonly log: Logger
   readonly extraModules?: readonly ExtraModule[]
+  /** In place of `routing_modules`: names as there, and routing modules in code. */
+  readonly routing?: readonly (string | RoutingModuleFactory)[]
 }
 
 /** Domain types let hooks differ between domains; the domains of one file share one. */
@@ -186,7 +188,7 @@ export class Server {
       by: 'accounts',
     })
     this.#serveDomains()
-    this.router.use(await this.#chain())
+    this.router.use(await this.#chain(options.routing ?? config.routing_modules))
     const chosen = await this.#chooseModules(options)
     const migrations = chosen.flatMap(({ module }) => module.migrations ?? [])
     await storage.migrate([...accountMigrations, ...migrations])
@@ -202,8 +204,8 @@ export class Server {
     }
   }
 
-  /** The chain that `routing_modules` asks for; names that are not ours are imported. */
-  async #chain(): Promise<RoutingModule[]> {
+  /** Names that are not ours are imported. */
+  async #chain(wanted: readonly (string | RoutingModuleFactory)[]): Promise<RoutingModule[]> {
     const { hooks, router, routes, log } = this
     const delivery = new LocalDelivery(hooks, router, log)
     const servers = new NoRemoteServers(router)
@@ -217,9 +219,14 @@ export class Server {
       ['s2s', () => s2s({ router, servers, allow, send })],
     ])
     const chain: RoutingModule[] = []
-    for (const name of this.config.routing_modules) {
-      const make = builtin.get(name) ?? (await importRouting(name, { router, routes, hooks }))
-      chain.push(make())
+    for (const entry of wanted) {
+      const ours = typeof entry === 'string' ? builtin.get(entry) : undefined
+      if (ours !== undefined) {
+        chain.push(ours())
+        continue
+      }
+      const make = typeof entry === 'string' ? await importRouting(entry) : entry
+      chain.push(make({ router, routes, hooks }))
     }
     return chain
   }
@@ -323,15 +330,10 @@ async function importModule(from: string): Promise<Module> {
   throw new Error(`${from}: the default export is not a module made with defineModule`)
 }
 
-async function importRouting(
-  from: string,
-  parts: Parameters<RoutingModuleFactory>[0],
-): Promise<() => RoutingModule> {
+async function importRouting(from: string): Promise<RoutingModuleFactory> {
   const { default: factory } = await import(from)
-  if (typeof factory !== 'function') {
-    throw new Error(`${from}: the default export is not a function that makes a routing module`)
-  }
-  return () => factory(parts)
+  if (typeof factory === 'function') return factory
+  throw new Error(`${from}: the default export is not a function that makes a routing module`)
 }
 
 /** Waits for `work`, but no longer than `ms`. */

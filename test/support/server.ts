@@ -8,7 +8,7 @@ import { checkConfig } from '../../src/config.ts'
 import { type Logger, silentLogger } from '../../src/core/log.ts'
 import type { Module } from '../../src/core/module.ts'
 import { modules as builtinModules } from '../../src/modules.ts'
-import { type ExtraModule, Server } from '../../src/server.ts'
+import { type ExtraModule, type RoutingModuleFactory, Server } from '../../src/server.ts'
 import { jid, parseJid } from '../../src/xmpp/jid.ts'
 import { Client, type Credentials } from './client.ts'
 
@@ -32,6 +32,8 @@ export type Settings = {
   readonly modules?: { readonly [name: string]: Table | false }
   /** Modules in code. */
   readonly use?: readonly (Module | ExtraModule)[]
+  /** In place of `routing_modules`, with routing modules in code among them. */
+  readonly routing?: readonly (string | RoutingModuleFactory)[]
   readonly log?: Logger
   /** Where relative paths start; the temporary directory unless told. */
   readonly directory?: string
@@ -188,7 +190,8 @@ export async function startServer(settings: Settings = {}): Promise<TestServer> 
       directory: settings.directory ?? directory,
     })
     const extraModules = use.map((entry) => ('module' in entry ? entry : { module: entry }))
-    const server = await Server.create({ loaded, log, extraModules })
+    const { routing } = settings
+    const server = await Server.create({ loaded, log, extraModules, ...(routing && { routing }) })
     await server.start()
     return new TestServer(server, directory, ownsDirectory)
   } catch (error) {
