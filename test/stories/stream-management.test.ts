@@ -53,7 +53,7 @@ test('a stream that is not to be resumed has no id', async () => {
 
 test('the client may ask for less time, not for more', async () => {
   await using server = await startServer({
-    modules: { 'stream-management': { resume_timeout: '5m', location: 'im.example.com:5223' } },
+    modules: { stream_management: { resume_timeout: '5m', location: 'im.example.com:5223' } },
   })
   const romeo = await server.connect('romeo')
   const { attributes } = await enable(romeo, { resume: '1', max: '100' })
@@ -255,7 +255,7 @@ test('what a client never acknowledged waits offline for the next', async () => 
 
 test('a session that is not resumed in time ends', async () => {
   await using server = await startServer({
-    modules: { 'stream-management': { resume_timeout: '1s' } },
+    modules: { stream_management: { resume_timeout: '1s' } },
   })
   const desk = await server.connect('romeo', 'desk')
   const { client: romeo } = await connectResumable(server, 'romeo', 'orchard')
@@ -311,7 +311,7 @@ test('what one resource acknowledged is not given to others', async () => {
 
 test('a client that acknowledges nothing gets no more after a while, and all of it once it does', async () => {
   await using server = await startServer({
-    modules: { 'stream-management': { max_unacknowledged: 10 } },
+    modules: { stream_management: { max_unacknowledged: 10 } },
   })
   const juliet = await server.connect('juliet')
   const { client: romeo } = await connectResumable(server, 'romeo', 'orchard')

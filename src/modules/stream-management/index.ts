@@ -44,7 +44,7 @@ const GRACE = 60_000
  *   sent is lost; what it had not acknowledged is routed anew at the start.
  */
 export const streamManagement = defineModule({
-  name: 'stream-management',
+  name: 'stream_management',
   implements: ['XEP-0198 1.6.3'],
   config: z.strictObject({
     resume_timeout: duration({ min: '1s' })

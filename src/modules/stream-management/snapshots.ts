@@ -14,7 +14,7 @@ declare module '../../core/storage.ts' {
 
 export const migrations: readonly Migration[] = [
   {
-    name: 'stream-management/0001-create',
+    name: 'stream_management/0001-create',
     async up(db, types) {
       await db.schema
         .createTable('sm_session')
