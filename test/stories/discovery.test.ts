@@ -41,13 +41,23 @@ const proofs: Readonly<Record<string, Proof>> = {
     payload: el('enable', { xmlns: 'urn:xmpp:carbons:2' }),
     ofAccount: true,
   },
+  'urn:xmpp:mam:2': { ...get('metadata', 'urn:xmpp:mam:2'), ofAccount: true },
   'urn:xmpp:ping': get('ping', 'urn:xmpp:ping'),
   'urn:xmpp:time': get('time', 'urn:xmpp:time'),
   'vcard-temp': get('vCard', 'vcard-temp'),
 }
 
 /** Features that are no requests; their own tests try them. */
-const others: ReadonlySet<string> = new Set([CAPS_NS, 'msgoffline', 'urn:xmpp:carbons:rules:0'])
+const others: ReadonlySet<string> = new Set([
+  CAPS_NS,
+  'msgoffline',
+  'urn:xmpp:carbons:rules:0',
+  'urn:xmpp:mam:2#extended',
+  'urn:xmpp:mam:2#groupchat-field',
+  'urn:xmpp:message-retract:1',
+  'urn:xmpp:message-retract:1#tombstone',
+  'urn:xmpp:sid:0',
+])
 
 test('what the server and accounts say they do, they do', async () => {
   await using server = await startServer()

@@ -245,6 +245,7 @@ export const archive = defineModule({
     onStop(async () => {
       isStopped = true
       await caughtUp
+      await recorder.done()
       await writer.close()
       await retractions.done()
     })

@@ -54,6 +54,9 @@ export class Recorder {
   /** The ids of messages that found nobody: whether somebody keeps them is not decided yet. */
   readonly #uncertain = new WeakMap<Stanza, string>()
 
+  /** Messages whose senders' wishes are being looked up. */
+  readonly #pending = new Set<Promise<unknown>>()
+
   constructor(parts: Parts) {
     this.#parts = parts
   }
@@ -95,6 +98,16 @@ export class Recorder {
     if (origin.kind === 'c2s' && !origin.session.info.isAnonymous) this.#sent(envelope)
   }
 
+  /** Resolves when what was decided upon so far is on its way to the store, or there. */
+  async done(): Promise<void> {
+    await Promise.allSettled(this.#pending)
+  }
+
+  #waitFor(work: Promise<unknown>): void {
+    this.#pending.add(work)
+    work.catch(() => {}).finally(() => this.#pending.delete(work))
+  }
+
   /** By one of our users. */
   #sent(envelope: Envelope): void {
     const { stanza, from, to, settlement } = envelope
@@ -105,6 +118,7 @@ export class Recorder {
     if (isWanted !== true) {
       const written = isWanted.then((w) => (w ? this.#write(envelope, from, to) : undefined))
       settlement?.waitFor(written)
+      this.#waitFor(written)
       isWanted.catch((error) => this.#parts.log.error('message_not_archived', { error }))
       return
     }
