@@ -82,7 +82,9 @@ test('what is wrong with a roster set is said', async () => {
 test('a client that knows a version gets what has changed since', async () => {
   await using server = await startServer()
   const orchard = await server.connect('romeo', 'orchard')
-  await set(orchard, item(JULIET))
+  for (const name of ['juliet', 'mercutio', 'benvolio', 'tybalt', 'paris', 'rosaline']) {
+    await set(orchard, item(`${name}@im.example.com`))
+  }
   const known = versionOf(await fetch(orchard, ''))
   assert.ok(known)
   await orchard.leaves()
@@ -100,6 +102,19 @@ test('a client that knows a version gets what has changed since', async () => {
   const latest = await fetch(back, versionOf(second))
   assert.equal(latest.elements().length, 0)
   await back.receivesNothing()
+})
+
+test('a small roster is sent as a whole when it has changed', async () => {
+  await using server = await startServer()
+  const romeo = await server.connect('romeo')
+  await set(romeo, item(JULIET))
+  const known = versionOf(await fetch(romeo, ''))
+  assert.ok(known)
+  await set(romeo, item('nurse@im.example.com'))
+
+  const changed = await fetch(romeo, known)
+
+  assert.deepEqual(itemsOf(changed), [JULIET, 'nurse@im.example.com'])
 })
 
 /** Romeo and Juliet, connected and interested in their rosters. */

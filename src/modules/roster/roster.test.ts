@@ -173,14 +173,21 @@ test('versions: nothing, what changed, or the whole roster', async () => {
   const unchanged = await fetch(core, romeo, versionOf(first))
   assert.equal(unchanged.children.length, 0)
 
+  for (let i = 0; i < 6; i++) await set(core, romeo, item(`guest${i}@${DOMAIN}`))
+  const many = await fetch(core, romeo, versionOf(first))
+  assert.equal(itemsOf(many).length, 7, 'six pushes take more than seven items')
+
   await set(core, romeo, item(TYBALT))
   await set(core, romeo, item(JULIET, { name: 'Juliet' }))
   romeo.received.splice(0)
-  const caughtUp = await fetch(core, romeo, versionOf(first))
+  const caughtUp = await fetch(core, romeo, versionOf(many))
   assert.equal(caughtUp.children.length, 0)
   assert.equal(romeo.received[0]?.stanza.type, 'result')
   assert.deepEqual(pushesOf(romeo), [`${TYBALT} none`, `${JULIET} none Juliet`])
 
+  for (let i = 0; i < 6; i++) {
+    await set(core, romeo, item(`guest${i}@${DOMAIN}`, { subscription: 'remove' }))
+  }
   const latest = await fetch(core, romeo, '')
   assert.equal(itemsOf(latest).length, 2)
   await set(core, romeo, item(TYBALT, { subscription: 'remove' }))
