@@ -173,7 +173,7 @@ test('versions: nothing, what changed, or the whole roster', async () => {
   const unchanged = await fetch(core, romeo, versionOf(first))
   assert.equal(unchanged.children.length, 0)
 
-  for (let i = 0; i < 6; i++) await set(core, romeo, item(`guest${i}@${DOMAIN}`))
+  for (let i = 0; i < 6; i++) await set(core, romeo, item(`guest${i}@elsewhere.example`))
   const many = await fetch(core, romeo, versionOf(first))
   assert.equal(itemsOf(many).length, 7, 'six pushes take more than seven items')
 
@@ -186,7 +186,7 @@ test('versions: nothing, what changed, or the whole roster', async () => {
   assert.deepEqual(pushesOf(romeo), [`${TYBALT} none`, `${JULIET} none Juliet`])
 
   for (let i = 0; i < 6; i++) {
-    await set(core, romeo, item(`guest${i}@${DOMAIN}`, { subscription: 'remove' }))
+    await set(core, romeo, item(`guest${i}@elsewhere.example`, { subscription: 'remove' }))
   }
   const latest = await fetch(core, romeo, '')
   assert.equal(itemsOf(latest).length, 2)
