@@ -29,8 +29,12 @@ export type IqHandler = (request: IqRequest) => IqAnswer | Promise<IqAnswer>
 
 type Handlers = { get?: IqHandler; set?: IqHandler }
 
-/** Who answers: the server for a domain, or the server on behalf of an account. */
-export type IqTarget = 'server' | 'account'
+/**
+ * Who answers: the server for a domain, the server on behalf of an account, or the server for
+ * accounts that do not exist, where a protocol has it say so in another way than by
+ * `service-unavailable`.
+ */
+export type IqTarget = 'server' | 'account' | 'nobody'
 
 /** IQ answers later than this are not waited for, in milliseconds. */
 const DEFAULT_TIMEOUT = 32_000
@@ -47,7 +51,11 @@ type Pending = {
  * and the server's own requests, matched with their answers.
  */
 export class IqDispatcher {
-  readonly #handlers = { server: new Map<string, Handlers>(), account: new Map<string, Handlers>() }
+  readonly #handlers: Readonly<Record<IqTarget, Map<string, Handlers>>> = {
+    server: new Map(),
+    account: new Map(),
+    nobody: new Map(),
+  }
   readonly #pending = new Map<string, Pending>()
   readonly #router: Router
   readonly #log: Logger

@@ -121,10 +121,19 @@ export class SessionManager {
   }
 
   #decideFor(known: boolean, envelope: Envelope, domainType: string): Outcome | Promise<Outcome> {
-    if (!known) return this.#refuse(envelope, 'service-unavailable')
+    if (!known) return this.#unknown(envelope)
     const target = envelope.to.resource === '' ? undefined : this.sessions.get(envelope.to)
     if (target !== undefined) return this.#handOff(envelope, target, domainType)
     return this.#decide(envelope, domainType)
+  }
+
+  /** RFC 6121 §8.5.1. */
+  #unknown(envelope: Envelope): Outcome | Promise<Outcome> {
+    const { stanza, to } = envelope
+    if (stanza.kind !== 'iq' || !stanza.isRequest || to.resource !== '') {
+      return this.#refuse(envelope, 'service-unavailable')
+    }
+    return this.#parts.iq.answer('nobody', envelope)
   }
 
   /** The table of RFC 6121 §8.5.2 and §8.5.3.2 for messages and iqs without a matching resource. */

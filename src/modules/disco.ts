@@ -40,14 +40,9 @@ export const disco = defineModule({
       node: payload.attr('node') ?? '',
     })
 
-    /**
-     * XEP-0030 §8 for #info. For #items it would have strangers get an empty list; they get the
-     * answer of accounts that do not exist instead (RFC 6121 §8.5.1), so that the two look alike.
-     */
-    const refuseStrangers = async (request: IqRequest) => {
+    const isStranger = async (request: IqRequest) => {
       const { from, to } = request
-      const mayAsk = await maySeePresence(hooks, domainTypeOf(request), to.toBare(), from)
-      if (!mayAsk) throw new StanzaError('service-unavailable')
+      return !(await maySeePresence(hooks, domainTypeOf(request), to.toBare(), from))
     }
 
     const info = async (request: IqRequest) => {
@@ -68,14 +63,16 @@ export const disco = defineModule({
 
     iq.on('server', 'get', DISCO_INFO_NS, 'query', info)
     iq.on('server', 'get', DISCO_ITEMS_NS, 'query', items)
+    // XEP-0030 §8: to strangers an account looks like one that does not exist.
+    const nothing = ({ payload }: IqRequest) => itemsElement([], payload.attr('node') ?? '')
     iq.on('account', 'get', DISCO_INFO_NS, 'query', async (request) => {
-      await refuseStrangers(request)
+      if (await isStranger(request)) throw new StanzaError('service-unavailable')
       return info(request)
     })
-    iq.on('account', 'get', DISCO_ITEMS_NS, 'query', async (request) => {
-      await refuseStrangers(request)
-      return items(request)
-    })
+    iq.on('account', 'get', DISCO_ITEMS_NS, 'query', async (request) =>
+      (await isStranger(request)) ? nothing(request) : items(request),
+    )
+    iq.on('nobody', 'get', DISCO_ITEMS_NS, 'query', nothing)
 
     // First, so that they are the primary identities.
     const first = { order: 1 }
