@@ -1,6 +1,6 @@
 import type { Jid } from '../xmpp/jid.ts'
 import { Stanza } from '../xmpp/stanza.ts'
-import { StanzaError } from '../xmpp/stanza-error.ts'
+import { isStanzaCondition, StanzaError } from '../xmpp/stanza-error.ts'
 import type { Element } from '../xmpp/xml.ts'
 import { Envelope, SERVER } from './envelope.ts'
 import type { Logger } from './log.ts'
@@ -141,9 +141,8 @@ export class IqDispatcher {
       const outcome = this.#router.route(new Envelope(from, to, request, SERVER))
       const unless = ({ fate, reason }: Outcome) => {
         if (fate !== 'dropped' && fate !== 'bounced') return
-        this.#take(id, to.full)?.reject(
-          new StanzaError('service-unavailable', { text: reason ?? fate }),
-        )
+        const condition = reason !== undefined && isStanzaCondition(reason) ? reason : undefined
+        this.#take(id, to.full)?.reject(new StanzaError(condition ?? 'service-unavailable'))
       }
       if (outcome instanceof Promise) outcome.then(unless, reject)
       else unless(outcome)
@@ -156,7 +155,7 @@ export class IqDispatcher {
     const pending = this.#take(stanza.id, from.full)
     if (pending === undefined) return dropped('local', 'unexpected answer')
     if (stanza.type === 'result') pending.resolve(stanza.childAt(0))
-    else pending.reject(readError(stanza))
+    else pending.reject(StanzaError.fromElement(stanza.child('error')))
     return answered('local')
   }
 
@@ -194,11 +193,4 @@ export class IqDispatcher {
     this.#log.error('iq_handler_failed', { by, from: envelope.from.full, error })
     return this.#router.bounce(envelope, new StanzaError('internal-server-error'), by)
   }
-}
-
-function readError(stanza: Stanza): StanzaError {
-  const error = stanza.child('error')
-  const condition = error?.elements().find(({ name }) => name !== 'text')?.name
-  // Whatever a peer calls its error, it is one.
-  return new StanzaError('undefined-condition', { text: condition ?? 'unknown' })
 }

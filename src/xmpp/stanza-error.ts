@@ -33,6 +33,18 @@ const defaultType = {
 
 export type StanzaCondition = keyof typeof defaultType
 
+export function isStanzaCondition(name: string): name is StanzaCondition {
+  return Object.hasOwn(defaultType, name)
+}
+
+const ERROR_TYPES: ReadonlySet<string> = new Set<ErrorType>([
+  'auth',
+  'cancel',
+  'continue',
+  'modify',
+  'wait',
+])
+
 type StanzaErrorOptions = ErrorOptions & {
   /** Human-readable, sent along. */
   readonly text?: string
@@ -59,6 +71,24 @@ export class StanzaError extends Error {
     this.type = options.type ?? defaultType[condition]
     this.text = options.text
     this.detail = options.detail
+  }
+
+  /**
+   * The error that somebody answered, from its `<error/>`. What is no condition of RFC 6120 is an
+   * `undefined-condition` (§8.3.3.21).
+   */
+  static fromElement(error: Element | undefined): StanzaError {
+    const found = error
+      ?.elements()
+      .find(({ name, ns }) => name !== 'text' && ns === STANZA_ERROR_NS)
+    const condition =
+      found !== undefined && isStanzaCondition(found.name) ? found.name : 'undefined-condition'
+    const type = error?.attr('type')
+    const text = error?.child('text', STANZA_ERROR_NS)?.text
+    return new StanzaError(condition, {
+      ...(type !== undefined && ERROR_TYPES.has(type) && { type: type as ErrorType }),
+      ...(text !== undefined && { text }),
+    })
   }
 
   /** The `<error/>` child, in the content namespace. `by` names the entity that decided. */
