@@ -186,7 +186,7 @@ test('the server’s own requests are answered by whoever was asked, and by nobo
   romeo.send(el('iq', { type: 'error', id: second.attr('id'), to: DOMAIN }, ERROR))
   await assert.rejects(refused, { name: 'StanzaError', condition: 'item-not-found' })
 
-  const gone = dispatcher.request(parseJid(DOMAIN), address.withResource('gone'), 'get', QUESTION)
+  const gone = dispatcher.request(parseJid(DOMAIN), jid.withResource('gone'), 'get', QUESTION)
   await assert.rejects(gone, { name: 'StanzaError', condition: 'service-unavailable' })
 })
 
