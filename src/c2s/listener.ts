@@ -26,6 +26,8 @@ export type ListenerOptions = {
 
 /** How often connections are looked over for what takes too long, milliseconds. */
 const SWEEP = 1_000
+/** Who has made an account may take so long to log in, or to make others, milliseconds. */
+const PATIENCE = 3_600_000
 
 /**
  * Route step 1. Accepts clients' connections, within bounds, and gives each a stream.
@@ -46,7 +48,7 @@ export class ClientListener {
 
   constructor(
     options: ListenerOptions,
-    environment: Omit<StreamEnvironment, 'onEnd'>,
+    environment: Omit<StreamEnvironment, 'onGranted' | 'onEnd'>,
     turn: WriteTurn,
   ) {
     this.#options = options
@@ -55,6 +57,10 @@ export class ClientListener {
     this.#log = environment.log
     this.#environment = {
       ...environment,
+      onGranted: (connection) => {
+        if (!this.#negotiating.has(connection)) return
+        this.#negotiating.set(connection, Date.now() + PATIENCE)
+      },
       onEnd: (connection) => this.#negotiating.delete(connection),
     }
     // Clients half-close at most by accident; their stream ends with their side.
@@ -173,7 +179,7 @@ export class ClientListener {
   #lookOver(): void {
     const now = Date.now()
     for (const [connection, deadline] of this.#negotiating) {
-      if (now < deadline) break
+      if (now < deadline) continue
       this.#negotiating.delete(connection)
       connection.handler.onStreamError(new StreamError('connection-timeout'))
     }

@@ -52,6 +52,8 @@ export type StreamEnvironment = {
   readonly certificates: TlsCertificates | undefined
   readonly hooks: Hooks
   readonly log: Logger
+  /** A client without a session was granted what it asked for, such as an account. */
+  readonly onGranted: (connection: Connection) => void
   /** The negotiation is over: with a session, or without. */
   readonly onEnd: (connection: Connection) => void
 }
@@ -95,11 +97,14 @@ export class Negotiation implements ConnectionHandler {
   #mechanismName = ''
   #saslFailures = 0
   #bindFailures = 0
+  /** Octets, as long as there is no account. */
+  #mayReceive: number
 
   constructor(connection: Connection, environment: StreamEnvironment) {
     this.#connection = connection
     this.#environment = environment
     this.#host = environment.defaultHost
+    this.#mayReceive = environment.policy.preAuthBytes
   }
 
   get #isEncrypted(): boolean {
@@ -228,8 +233,9 @@ export class Negotiation implements ConnectionHandler {
     if (frame.name === 'starttls' && frame.ns === TLS_NS) return this.#startTls()
     if (this.#mustSecure) throw new StreamError('policy-violation', 'use STARTTLS first')
     if (ns === SASL_NS) return this.#sasl(frame)
-    if (frame.ns === CLIENT_NS && frame.name === 'iq' && this.#state === 'before-auth') {
-      return this.#unauthenticatedIq(frame)
+    if (this.#state === 'before-auth') {
+      if (frame.ns !== CLIENT_NS) return this.#unauthenticatedElement(frame)
+      if (frame.name === 'iq') return this.#unauthenticatedIq(frame)
     }
     throw new StreamError('not-authorized')
   }
@@ -260,7 +266,7 @@ export class Negotiation implements ConnectionHandler {
 
   #checkSize(): void {
     if (this.#account !== undefined) return
-    if (this.#connection.received <= this.#environment.policy.preAuthBytes) return
+    if (this.#connection.received <= this.#mayReceive) return
     throw new StreamError('policy-violation', 'too much before authentication')
   }
 
@@ -415,9 +421,25 @@ export class Negotiation implements ConnectionHandler {
       const element = verdict instanceof Stop ? (verdict.acc as Element | undefined) : undefined
       if (element === undefined) throw new StreamError('not-authorized')
       this.#connection.write(serialise(element, CLIENT_NS))
+      const isGranted = request.attr('type') === 'set' && element.attr('type') === 'result'
+      if (isGranted) this.#granted()
     }
     if (answer instanceof Promise) this.#wait(answer.then(send))
     else send(answer)
+  }
+
+  /** Who is given something may ask for more: modules bound how much they give. */
+  #granted(): void {
+    this.#mayReceive = this.#connection.received + this.#environment.policy.preAuthBytes
+    this.#environment.onGranted(this.#connection)
+  }
+
+  #unauthenticatedElement(frame: Frame): void {
+    const stream = { write: (octets: Octets) => this.#connection.write(octets) }
+    const verdict = this.#environment.hooks
+      .at('c2s_unauthenticated_element', this.#domainType)
+      .run(frame.toElement(), { stream })
+    this.#mustBeKnown(verdict)
   }
 
   // --- After it: what modules understand.
@@ -433,6 +455,11 @@ export class Negotiation implements ConnectionHandler {
     const verdict = hooks
       .at('c2s_authenticated_element', this.#domainType)
       .run(frame.toElement(), { stream })
+    this.#mustBeKnown(verdict)
+  }
+
+  /** Somebody has answered, or nobody understands it. */
+  #mustBeKnown(verdict: unknown): void {
     const check = (decided: unknown) => {
       if (!(decided instanceof Stop)) throw new StreamError('not-authorized')
     }

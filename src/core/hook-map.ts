@@ -115,7 +115,15 @@ export interface HookMap {
       readonly isEncrypted: boolean
     }
   >
-  /** An element on a stream that has no session yet, in no namespace the stream itself knows. */
+  /**
+   * An element that is no stanza, before authentication. Who knows it answers and returns `stop`;
+   * else the stream ends.
+   */
+  c2s_unauthenticated_element: Hook<
+    Element,
+    { readonly stream: Pick<AuthenticatedStream, 'write'> }
+  >
+  /** An iq before authentication. Who knows it returns the answer with `stop`; else the stream ends. */
   c2s_unauthenticated_iq: Hook<
     Element | undefined,
     {
@@ -229,6 +237,11 @@ export interface HookMap {
     Verdict | 'block',
     { readonly owner: BareJid; readonly envelope: Envelope; readonly direction: 'in' | 'out' }
   >
+
+  /** What is blocked by other means than the blocking command, but could be by it (XEP-0191 §5). */
+  blocked_addresses: Hook<readonly Jid[], { readonly owner: BareJid }>
+  /** The blocking command lifts these blocks, all of them if `undefined`: other means do as well. */
+  addresses_unblocked: Hook<readonly Jid[] | undefined, { readonly owner: BareJid }>
 
   // --- Roster.
 

@@ -26,6 +26,20 @@ test('a stranger makes an account and logs in on the same stream', async () => {
   assert.equal(nurse.fullJid, `nurse@${DOMAIN}/house`)
 })
 
+test('who makes accounts may take the time that it takes', async () => {
+  await using server = await startServer({
+    ...open,
+    listen: { tls: 'required', pre_auth_timeout: '1s', pre_auth_bytes: 10_000 },
+  })
+  const nurse = await server.openStream()
+  const isMade = async (name: string) =>
+    (await nurse.ask('set', DOMAIN, fields(name, 'x'.repeat(900)))).attr('type') === 'result'
+  for (let i = 0; i < 9; i++) assert.ok(await isMade(`child${i}`))
+  const silent = await server.openStream()
+  await silent.receivesStreamError('connection-timeout')
+  assert.ok(await isMade('susan'))
+})
+
 test('a name that is taken is refused, and another one taken', async () => {
   await using server = await startServer(open)
   await server.createAccount('juliet')

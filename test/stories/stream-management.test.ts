@@ -30,6 +30,8 @@ test('stream management is offered to whom is authenticated', async () => {
 
 test('a stream is enabled once, after binding', async () => {
   await using server = await startServer()
+  const stranger = await server.openStream()
+  assert.equal(refusal(await enable(stranger)), 'unexpected-request')
   await server.createAccount('romeo')
   const early = await authenticated(server, 'romeo')
   const refused = await enable(early)

@@ -131,6 +131,11 @@ export const streamManagement = defineModule({
       },
       { order: 20 },
     )
+    hooks.on('c2s_unauthenticated_element', (element, { stream }) => {
+      if (element.ns !== SM_NS) return element
+      stream.write(failed('unexpected-request'))
+      return stop(element)
+    })
     hooks.on('c2s_authenticated_element', (element, { stream }) => {
       if (element.ns !== SM_NS) return element
       if (element.name === 'resume') {
