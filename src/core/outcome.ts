@@ -14,29 +14,12 @@ export class Outcome {
   readonly reason: string | undefined
   /** For `delivered`: the sessions that took the stanza over. */
   readonly sessions: readonly FullJid[]
-  /**
-   * Pending while the fate is decided but not yet safe (a write on its way to the disk). The
-   * sender's acknowledgement waits for it, nothing else does. Rejects when the write failed.
-   */
-  readonly settled: Promise<void> | undefined
 
-  constructor(
-    fate: Fate,
-    by: string,
-    reason?: string,
-    sessions: readonly FullJid[] = NOBODY,
-    settled?: Promise<void>,
-  ) {
+  constructor(fate: Fate, by: string, reason?: string, sessions: readonly FullJid[] = NOBODY) {
     this.fate = fate
     this.by = by
     this.reason = reason
     this.sessions = sessions
-    this.settled = settled
-  }
-
-  /** The same outcome, safe only when `settled` is. */
-  once(settled: Promise<void>): Outcome {
-    return new Outcome(this.fate, this.by, this.reason, this.sessions, settled)
   }
 }
 

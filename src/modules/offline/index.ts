@@ -91,7 +91,7 @@ export const offline = defineModule({
       settled.catch(() => {})
       envelope.settlement?.waitFor(settled)
       backlog.look(account.full)
-      return stop(new Outcome('stored', BY, undefined, [], settled))
+      return stop(new Outcome('stored', BY))
     }
 
     hooks.on('offline_message', (nobody, { envelope: received }) => {

@@ -270,6 +270,12 @@ test('so does the limit of bytes', async () => {
   assert.equal((await core.send(ROMEO, JULIET, chat('small'))).fate, 'stored')
 })
 
+function toJuliet(stanza: Stanza, settlement: Settlement): Envelope {
+  const romeo = jid('romeo', 'elsewhere.example')
+  const origin = { kind: 's2s', domain: romeo.domain } as const
+  return new Envelope(romeo, jid('juliet', DOMAIN), stanza, origin, undefined, settlement)
+}
+
 test('a write that fails is told to the sender', async () => {
   await using core = await start()
   const write = () => Promise.reject(new StorageError('full', 'No room on the disk'))
@@ -278,25 +284,18 @@ test('a write that fails is told to the sender', async () => {
       key === 'write' ? write : (target[key] as (...all: unknown[]) => unknown).bind(target),
   })
   await using broken = await startCore({ accounts: ['juliet'], modules: [[offline]], storage })
-  const outcome = await broken.send(ROMEO, JULIET, chat('one'))
+  const settlement = new Settlement()
+  const outcome = await broken.router.route(toJuliet(chat('one'), settlement))
   assert.equal(outcome.fate, 'stored')
   // Handled: not by keeping it, but by an answer.
-  await outcome.settled
+  await settlement.done
   assert.equal(conditionOf((broken.sentAway[0] as Envelope).stanza), 'resource-constraint')
 })
 
 test("the sender's acknowledgement waits until the message is safe", async () => {
   await using core = await start()
   const settlement = new Settlement()
-  const envelope = new Envelope(
-    jid('romeo', 'elsewhere.example'),
-    jid('juliet', DOMAIN),
-    chat('one'),
-    { kind: 's2s', domain: 'elsewhere.example' },
-    undefined,
-    settlement,
-  )
-  await core.router.route(envelope)
+  await core.router.route(toJuliet(chat('one'), settlement))
   assert.notEqual(settlement.done, undefined)
   await settlement.done
   assert.equal(await countKept(core), 1)

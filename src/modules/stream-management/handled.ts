@@ -1,7 +1,5 @@
-import type { Settlement } from '../../core/settlement.ts'
+import { Settlement, type SettlementListener } from '../../core/settlement.ts'
 import { WRAP } from './protocol.ts'
-
-type Pending = { isSettled: boolean }
 
 type Listener = {
   /** `h` has grown after it had to wait. */
@@ -10,17 +8,19 @@ type Listener = {
   onFailure(error: unknown): void
 }
 
+const SETTLED = new Settlement()
+
 /**
  * Counts the stanzas of a client that the server has taken responsibility for (XEP-0198 §4): those
  * up to the first whose fate is not settled yet.
  */
-export class Handled {
+export class Handled implements SettlementListener {
   readonly #listener: Listener
   /** Neither wraps; only `h` does. */
   #settled: number
   #taken: number
   /** Decided and not counted, oldest first. */
-  #pending: Pending[] = []
+  #pending: Settlement[] = []
   #hasFailed = false
   #onIdle: PromiseWithResolvers<void> | undefined
 
@@ -52,20 +52,15 @@ export class Handled {
   }
 
   /** The fate of the next stanza is decided. */
-  take(settlement: Settlement | undefined): void {
+  take(settlement: Settlement = SETTLED): void {
     if (this.#hasFailed) return
     this.#taken++
-    const done = settlement?.done
-    if (done === undefined && this.#pending.length === 0) {
+    if (settlement.isSettled && this.#pending.length === 0) {
       this.#settled++
       return
     }
-    const pending = { isSettled: done === undefined }
-    this.#pending.push(pending)
-    done?.then(
-      () => this.#settle(pending),
-      (error) => this.#fail(pending, error),
-    )
+    this.#pending.push(settlement)
+    if (!settlement.isSettled) settlement.tell(this)
   }
 
   /** The client begins anew after what was settled. */
@@ -73,9 +68,8 @@ export class Handled {
     this.#hasFailed = false
   }
 
-  #settle(pending: Pending): void {
-    pending.isSettled = true
-    if (this.#pending[0] !== pending) return
+  onSettled(settlement: Settlement): void {
+    if (this.#pending[0] !== settlement) return
     let count = 0
     while (this.#pending[count]?.isSettled === true) count++
     this.#pending.splice(0, count)
@@ -84,9 +78,9 @@ export class Handled {
     this.#checkIdle()
   }
 
-  #fail(pending: Pending, error: unknown): void {
-    // It failed with an earlier one, and was forgotten.
-    if (!this.#pending.includes(pending)) return
+  onUnsettled(settlement: Settlement, error: unknown): void {
+    // It is forgotten if it failed with an earlier one.
+    if (!this.#pending.includes(settlement)) return
     this.#hasFailed = true
     this.#pending = []
     this.#taken = this.#settled

@@ -28,17 +28,10 @@ const PAGE = 'select id, stanza, notes from sm_kept where id > ? order by id lim
 const PAGE_SIZE = 500
 
 /**
- * How long a message waits at least for its recipient's acknowledgement before it is written, and
+ * How long at least a message waits for its recipient's acknowledgement before it is written, and
  * half of how long at most, milliseconds. Most clients are quicker; then the disk has nothing to do.
  */
 const PATIENCE = 40
-
-type Waiting = {
-  readonly envelope: Envelope
-  readonly round: number
-  readonly resolve: () => void
-  readonly reject: (error: unknown) => void
-}
 
 type Clock = { now(): number }
 
@@ -46,50 +39,50 @@ type Clock = { now(): number }
  * Keeps messages safe that are in the hands of a client and nowhere else. The sender's
  * acknowledgement waits until the recipient has acknowledged the message, or else until it is on
  * the disk.
+ *
+ * Their numbers ascend, so those not written yet stand in one row, with gaps where one was released.
  */
 export class KeptMessages {
   readonly #storage: Storage
-  readonly #clock: Clock
   readonly #log: Logger
-  /** Not written, oldest first. */
-  readonly #waiting = new Map<number, Waiting>()
-  readonly #writing = new Set<Promise<unknown>>()
+  #waiting: (Envelope | undefined)[] = []
+  /** Of the first that waits. */
+  #firstId: number
+  /** How many waited already when the timer rang last. */
+  #old = 0
   #timer: NodeJS.Timeout | undefined
-  /** Of the timer: what was there before the last is to be written. */
-  #round = 0
-  #lastId = 0
+  readonly #writing = new Set<Promise<unknown>>()
 
   constructor(storage: Storage, clock: Clock, log: Logger) {
     this.#storage = storage
-    this.#clock = clock
     this.#log = log
+    // Beyond all numbers of earlier runs: none of them kept a message each microsecond.
+    this.#firstId = clock.now() * 1000
   }
 
   /** The envelope to be delivered. */
   keep(envelope: Envelope): Envelope {
-    // Of a later run it is greater, though that starts at 0 again.
-    this.#lastId = Math.max(this.#lastId + 1, this.#clock.now() * 1000)
-    const kept = envelope.noted({ kept: this.#lastId })
-    const { promise, resolve, reject } = Promise.withResolvers<void>()
-    this.#waiting.set(this.#lastId, { envelope: kept, round: this.#round, resolve, reject })
-    envelope.settlement?.waitFor(promise)
+    const kept = envelope.noted({ kept: this.#firstId + this.#waiting.length })
+    this.#waiting.push(kept)
+    envelope.settlement?.begin()
     this.#timer ??= this.#nextRound()
     return kept
   }
 
   /** Somebody has it, or has been told that it did not arrive. */
   release(id: number): void {
-    const waiting = this.#waiting.get(id)
-    if (waiting === undefined) return this.#write(REMOVE, [id])
-    this.#waiting.delete(id)
-    waiting.resolve()
+    const index = id - this.#firstId
+    const envelope = index < 0 ? undefined : this.#waiting[index]
+    if (envelope === undefined) return this.#remove(REMOVE, id)
+    this.#waiting[index] = undefined
+    envelope.settlement?.finish()
   }
 
   releaseAll(account: string): void {
-    for (const [id, { envelope }] of this.#waiting) {
-      if (envelope.to.bare === account) this.release(id)
+    for (const envelope of this.#waiting) {
+      if (envelope?.to.bare === account) this.release(envelope.notes.kept as number)
     }
-    this.#write(REMOVE_ALL, [account])
+    this.#remove(REMOVE_ALL, account)
   }
 
   /** What an earlier run of the server has left, oldest first. */
@@ -102,7 +95,7 @@ export class KeptMessages {
       ])
       for (const row of rows) {
         after = row.id
-        this.#lastId = Math.max(this.#lastId, row.id)
+        this.#firstId = Math.max(this.#firstId, row.id + 1)
         try {
           yield fromStored(row).noted({ kept: row.id })
         } catch (error) {
@@ -116,33 +109,41 @@ export class KeptMessages {
   /** Writes what still waits, and waits for all that is being written. */
   async stop(): Promise<void> {
     clearTimeout(this.#timer)
-    for (const id of [...this.#waiting.keys()]) this.#add(id)
+    this.#write(this.#waiting.length)
     await Promise.all(this.#writing)
   }
 
   #nextRound(): NodeJS.Timeout {
     return setTimeout(() => {
-      for (const [id, { round }] of this.#waiting) {
-        if (round === this.#round) break
-        this.#add(id)
-      }
-      this.#round++
-      this.#timer = this.#waiting.size === 0 ? undefined : this.#nextRound()
+      this.#write(this.#old)
+      this.#old = this.#waiting.length
+      this.#timer = this.#old === 0 ? undefined : this.#nextRound()
     }, PATIENCE).unref()
   }
 
-  #add(id: number): void {
-    const { envelope, resolve, reject } = this.#waiting.get(id) as Waiting
-    this.#waiting.delete(id)
+  /** The first `count` of those that wait. */
+  #write(count: number): void {
+    for (const envelope of this.#waiting.splice(0, count)) {
+      if (envelope !== undefined) this.#add(envelope)
+    }
+    this.#firstId += count
+  }
+
+  #add(envelope: Envelope): void {
     const { stanza, notes } = toStored(envelope)
+    const { settlement, to } = envelope
+    const parameters = [envelope.notes.kept as number, to.bare, stanza, notes]
     this.#track(
-      this.#storage.write(ADD, [id, envelope.to.bare, stanza, notes]).then(resolve, reject),
+      this.#storage.write(ADD, parameters).then(
+        () => settlement?.finish(),
+        (error) => settlement?.fail(error),
+      ),
     )
   }
 
-  #write(sql: string, parameters: readonly (string | number)[]): void {
+  #remove(sql: string, parameter: string | number): void {
     this.#track(
-      this.#storage.write(sql, parameters).then(
+      this.#storage.write(sql, [parameter]).then(
         () => {},
         // It comes again after a restart: better twice than never.
         (error) => this.#log.error('kept_message_not_removed', { error }),
