@@ -96,7 +96,7 @@ export class ArchiveReader {
     const window = { from, limit: limit + 1, maxBytes: MAX_PAGE_BYTES } as const
     const found = await this.#store.window(selection, window)
     let bytes = 0
-    for (const { xml } of found) bytes += xml.length
+    for (const { xml } of found) bytes += Buffer.byteLength(xml)
     const isComplete = found.length <= limit && bytes < MAX_PAGE_BYTES
     const messages = found.slice(0, limit)
     return { messages: from === 'oldest' ? messages : messages.reverse(), isComplete }

@@ -1,0 +1,200 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { openSqlite } from '../../storage/sqlite.ts'
+import { type Jid, jid } from '../../xmpp/jid.ts'
+import { SqliteFullText } from './full-text.ts'
+import { ALL_IDS, ArchiveIds, boundAt } from './ids.ts'
+import {
+  type ArchivedMessage,
+  ArchiveStore,
+  archiveMigration,
+  type Found,
+  type Window,
+} from './store.ts'
+
+const DOMAIN = 'im.example.com'
+const ROMEO = jid('romeo', DOMAIN)
+const juliet = jid('juliet', DOMAIN, 'balcony')
+const nurse = jid('nurse', DOMAIN, 'house')
+const NOON = Date.UTC(2026, 7, 1, 12)
+
+async function open({ withFullText = false } = {}) {
+  const storage = await openSqlite(':memory:', { synchronous: 'off' })
+  await storage.migrate([archiveMigration])
+  const fullText = withFullText ? await SqliteFullText.open(storage) : undefined
+  const store = new ArchiveStore(storage, fullText)
+  const clock = { now: NOON }
+  const ids = new ArchiveIds(() => clock.now)
+  const message = (peer: Jid, xml: string, owner = ROMEO.bare): ArchivedMessage => ({
+    owner,
+    id: ids.next(),
+    peer,
+    isGroupchat: false,
+    xml,
+    text: xml,
+  })
+  return { storage, store, clock, message, [Symbol.asyncDispose]: () => storage.close() }
+}
+
+const all = { owner: ROMEO.bare, ...ALL_IDS, withGroupchat: false }
+const oldest: Window = { from: 'oldest', limit: 1000, maxBytes: 1_000_000 }
+const newest: Window = { ...oldest, from: 'newest' }
+const texts = (found: readonly Found[]) => found.map(({ xml }) => xml)
+
+test('what is inserted twice is there once, as it was', async () => {
+  await using archive = await open()
+  const { store, message } = archive
+  const messages = Array.from({ length: 75 }, (_, n) => message(juliet, `m${n}`))
+  await store.insert(messages)
+  await store.insert(messages.map((one) => ({ ...one, xml: 'another' })))
+  assert.deepEqual(
+    texts(await store.window(all, oldest)),
+    messages.map(({ xml }) => xml),
+  )
+})
+
+test('a page ends with the message that fills it', async () => {
+  await using archive = await open()
+  const { store, message } = archive
+  const long = 'é'.repeat(500)
+  await store.insert(['1', '2', '3', '4'].map((n) => message(juliet, n + long)))
+  const window = { ...oldest, maxBytes: 1_500 }
+  assert.deepEqual(texts(await store.window(all, window)), [`1${long}`, `2${long}`])
+  const back = await store.window(all, { ...window, from: 'newest' })
+  assert.deepEqual(texts(back), [`4${long}`, `3${long}`])
+  // Never nothing, or nobody would come past a long one.
+  assert.equal((await store.window(all, { ...window, maxBytes: 1 })).length, 1)
+})
+
+test('a contact is found in a large archive, from either end, among messages of others', async () => {
+  await using archive = await open()
+  const { store, message } = archive
+  const rows = Array.from({ length: 45_000 }, (_, n) =>
+    message(n % 15_000 === 7 ? nurse : juliet, String(n)),
+  )
+  await store.insert(rows)
+  const ofNurse = { ...all, peer: nurse.toBare() }
+  assert.deepEqual(texts(await store.window(ofNurse, oldest)), ['7', '15007', '30007'])
+  assert.deepEqual(texts(await store.window(ofNurse, newest)), ['30007', '15007', '7'])
+  const two = { ...newest, limit: 2 }
+  assert.deepEqual(texts(await store.window(ofNurse, two)), ['30007', '15007'])
+  const elsewhere = { ...all, peer: jid('nurse', DOMAIN, 'street') }
+  assert.deepEqual(await store.window(elsewhere, oldest), [])
+  assert.equal(await store.count(ofNurse, 100), 3)
+  assert.equal(await store.count(all, 100_000), 45_000)
+  assert.equal(await store.count(all, 21_000), 21_000)
+  const inner = { ...all, after: rows[19_999]?.id ?? '', before: rows[40_000]?.id ?? '' }
+  assert.equal(await store.count(inner, 100_000), 20_000)
+})
+
+test('what is old goes, of all or of one, and the rest stays', async () => {
+  await using archive = await open()
+  const { store, clock, message } = archive
+  const hour = 3_600_000
+  for (const age of [3, 2, 1]) {
+    clock.now = NOON - age * hour
+    await store.insert(Array.from({ length: 700 }, () => message(juliet, `r${age}`)))
+    await store.insert([message(nurse, `p${age}`, `paris@${DOMAIN}`)])
+  }
+  const paris = { ...all, owner: `paris@${DOMAIN}` }
+  assert.equal(await store.removeOlder(boundAt(NOON - 2.5 * hour)), 701)
+  assert.equal(await store.removeOf(ROMEO.toBare(), boundAt(NOON - 1.5 * hour)), 700)
+  assert.equal(await store.count(all, 10_000), 700)
+  assert.deepEqual(texts(await store.window(paris, oldest)), ['p2', 'p1'])
+  assert.equal(await store.removeOf(ROMEO.toBare()), 700)
+  assert.equal(await store.ends(ROMEO.bare), undefined)
+})
+
+test('words are found until their message goes or is replaced', async () => {
+  await using archive = await open({ withFullText: true })
+  const { store, clock, message } = archive
+  const found = async (search: string) => texts(await store.window({ ...all, search }, newest))
+  const first = message(juliet, 'a rose by any other name')
+  await store.insert([first])
+  clock.now += 1000
+  const bound = boundAt(clock.now)
+  const second = message(nurse, 'a rose is a rose')
+  await store.insert([second, message(nurse, 'a rose', `paris@${DOMAIN}`)])
+  // Tried again after a failure.
+  await store.insert([second])
+  assert.deepEqual(await found('rose'), ['a rose is a rose', 'a rose by any other name'])
+  assert.deepEqual(await found('name rose'), ['a rose by any other name'])
+  const page = { ...all, search: 'rose', after: first.id }
+  assert.deepEqual(texts(await store.window(page, oldest)), ['a rose is a rose'])
+
+  await store.replace(second.owner, second.id, 'nothing')
+  assert.deepEqual(await found('rose'), ['a rose by any other name'])
+  await store.removeOlder(bound)
+  assert.deepEqual(await found('rose'), [])
+})
+
+test('an index that comes later has what was there, one that went has nothing', async () => {
+  await using archive = await open()
+  const { storage, store, message } = archive
+  const xml = (n: number) => `<message xmlns='jabber:client'><body>sonnet ${n}</body></message>`
+  await store.insert(Array.from({ length: 450 }, (_, n) => message(juliet, xml(n))))
+
+  const index = await SqliteFullText.open(storage)
+  const indexed = new ArchiveStore(storage, index)
+  await indexed.insert([{ ...message(juliet, 'new'), text: 'a new sonnet' }])
+  let looks = 0
+  await index.catchUp(() => ++looks > 1)
+  const count = (search: string) => indexed.count({ ...all, search }, 1000)
+  assert.equal(await count('sonnet'), 201)
+  // Goes on where it was.
+  await (await SqliteFullText.open(storage)).catchUp(() => false)
+  assert.equal(await count('sonnet'), 451)
+  assert.equal(await count('sonnet 449'), 1)
+
+  await SqliteFullText.remove(storage)
+  await SqliteFullText.remove(storage)
+  await store.removeOf(ROMEO.toBare())
+  assert.equal(await store.count(all, 1000), 0)
+})
+
+test('pages neither skip nor repeat while new messages arrive, whichever way one goes', async () => {
+  await using archive = await open()
+  const { store, message } = archive
+  await fc.assert(
+    fc.asyncProperty(
+      fc.record({
+        before: fc.integer({ min: 0, max: 40 }),
+        /** How many come after each page. */
+        arrivals: fc.array(fc.integer({ min: 0, max: 3 }), { maxLength: 20 }),
+        limit: fc.integer({ min: 1, max: 7 }),
+        from: fc.constantFrom('oldest' as const, 'newest' as const),
+        ofPeer: fc.boolean(),
+      }),
+      async ({ before, arrivals, limit, from, ofPeer }) => {
+        await store.removeOf(ROMEO.toBare())
+        const kept: ArchivedMessage[] = []
+        const arrive = async (count: number) => {
+          for (let n = 0; n < count; n++) {
+            const one = message(kept.length % 3 === 0 ? nurse : juliet, `${kept.length}`)
+            kept.push(one)
+            await store.insert([one])
+          }
+        }
+        await arrive(before)
+        const wanted = () => kept.filter(({ peer }) => !ofPeer || peer === nurse)
+        const atStart = wanted().map(({ id }) => id)
+        const selection = { ...all, ...(ofPeer && { peer: nurse.toBare() }) }
+        const seen: string[] = []
+        let bounds = {}
+        const queue = [...arrivals]
+        for (;;) {
+          const page = await store.window({ ...selection, ...bounds }, { ...oldest, from, limit })
+          const last = page.at(-1)
+          if (last === undefined) break
+          seen.push(...page.map(({ id }) => id))
+          bounds = from === 'oldest' ? { after: last.id } : { before: last.id }
+          await arrive(queue.shift() ?? 0)
+        }
+        const expected = from === 'oldest' ? wanted().map(({ id }) => id) : atStart.reverse()
+        assert.deepEqual(seen, expected)
+      },
+    ),
+    { numRuns: 60 },
+  )
+})
