@@ -55,3 +55,20 @@ test('slixmpp gets carbons of what its other resource sends and receives', { ski
   await juliet.sendChat(romeo.jid, 'Thou knowest the mask of night')
   await phone.receives({ kind: 'message', carbon: 'received', body: /mask of night/ })
 })
+
+test('slixmpp reads its archive, page by page', { skip }, async () => {
+  await using stage = await setStage({ modules: { archive: { page_size: 2 } } })
+  await using romeo = await SlixmppClient.connect(stage.romeo)
+  await using juliet = await SlixmppClient.connect(stage.juliet)
+  const lines = ['Two households', 'both alike in dignity', 'in fair Verona', 'where we lay']
+  for (const line of lines) {
+    await romeo.sendChat(juliet.jid, line)
+    await juliet.receives({ kind: 'message', body: line, xml: /stanza-id/ })
+  }
+  await romeo.sendChat(stage.romeo.jid, 'our scene')
+  await romeo.receives({ kind: 'message', body: 'our scene' })
+
+  assert.deepEqual(await juliet.archive(), lines)
+  assert.deepEqual(await romeo.archive(), [...lines, 'our scene'])
+  assert.deepEqual(await romeo.archive(stage.juliet.jid), lines)
+})
