@@ -5,7 +5,6 @@ import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import { z } from 'zod'
-import { makeSelfSigned } from './c2s/self-signed.ts'
 import {
   ConfigError,
   checkConfig,
@@ -13,6 +12,7 @@ import {
   loadConfig,
   loadConfigFile,
 } from './config.ts'
+import { makeSelfSigned } from './connection/self-signed.ts'
 
 const modules = [
   { name: 'carbons', config: z.strictObject({ order: z.int().default(60) }) },

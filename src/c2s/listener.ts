@@ -1,11 +1,11 @@
 import { createServer, type Server, type Socket } from 'node:net'
+import { Connection } from '../connection/connection.ts'
+import { Shaper } from '../connection/shaper.ts'
+import type { WriteTurn } from '../connection/write-turn.ts'
 import type { Hooks } from '../core/hooks.ts'
 import type { Logger } from '../core/log.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
-import { Connection } from './connection.ts'
-import { Shaper } from './shaper.ts'
 import { Negotiation, type StreamEnvironment } from './stream.ts'
-import type { WriteTurn } from './write-turn.ts'
 
 export type ListenerOptions = {
   /** Where to listen; port 0 is any free one. `undefined` host: every address. */

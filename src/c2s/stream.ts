@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { TLSSocket } from 'node:tls'
+import type { Connection, ConnectionHandler } from '../connection/connection.ts'
+import type { TlsCertificates } from '../connection/tls.ts'
 import type { Accounts } from '../core/accounts.ts'
 import type { Hooks } from '../core/hooks.ts'
 import { DROP, Stop } from '../core/hooks.ts'
@@ -14,7 +16,6 @@ import { STREAMS_NS, StreamError } from '../xmpp/stream-error.ts'
 import { type Element, el, escapeAttribute, serialise } from '../xmpp/xml.ts'
 import type { Frame, ParserLimits } from '../xmpp/xml-parser.ts'
 import { ClientSession, type SessionEnvironment } from './client-session.ts'
-import type { Connection, ConnectionHandler } from './connection.ts'
 import { decodeInitialResponse, decodeResponse, encodeData } from './sasl/base64.ts'
 import {
   type Channel,
@@ -24,7 +25,6 @@ import {
 } from './sasl/channel-binding.ts'
 import type { Failure, Mechanism, SaslContext, SaslOffer, Step } from './sasl/mechanism.ts'
 import { createMechanism, offerMechanisms, type SaslPolicy } from './sasl/offer.ts'
-import type { TlsCertificates } from './tls.ts'
 
 /** One hosted domain as its clients' streams see it. */
 export type Host = {

@@ -1,7 +1,7 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { certificateProblem } from '../c2s/tls.ts'
+import { certificateProblem } from '../connection/tls.ts'
 import { nearest } from './near.ts'
 import { whyUnusable } from './paths.ts'
 import type { Path } from './positions.ts'

@@ -5,7 +5,7 @@ import { writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { test } from 'node:test'
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls'
-import { makeSelfSigned } from '../../src/c2s/self-signed.ts'
+import { makeSelfSigned } from '../../src/connection/self-signed.ts'
 import { el } from '../../src/xmpp/xml.ts'
 import { NS } from '../support/client.ts'
 import {

@@ -8,9 +8,9 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { connect, type TLSSocket } from 'node:tls'
 import fc from 'fast-check'
+import { ensureSelfSigned } from '../../connection/self-signed.ts'
+import { TlsCertificates } from '../../connection/tls.ts'
 import { serialise } from '../../xmpp/xml.ts'
-import { ensureSelfSigned } from '../self-signed.ts'
-import { TlsCertificates } from '../tls.ts'
 import {
   type Channel,
   channelBinding,

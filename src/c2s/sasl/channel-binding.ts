@@ -5,8 +5,8 @@
  */
 import { createHash, type X509Certificate } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
+import { dotted, readDer, tags } from '../../connection/der.ts'
 import { type Element, el } from '../../xmpp/xml.ts'
-import { dotted, readDer, tags } from '../der.ts'
 
 export const CHANNEL_BINDING_NS = 'urn:xmpp:sasl-cb:0'
 
