@@ -16,7 +16,7 @@ test('every step of the page is marked in the file it names, and only there', ()
     }
   }
   const told = new Map<string, string>()
-  for (const [, step, path] of page.matchAll(/^\| ([1-8]) \| `([^`]+)` \|/gm)) {
+  for (const [, step, path] of page.matchAll(/^\| +([1-8]) +\| +`([^`]+)` +\|/gm)) {
     told.set(step as string, path as string)
   }
   assert.equal(told.size, 8)
@@ -30,7 +30,7 @@ test('every file the page names is there', () => {
 })
 
 test('what the page says a file runs, it runs', () => {
-  const claims = [...page.matchAll(/^\| `(\w+)` \| run in `([^`]+)`/gm)]
+  const claims = [...page.matchAll(/^\| +`(\w+)` +\| +run in `([^`]+)`/gm)]
   assert.ok(claims.length >= 4)
   for (const [, hook, path] of claims) {
     const source = read(path as string)
