@@ -215,6 +215,8 @@ export interface HookMap {
   sm_message_decided: Hook<Envelope, { readonly targets: readonly Resource[] }>
   /** A message was taken over by these resources. Copies for others belong here. */
   sm_message_delivered: Hook<Envelope, { readonly reached: readonly Resource[] }>
+  /** A copy of a message goes to its sender's other resources: with what only they may see of it. */
+  sent_message_copied: Hook<Envelope, object>
   /** Whether a message for a full JID that is gone is to be forgotten. */
   sm_filter_offline_message: Hook<boolean, { readonly envelope: Envelope }>
   /** A message found nobody. A handler that keeps it returns `stop` with the outcome. */

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { Envelope, SERVER } from '../core/envelope.ts'
+import { resultOf } from '../core/hooks.ts'
 import type { IqRequest } from '../core/iq.ts'
 import { defineModule } from '../core/module.ts'
 import type { Resource, Session } from '../core/session.ts'
@@ -77,10 +78,14 @@ export const carbons = defineModule({
       if (sent.isCopied) return
       sent.isCopied = true
       const { envelope } = sent
-      copy(
-        'sent',
-        envelope,
-        enabled(envelope.from.bare, ({ jid }) => jid.full === envelope.from.full),
+      const { from, sender } = envelope
+      const targets = enabled(from.bare, ({ jid }) => jid.full === from.full)
+      if (targets.length === 0) return
+      const shown = hooks.at('sent_message_copied', sender?.domainType).run(envelope, {})
+      if (!(shown instanceof Promise)) return copy('sent', resultOf(shown, envelope), targets)
+      shown.then(
+        (later) => copy('sent', resultOf(later, envelope), targets),
+        () => copy('sent', envelope, targets),
       )
     }
 

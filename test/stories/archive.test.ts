@@ -55,6 +55,35 @@ test('a message for somebody who is away waits, with its id, and is archived onc
   assert.equal(received.child('stanza-id', SID)?.attr('id'), results[0]?.id)
 })
 
+test('copies for the account’s other resources have its own id of the message, and no other', async () => {
+  await using server = await start()
+  const romeo = await server.connect('romeo', 'orchard')
+  const garden = await server.connect('romeo', 'garden')
+  const juliet = await server.connect('juliet', 'balcony')
+  await garden.ask('set', undefined, el('enable', { xmlns: 'urn:xmpp:carbons:2' }))
+  // The account's preferences are looked up now, and known from then on.
+  romeo.send(chat(JULIET, 'first'))
+  await askArchive(romeo)
+  romeo.send(chat(JULIET, 'second'))
+  const copies = (element: ReturnType<typeof el>) =>
+    element.child('sent', 'urn:xmpp:carbons:2')?.child('forwarded', 'urn:xmpp:forward:0')
+  const isSecond = (element: ReturnType<typeof el>) =>
+    copies(element)?.child('message', 'jabber:client')?.child('body')?.text === 'second'
+  const copy = copies(await garden.receives(isSecond))?.child('message', 'jabber:client')
+  const { results } = await askArchive(romeo, { page: { max: '1', before: '' } })
+
+  const ids = copy?.elements('stanza-id', SID) ?? []
+  assert.deepEqual(
+    ids.map((id) => [id.attr('by'), id.attr('id')]),
+    [[ROMEO, results[0]?.id]],
+  )
+  const received = await juliet.receives({ body: 'second' })
+  assert.deepEqual(
+    received.elements('stanza-id', SID).map((id) => id.attr('by')),
+    [JULIET],
+  )
+})
+
 test('what is refused in the end is in no archive', async () => {
   await using server = await start({}, { offline: false })
   const romeo = await server.connect('romeo')
@@ -374,4 +403,28 @@ test('an archive goes with its account', async () => {
   romeo.send(chat(JULIET, 'another'))
   await heiress.receives({ body: 'another' })
   assert.deepEqual(await bodiesOf(heiress), ['another'])
+})
+
+test('messages of rooms are archived where asked for, and shown where asked for', async () => {
+  await using server = await start({ groupchat: true })
+  const juliet = await server.connect('juliet', 'balcony')
+  const romeo = await server.connect('romeo')
+  romeo.send(message('groupchat', juliet.fullJid, 'to all'), chat(juliet.fullJid, 'to her'))
+  await juliet.receives({ body: 'to her' })
+  assert.deepEqual(await bodiesOf(juliet), ['to her'])
+  const shown = { fields: { 'include-groupchat': 'true' } }
+  assert.deepEqual(await bodiesOf(juliet, shown), ['to all', 'to her'])
+})
+
+test('a page of long messages is cut, and the next goes on', async () => {
+  await using server = await start()
+  const romeo = await server.connect('romeo')
+  const juliet = await server.connect('juliet')
+  const long = 'O Romeo '.repeat(12_000)
+  for (const n of [1, 2, 3, 4, 5]) romeo.send(chat(JULIET, `${n} ${long}`))
+  await juliet.receives({ body: /^5/ })
+  const first = await askArchive(juliet)
+  assert.deepEqual([first.bodies.length, first.isComplete], [3, false])
+  const rest = await askArchive(juliet, { page: { after: first.last ?? '' } })
+  assert.deepEqual([rest.bodies.length, rest.isComplete], [2, true])
 })

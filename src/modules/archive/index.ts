@@ -168,6 +168,7 @@ export const archive = defineModule({
       (envelope, { targets }) => recorder.received(envelope, targets),
       { order: 60, onError: 'skip' },
     )
+    hooks.on('sent_message_copied', (envelope) => recorder.asSent(envelope), { onError: 'skip' })
     hooks.on(
       'message_routed',
       (outcome, { envelope }) => {

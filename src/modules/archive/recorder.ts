@@ -39,6 +39,8 @@ type Latest = {
   readonly to: Jid
   readonly id: string
   readonly xml: string
+  /** In the archive of its sender, too. */
+  isSent: boolean
 }
 
 /**
@@ -98,6 +100,14 @@ export class Recorder {
     if (origin.kind === 'c2s' && !origin.session.info.isAnonymous) this.#sent(envelope)
   }
 
+  /** What was sent last, with its id for its sender; other messages as they are. */
+  asSent(envelope: Envelope): Envelope {
+    const { stanza, from, to } = envelope
+    const latest = this.#latest
+    if (latest?.isSent !== true || latest.stanza !== stanza || latest.to !== to) return envelope
+    return envelope.with({ stanza: withIdBy(stanza, from.bare, latest.id) })
+  }
+
   /** Resolves when what was decided upon so far is on its way to the store, or there. */
   async done(): Promise<void> {
     await Promise.allSettled(this.#pending)
@@ -123,6 +133,7 @@ export class Recorder {
       return
     }
     const written = this.#write(envelope, from, to)
+    if (this.#latest !== undefined) this.#latest.isSent = true
     // The writes into both archives are often one.
     if (settlement !== undefined && settlement.done !== written) settlement.waitFor(written)
   }
@@ -141,7 +152,7 @@ export class Recorder {
     let latest = this.#latest
     if (latest?.stanza !== stanza || latest.from !== from || latest.to !== to) {
       const id = this.#parts.ids.next()
-      latest = { stanza, from, to, id, xml: decode(stanza.toWrapped(from, to)) }
+      latest = { stanza, from, to, id, xml: decode(stanza.toWrapped(from, to)), isSent: false }
       this.#latest = latest
     }
     const { id, xml } = latest
