@@ -1,6 +1,7 @@
 import type { Module } from './core/module.ts'
 import { anonymous } from './modules/anonymous.ts'
 import { archive } from './modules/archive/index.ts'
+import { blocking } from './modules/blocking/index.ts'
 import { caps } from './modules/caps.ts'
 import { carbons } from './modules/carbons.ts'
 import { contactAddresses } from './modules/contact-addresses.ts'
@@ -11,6 +12,7 @@ import { legacySession } from './modules/legacy-session.ts'
 import { offline } from './modules/offline/index.ts'
 import { ping } from './modules/ping.ts'
 import { presence } from './modules/presence/index.ts'
+import { privacy } from './modules/privacy/index.ts'
 import { privateStorage } from './modules/private/index.ts'
 import { register } from './modules/register.ts'
 import { roster } from './modules/roster/index.ts'
@@ -29,11 +31,13 @@ export const modules: readonly Module[] = [
   csi,
   anonymous,
   archive,
+  blocking,
   contactAddresses,
   legacySession,
   last,
   offline,
   ping,
+  privacy,
   privateStorage,
   register,
   time,

@@ -29,6 +29,7 @@ const proofs: Readonly<Record<string, Proof>> = {
   [INFO]: get('query', INFO),
   [ITEMS]: get('query', ITEMS),
   'jabber:iq:last': get('query', 'jabber:iq:last'),
+  'jabber:iq:privacy': { ...get('query', 'jabber:iq:privacy'), ofAccount: true },
   'jabber:iq:private': {
     type: 'get',
     payload: el('query', { xmlns: 'jabber:iq:private' }, el('x', { xmlns: 'urn:x' })),
@@ -36,6 +37,7 @@ const proofs: Readonly<Record<string, Proof>> = {
   },
   'jabber:iq:register': get('query', 'jabber:iq:register'),
   'jabber:iq:version': get('query', 'jabber:iq:version'),
+  'urn:xmpp:blocking': { ...get('blocklist', 'urn:xmpp:blocking'), ofAccount: true },
   'urn:xmpp:carbons:2': {
     type: 'set',
     payload: el('enable', { xmlns: 'urn:xmpp:carbons:2' }),
@@ -56,6 +58,7 @@ const others: ReadonlySet<string> = new Set([
   'urn:xmpp:mam:2#groupchat-field',
   'urn:xmpp:message-retract:1',
   'urn:xmpp:message-retract:1#tombstone',
+  'urn:xmpp:reporting:1',
   'urn:xmpp:sid:0',
 ])
 

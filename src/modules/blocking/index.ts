@@ -1,0 +1,137 @@
+import { z } from 'zod'
+import { AccountCache } from '../../core/account-cache.ts'
+import { accountJid } from '../../core/config-types.ts'
+import type { Envelope } from '../../core/envelope.ts'
+import { DROP } from '../../core/hooks.ts'
+import { after } from '../../core/maybe.ts'
+import { defineModule } from '../../core/module.ts'
+import { isOwn, refuse } from '../../core/privacy.ts'
+import { RateLimit } from '../../core/rate-limit.ts'
+import type { Session } from '../../core/session.ts'
+import type { Jid } from '../../xmpp/jid.ts'
+import { StanzaError } from '../../xmpp/stanza-error.ts'
+import { el } from '../../xmpp/xml.ts'
+import { type Blocklist, NOBODY } from './blocklist.ts'
+import { BLOCKING_NS, Commands } from './commands.ts'
+import { REPORTING_NS, Reports } from './reports.ts'
+import { BlockingStore, migrations } from './store.ts'
+
+/** Before all that keeps anything of a stanza. */
+const FIRST = { order: 10 }
+const HOUR = 3_600_000
+
+const BLOCKED = el('blocked', { xmlns: 'urn:xmpp:blocking:errors' })
+
+/** Cuts off whom an account does not want to hear of, both ways (XEP-0191), and takes reports. */
+export const blocking = defineModule({
+  name: 'blocking',
+  implements: ['XEP-0191 1.3', 'XEP-0377 0.4.1'],
+  features: [BLOCKING_NS, REPORTING_NS],
+  config: z.strictObject({
+    max_items: z.int().min(1).default(1000).describe('addresses that one account may block'),
+    cached_items: z
+      .int()
+      .min(1000)
+      .default(200_000)
+      .describe('accounts, and addresses they block, that are kept in memory'),
+    report_to: accountJid()
+      .optional()
+      .describe(
+        'Who gets reports of abuse as messages; they are logged in any case. An address elsewhere ' +
+          'gets those that their authors let out, without their names.',
+      ),
+    reports_per_hour: z.int().min(0).default(20).describe('reports that one account may make'),
+  }),
+  migrations,
+
+  start({ config, hooks, iq, router, routes, sessions: { sessions }, storage, clock, log }) {
+    const store = new BlockingStore(storage)
+    const lists = new AccountCache({
+      load: (owner) => store.load(owner),
+      weigh: ({ size }) => size + 1,
+      maxWeight: config.cached_items,
+    })
+    const limit = new RateLimit({
+      limit: config.reports_per_hour,
+      window: HOUR,
+      maxKeys: 10_000,
+      now: () => clock.now(),
+    })
+    const reports = new Reports({ router, routes, log, recipient: config.report_to, limit })
+    const commands = new Commands({
+      lists,
+      store,
+      reports,
+      sessions,
+      hooks,
+      routes,
+      maxItems: config.max_items,
+    })
+
+    // At hand before the first stanza comes.
+    hooks.on(
+      'sm_register_connection',
+      (resource) => after(lists.get(resource.jid.toBare()), () => resource),
+      { onError: 'skip' },
+    )
+    hooks.on(
+      'filter_local_packet',
+      (envelope) => {
+        const { from, to } = envelope
+        if (to.local === '' || !routes.isHosted(to.domain)) return envelope
+        // What this server itself says of the account's own messages is not from whom it names.
+        if (envelope.stanza.isError && envelope.origin.kind === 'server') return envelope
+        const list = lists.get(to.toBare())
+        if (list === NOBODY) return envelope
+        return after(list, (loaded) => (blocks(loaded, to, from) ? refuse(envelope) : envelope))
+      },
+      FIRST,
+    )
+    const send = (envelope: Envelope, { session }: { readonly session: Session }) => {
+      const list = lists.get(session.jid.toBare())
+      if (list === NOBODY) return envelope
+      return after(list, (loaded) => {
+        if (!blocks(loaded, session.jid, envelope.to)) return envelope
+        throw new StanzaError('not-acceptable', { type: 'cancel', detail: BLOCKED })
+      })
+    }
+    hooks.on('user_send_message', send, FIRST)
+    hooks.on('user_send_presence', send, FIRST)
+    hooks.on('user_send_iq', send, FIRST)
+    // What was kept before its sender was blocked.
+    hooks.on(
+      'user_receive_message',
+      (envelope, { session: { jid } }) => {
+        if (envelope.notes.offline === undefined) return envelope
+        return after(lists.get(jid.toBare()), (list) =>
+          blocks(list, jid, envelope.from) ? DROP : envelope,
+        )
+      },
+      FIRST,
+    )
+    hooks.on('presence_recipients', (recipients, { owner }) => {
+      const list = lists.get(owner)
+      if (list === NOBODY) return recipients
+      return after(list, (loaded) =>
+        loaded === NOBODY ? recipients : recipients.filter((peer) => !blocks(loaded, owner, peer)),
+      )
+    })
+    hooks.on('privacy_check_packet', (verdict, { owner, envelope, direction }) => {
+      const peer = direction === 'in' ? envelope.from : envelope.to
+      return after(lists.get(owner), (list) => (blocks(list, owner, peer) ? 'block' : verdict))
+    })
+
+    iq.on('account', 'get', BLOCKING_NS, 'blocklist', (request) => commands.list(request))
+    iq.on('account', 'set', BLOCKING_NS, 'block', (request) => commands.block(request))
+    iq.on('account', 'set', BLOCKING_NS, 'unblock', (request) => commands.unblock(request))
+
+    hooks.on('remove_user', async (account) => {
+      await lists.remove(account, () => store.remove(account, undefined))
+      return account
+    })
+  },
+})
+
+function blocks(list: Blocklist, owner: Jid, peer: Jid): boolean {
+  return list !== NOBODY && !isOwn(owner, peer) && list.covers(peer)
+}

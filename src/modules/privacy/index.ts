@@ -1,0 +1,95 @@
+import { z } from 'zod'
+import { AccountCache } from '../../core/account-cache.ts'
+import { after } from '../../core/maybe.ts'
+import { defineModule } from '../../core/module.ts'
+import { blockedBy, NO_LISTS, unblocked } from './account-lists.ts'
+import { Appearances } from './appearances.ts'
+import { Guard } from './guard.ts'
+import { PRIVACY_NS } from './list-xml.ts'
+import { Requests } from './requests.ts'
+import { migrations, sqlPrivacyStore } from './sql-store.ts'
+
+/** Before all that keeps anything of a stanza. */
+const FIRST = { order: 10 }
+
+/** Lists of rules that say who may reach an account, and what leaves it (XEP-0016). */
+export const privacy = defineModule({
+  name: 'privacy',
+  implements: ['XEP-0016 1.7'],
+  features: [PRIVACY_NS],
+  config: z.strictObject({
+    max_lists: z.int().min(1).max(1000).default(20).describe('lists of one account'),
+    max_items: z.int().min(1).default(1000).describe('rules of one list'),
+    cached_items: z
+      .int()
+      .min(1000)
+      .default(200_000)
+      .describe('accounts, and rules of their lists, that are kept in memory'),
+  }),
+  migrations,
+
+  start({ config, hooks, iq, routes, sessions: { sessions }, storage }) {
+    const store = sqlPrivacyStore(storage)
+    const lists = new AccountCache({
+      load: (owner) => store.load(owner),
+      weigh: ({ all }) => all.reduce((sum, { items }) => sum + items.length + 1, 1),
+      maxWeight: config.cached_items,
+    })
+    const guard = new Guard({ lists, sessions, hooks, routes })
+    const appearances = new Appearances({ guard, hooks, routes })
+    const limits = { maxLists: config.max_lists, maxItems: config.max_items }
+    const requests = new Requests({ lists, store, sessions, appearances, limits })
+
+    // At hand before the first stanza comes.
+    hooks.on(
+      'sm_register_connection',
+      (resource) => after(lists.get(resource.jid.toBare()), () => resource),
+      { onError: 'skip' },
+    )
+    hooks.on('filter_local_packet', (envelope) => guard.arriving(envelope), FIRST)
+    hooks.on(
+      'sm_message_decided',
+      (envelope, { targets }) => guard.decided(envelope, targets),
+      FIRST,
+    )
+    for (const kind of ['message', 'presence', 'iq'] as const) {
+      hooks.on(
+        `user_send_${kind}`,
+        (envelope, { session }) => guard.sending(envelope, session),
+        FIRST,
+      )
+      hooks.on(
+        `user_receive_${kind}`,
+        (envelope, { session }) => guard.receiving(envelope, session),
+        FIRST,
+      )
+    }
+    hooks.on('presence_recipients', (recipients, sending) => guard.recipients(recipients, sending))
+    hooks.on('privacy_check_packet', (verdict, { owner, envelope, direction }) =>
+      verdict === 'allow' ? guard.verdict(owner, envelope, direction) : verdict,
+    )
+
+    iq.on('account', 'get', PRIVACY_NS, 'query', (request) => requests.get(request))
+    iq.on('account', 'set', PRIVACY_NS, 'query', (request) => requests.set(request))
+
+    hooks.on('blocked_addresses', (blocked, { owner }) =>
+      after(lists.get(owner), (loaded) =>
+        loaded === NO_LISTS ? blocked : [...blocked, ...blockedBy(loaded)],
+      ),
+    )
+    hooks.on('addresses_unblocked', async (addresses, { owner }) => {
+      const named = addresses && new Set(addresses.map(({ full }) => full))
+      await lists.change(owner, {
+        make: (before) => unblocked(before, ({ full }) => named?.has(full) ?? true),
+        save: async ({ default: list }) => list && store.put(owner, list),
+        committed: ({ default: list }) => list && requests.push(owner, list.name),
+      })
+      return addresses
+    })
+
+    hooks.on('remove_user', async (account) => {
+      await lists.remove(account, () => store.removeAll(account))
+      return account
+    })
+  },
+})
