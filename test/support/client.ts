@@ -169,6 +169,12 @@ export class Client implements AsyncDisposable {
     throw new Error(`wanted next ${describe(matcher)}\ngot ${next}`)
   }
 
+  /** Waits until there is more in the inbox than now. */
+  async receivesMore(): Promise<void> {
+    const before = this.#inbox.length
+    await this.#wait('anything more', () => this.#inbox.length > before || undefined)
+  }
+
   /** Nothing that fits is there or on its way; without matcher, nothing at all. */
   async receivesNothing(matcher: Matcher = () => true): Promise<void> {
     await this.roundTrip()

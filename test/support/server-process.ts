@@ -35,11 +35,15 @@ export class ServerProcess implements AsyncDisposable {
     this.#port = port
   }
 
-  /** `settings`: tables of the configuration file. */
-  static async start(directory: string, settings = ''): Promise<ServerProcess> {
+  /**
+   * `settings`: tables of the configuration file. `shell`: what a shell does before it becomes the
+   * server.
+   */
+  static async start(directory: string, settings = '', shell = ''): Promise<ServerProcess> {
     const file = join(directory, 'meerkat.toml')
     await writeFile(file, configuration(directory, settings))
-    const child = spawn(process.execPath, [MAIN, 'start', '--config', file], {
+    const args = [process.execPath, MAIN, 'start', '--config', file]
+    const child = spawn('bash', ['-c', `${shell}\nexec "$0" "$@"`, ...args], {
       env: { ...process.env, NODE_TEST_CONTEXT: '' },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
@@ -50,6 +54,10 @@ export class ServerProcess implements AsyncDisposable {
       if (line.startsWith('ready')) return new ServerProcess(child, port)
     }
     throw new Error(`the server ended: ${await errors}`)
+  }
+
+  get pid(): number {
+    return this.#child.pid as number
   }
 
   /** A client with a session that has not sent presence. The account must be there. */
