@@ -1,0 +1,311 @@
+/** What a broken promise is called. */
+export type Breach =
+  /** Acknowledged, and never shown to its recipient. */
+  | 'lost'
+  /** Shown once more though the server knew that the recipient has it. */
+  | 'duplicated'
+  /** Shown for the first time after a later one of the same sender. */
+  | 'reordered'
+  /** The server said that it has not handled it, but it was shown. */
+  | 'disowned'
+  /** Came back as an error while nothing was wrong. */
+  | 'bounced'
+  /** Acknowledged, and not in the recipient's archive. */
+  | 'unarchived'
+  /** Sent once, in the archive twice. */
+  | 'archived twice'
+  /** In the archive behind a later one of the same sender. */
+  | 'archived late'
+  /** The server broke the protocol, died, or nothing went on. */
+  | 'misbehaved'
+
+export type Failure = { readonly breach: Breach; readonly text: string }
+
+/**
+ * How long after the server has seen an acknowledgement its disk may not know of it yet,
+ * milliseconds: killed meanwhile, it delivers the message once more.
+ */
+const GRACE = 2_000
+/** Kept to be shown; of the others only the number. */
+const MAX_FAILURES = 20
+
+/** Bits of a message's state. */
+const ACKNOWLEDGED = 1
+const BOUNCED = 2
+const SHOWN = 4
+const ARCHIVED = 8
+
+const NEVER = -1
+
+/** When something was wrong, in milliseconds. */
+type Interval = { readonly from: number; to: number }
+
+/**
+ * What was sent, acknowledged and shown, and whether that is as promised.
+ *
+ * A message is a number, ascending in the order of sending. Each time it is sent is a transmission
+ * with a number of its own, which the recipient sees in the body, so that a client that sends once
+ * more what was not acknowledged, as is its right, is told apart from a server that delivers twice.
+ *
+ * When a transmission may be shown again:
+ * - never on the same stream, over however many connections that was resumed;
+ * - if its stream ended and the server cannot have known that the client has it: always. It knows
+ *   once it answered what the client sent behind its acknowledgement (a ping, `<resumed/>`);
+ * - if it did know, only if it was killed within `GRACE` of that, or its disk failed at the time.
+ */
+export class Ledger {
+  readonly #clock: () => number
+  readonly #recipients: number
+  // By message.
+  readonly #state: Uint8Array
+  readonly #pair: Uint16Array
+  // By transmission.
+  readonly #message: number[] = []
+  readonly #sentAt: number[] = []
+  readonly #stream: number[] = []
+  readonly #knownAt: number[] = []
+  readonly #isArchived: boolean[] = []
+  readonly #disownedAt = new Map<number, number>()
+  readonly #ackedAt: Float64Array
+  /** Streams of recipients that are over. */
+  readonly #ended: boolean[] = [true]
+  /** By pair: the last message shown for the first time, and archived for the first time. */
+  readonly #lastShown: Int32Array
+  readonly #lastArchived: Int32Array
+  readonly #kills: number[] = []
+  readonly #diskFaults: Interval[] = []
+  readonly failures: Failure[] = []
+  readonly breaches = new Map<Breach, number>()
+  sent = 0
+  acknowledged = 0
+  shown = 0
+  bounced = 0
+  /** Not acknowledged at a failure, sent again, and shown both times. */
+  ambiguous = 0
+  /** Shown again because nobody could know. */
+  repeated = 0
+  archived = 0
+  /** Acknowledged, and not shown yet. */
+  owed = 0
+
+  constructor(messages: number, senders: number, recipients: number, clock: () => number) {
+    this.#clock = clock
+    this.#recipients = recipients
+    this.#state = new Uint8Array(messages)
+    this.#pair = new Uint16Array(messages)
+    this.#ackedAt = new Float64Array(messages)
+    this.#lastShown = new Int32Array(senders * recipients).fill(NEVER)
+    this.#lastArchived = new Int32Array(senders * recipients).fill(NEVER)
+  }
+
+  get transmissions(): number {
+    return this.#message.length
+  }
+
+  // --- Senders.
+
+  /** A new message; its number. */
+  compose(sender: number, recipient: number): number {
+    const message = this.sent++
+    this.#pair[message] = sender * this.#recipients + recipient
+    return message
+  }
+
+  recipientOf(message: number): number {
+    return (this.#pair[message] as number) % this.#recipients
+  }
+
+  /** It is being sent, perhaps not for the first time; the transmission's number. */
+  transmit(message: number): number {
+    this.#sentAt.push(this.#clock())
+    this.#stream.push(0)
+    this.#knownAt.push(0)
+    this.#isArchived.push(false)
+    return this.#message.push(message) - 1
+  }
+
+  messageOf(transmission: number): number {
+    return this.#message[transmission] as number
+  }
+
+  /** The server took responsibility for it. */
+  acknowledge(transmission: number): void {
+    const message = this.messageOf(transmission)
+    if (this.#has(message, ACKNOWLEDGED)) return
+    this.#mark(message, ACKNOWLEDGED)
+    this.#ackedAt[message] = this.#clock()
+    this.acknowledged++
+    if (!this.#has(message, SHOWN | BOUNCED)) this.owed++
+  }
+
+  /** The server resumed the stream and did not count it: it does not have it. */
+  disown(transmission: number): void {
+    this.#disownedAt.set(transmission, this.#clock())
+  }
+
+  isDone(message: number): boolean {
+    return this.#has(message, ACKNOWLEDGED | BOUNCED)
+  }
+
+  /** It came back. */
+  bounce(message: number, condition: string): void {
+    if (this.#has(message, BOUNCED)) return
+    if (this.#has(message, ACKNOWLEDGED) && !this.#has(message, SHOWN)) this.owed--
+    this.#mark(message, BOUNCED)
+    this.bounced++
+    if (!this.#diskFailed(this.#clock())) this.#fail('bounced', message, condition)
+  }
+
+  // --- Recipients.
+
+  /** A recipient has a stream under management; its number. */
+  beginStream(): number {
+    return this.#ended.push(false) - 1
+  }
+
+  /** It cannot be resumed any more. */
+  endStream(stream: number): void {
+    this.#ended[stream] = true
+  }
+
+  show(transmission: number, recipient: number, stream: number): void {
+    const message = this.#message[transmission]
+    if (message === undefined || this.recipientOf(message) !== recipient) {
+      return this.misbehave(`recipient ${recipient} got transmission ${transmission}`)
+    }
+    this.#checkDisowned(transmission, message)
+    const before = this.#stream[transmission] as number
+    if (before !== 0) this.#repeat(transmission, message, before)
+    else if (this.#has(message, SHOWN)) this.ambiguous++
+    this.#stream[transmission] = stream
+    this.#knownAt[transmission] = 0
+    if (this.#has(message, SHOWN)) return
+    this.#mark(message, SHOWN)
+    this.shown++
+    if (this.#has(message, ACKNOWLEDGED) && !this.#has(message, BOUNCED)) this.owed--
+    const pair = this.#pair[message] as number
+    const last = this.#lastShown[pair] as number
+    if (message < last) this.#fail('reordered', message, `behind ${last}`)
+    else this.#lastShown[pair] = message
+  }
+
+  /** The server knows that the recipient has it. */
+  known(transmission: number): void {
+    this.#knownAt[transmission] = this.#clock()
+  }
+
+  // --- The server.
+
+  kill(): void {
+    this.#kills.push(this.#clock())
+  }
+
+  /** The disk takes nothing, until the returned function is called. */
+  failDisk(): () => void {
+    const fault: Interval = { from: this.#clock(), to: Number.POSITIVE_INFINITY }
+    this.#diskFaults.push(fault)
+    return () => {
+      fault.to = this.#clock()
+    }
+  }
+
+  misbehave(text: string): void {
+    this.#record({ breach: 'misbehaved', text })
+  }
+
+  // --- The end.
+
+  /** A row of a recipient's archive, oldest first. */
+  archive(transmission: number, recipient: number): void {
+    const message = this.#message[transmission]
+    if (message === undefined || this.recipientOf(message) !== recipient) {
+      return this.misbehave(`the archive of ${recipient} has transmission ${transmission}`)
+    }
+    this.#checkDisowned(transmission, message)
+    this.archived++
+    if (this.#isArchived[transmission]) this.#fail('archived twice', message)
+    this.#isArchived[transmission] = true
+    if (this.#has(message, ARCHIVED)) return
+    this.#mark(message, ARCHIVED)
+    const pair = this.#pair[message] as number
+    const last = this.#lastArchived[pair] as number
+    if (message < last) this.#fail('archived late', message, `behind ${last}`)
+    else this.#lastArchived[pair] = message
+  }
+
+  /** Nothing more will come. */
+  close(wasArchived: boolean): void {
+    for (let message = 0; message < this.sent; message++) {
+      if (!this.#has(message, ACKNOWLEDGED) || this.#has(message, BOUNCED)) continue
+      if (!this.#has(message, SHOWN)) this.#fail('lost', message)
+      if (wasArchived && !this.#has(message, ARCHIVED)) this.#fail('unarchived', message)
+    }
+  }
+
+  #repeat(transmission: number, message: number, stream: number): void {
+    const knownAt = this.#knownAt[transmission] as number
+    const mayBe =
+      knownAt === 0
+        ? this.#ended[stream] === true
+        : this.#wasKilledAfter(knownAt) || this.#diskFailed(knownAt)
+    if (mayBe) this.repeated++
+    else {
+      const known = knownAt === 0 ? `stream ${stream} goes on` : `acknowledged at ${time(knownAt)}`
+      this.#fail('duplicated', message, `transmission ${transmission}, ${known}`)
+    }
+  }
+
+  /** A write that failed is not counted, though it may have been delivered. */
+  #checkDisowned(transmission: number, message: number): void {
+    const at = this.#disownedAt.get(transmission)
+    if (at === undefined || this.#diskFailed(at)) return
+    this.#fail('disowned', message, `transmission ${transmission}, disowned at ${time(at)}`)
+  }
+
+  #wasKilledAfter(time: number): boolean {
+    return this.#kills.some((kill) => kill >= time && kill <= time + GRACE)
+  }
+
+  #diskFailed(time: number): boolean {
+    return this.#diskFaults.some(({ from, to }) => from <= time + GRACE && time <= to + 3 * GRACE)
+  }
+
+  #has(message: number, bits: number): boolean {
+    return ((this.#state[message] as number) & bits) !== 0
+  }
+
+  #mark(message: number, bit: number): void {
+    this.#state[message] = (this.#state[message] as number) | bit
+  }
+
+  #fail(breach: Breach, message: number, detail = ''): void {
+    const known = this.failures.length < MAX_FAILURES ? this.#historyOf(message) : ''
+    this.#record({ breach, text: `${detail}${detail && '; '}${known}` })
+  }
+
+  #record(failure: Failure): void {
+    const { breach } = failure
+    this.breaches.set(breach, (this.breaches.get(breach) ?? 0) + 1)
+    if (this.failures.length < MAX_FAILURES) this.failures.push(failure)
+  }
+
+  #historyOf(message: number): string {
+    const pair = this.#pair[message] as number
+    const [sender, recipient] = [Math.floor(pair / this.#recipients), pair % this.#recipients]
+    const sendings: string[] = []
+    for (const [transmission, of] of this.#message.entries()) {
+      if (of !== message) continue
+      const shown =
+        this.#stream[transmission] === 0 ? '' : ` shown on ${this.#stream[transmission]}`
+      sendings.push(`${transmission} at ${time(this.#sentAt[transmission] as number)}${shown}`)
+    }
+    const ackedAt = this.#ackedAt[message] as number
+    const acked = ackedAt === 0 ? 'not acknowledged' : `acknowledged at ${time(ackedAt)}`
+    return `message ${message}, s${sender} to r${recipient}: sent as ${sendings.join(', ')}; ${acked}`
+  }
+}
+
+/** Seconds since the trial began. */
+export function time(milliseconds: number): string {
+  return (milliseconds / 1000).toFixed(3)
+}
