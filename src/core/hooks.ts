@@ -18,6 +18,8 @@ export function stop<Acc>(acc: Acc): Stop<Acc> {
   return new Stop(acc)
 }
 
+const REFUSALS: ReadonlySet<string> = new Set(['StanzaError', 'StreamError'])
+
 export type Acc<N extends HookName> = HookMap[N]['acc']
 export type Params<N extends HookName> = HookMap[N]['params']
 export type Verdict<N extends HookName> = Acc<N> | Stop<Acc<N>> | typeof DROP
@@ -42,8 +44,8 @@ export type HandlerOptions = {
   readonly order?: number
   /**
    * What an exception does. `stop` (fail closed): the run ends with it and the caller refuses the
-   * stanza. `skip`: it is logged and the next handler gets what this one got. A `StanzaError` is a
-   * refusal, not a failure, and always ends the run.
+   * stanza. `skip`: it is logged and the next handler gets what this one got. A `StanzaError` or
+   * `StreamError` is a refusal, not a failure, and always ends the run.
    */
   readonly onError?: 'stop' | 'skip'
   /** Only for domains of this type; for all when absent. Global hooks take none. */
@@ -150,7 +152,7 @@ export class HookPoint<N extends HookName> {
 
   /** Throws on, unless the handler may be skipped. */
   #failed(entry: Entry<N>, error: unknown): void {
-    if (error instanceof Error && error.name === 'StanzaError') throw error
+    if (error instanceof Error && REFUSALS.has(error.name)) throw error
     entry.failures++
     this.#log.error('hook_handler_failed', { hook: this.name, handler: entry.by, error })
     if (entry.onError === 'stop') throw error

@@ -143,3 +143,30 @@ test('no message that was acknowledged is lost, whenever the server is killed', 
   const missing = lines(0, acknowledged).filter((line) => !got.includes(line))
   assert.deepEqual(missing, [])
 })
+
+test('what was delivered after a kill does not come again after the next', async () => {
+  await using directory = await stage()
+  await using first = await ServerProcess.start(directory.path, WITHOUT_ARCHIVE)
+  const juliet = await first.connect('juliet')
+  await enable(juliet)
+  const romeo = await first.connect('romeo', 'orchard')
+  const id = (await enable(romeo)).attr('id') ?? ''
+  await romeo.becomesAvailable()
+  await romeo.vanishes()
+  for (const line of lines(0, 20)) juliet.send(chat(romeo.bareJid, line))
+  await handles(juliet, 20)
+  await first.kill()
+
+  await using second = await ServerProcess.start(directory.path, WITHOUT_ARCHIVE)
+  const back = await second.authenticate('romeo')
+  await tryToResume(back, id, 2)
+  await back.receives({ body: 'line 19' })
+  acknowledge(back, 22)
+  await back.leaves()
+  await second.stop()
+
+  await using third = await ServerProcess.start(directory.path, WITHOUT_ARCHIVE)
+  const next = await third.connect('romeo', 'orchard')
+  await next.becomesAvailable()
+  await next.receivesNothing({ name: 'message' })
+})

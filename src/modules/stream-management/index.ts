@@ -197,7 +197,9 @@ export const streamManagement = defineModule({
     hooks.on(
       'user_stop_request',
       (reason, { session }) => {
-        const mayComeBack = reason === 'lost' || reason === 'shutdown'
+        // An anonymous account is gone with the server.
+        const mayComeBack =
+          reason === 'lost' || (reason === 'shutdown' && !session.info.isAnonymous)
         return mayComeBack && streams.of(session)?.detach() ? stop(reason) : reason
       },
       { order: 100 },

@@ -21,7 +21,7 @@ export type StreamLimits = {
 
 type Parts = {
   readonly limits: StreamLimits
-  readonly snapshots: Snapshots
+  readonly snapshots: Pick<Snapshots, 'save' | 'append' | 'forget'>
   readonly unacknowledgedMessage: HookPoint<'unacknowledged_message'>
   readonly clock: { now(): number }
   readonly log: Logger
@@ -218,8 +218,8 @@ export class ManagedStream {
     await this.#settled()
     await this.#saving
     if (!this.isSaved) return
-    this.isSaved = false
     await this.#parts.snapshots.forget(this.id as string)
+    this.isSaved = false
   }
 
   /** The session has a connection again; the client has got `h` stanzas, all of which were sent. */

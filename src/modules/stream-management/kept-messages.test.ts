@@ -1,0 +1,116 @@
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+import { Envelope, SERVER } from '../../core/envelope.ts'
+import { silentLogger } from '../../core/log.ts'
+import { Settlement } from '../../core/settlement.ts'
+import type { Storage } from '../../core/storage.ts'
+import { openSqlite } from '../../storage/sqlite.ts'
+import { jid } from '../../xmpp/jid.ts'
+import { Stanza } from '../../xmpp/stanza.ts'
+import { el } from '../../xmpp/xml.ts'
+import { KeptMessages } from './kept-messages.ts'
+import { migrations } from './snapshots.ts'
+
+const JULIET = jid('juliet', 'im.example.com', 'balcony')
+const ROMEO = jid('romeo', 'im.example.com')
+
+async function openStorage(context: TestContext): Promise<Storage> {
+  const storage = await openSqlite(':memory:')
+  context.after(() => storage.close())
+  await storage.migrate(migrations)
+  return storage
+}
+
+function keptIn(storage: Storage, now = 1): KeptMessages {
+  return new KeptMessages(storage, { now: () => now }, silentLogger)
+}
+
+function chat(body: string, settlement = new Settlement()): Envelope {
+  const stanza = Stanza.build('message', { type: 'chat', id: body }, el('body', {}, body))
+  return new Envelope(JULIET, ROMEO, stanza, SERVER, undefined, settlement)
+}
+
+async function left(storage: Storage): Promise<string[]> {
+  const found: string[] = []
+  for await (const { stanza } of keptIn(storage).left()) found.push(stanza.id ?? '')
+  return found
+}
+
+test('a message that is acknowledged at once is never written', async (context) => {
+  context.mock.timers.enable({ apis: ['setTimeout'] })
+  const storage = await openStorage(context)
+  const kept = keptIn(storage)
+  const settlement = new Settlement()
+  const envelope = kept.keep(chat('one', settlement))
+  assert.equal(settlement.isSettled, false)
+  kept.release(envelope.notes.kept as number)
+  assert.equal(settlement.isSettled, true)
+  context.mock.timers.tick(1_000)
+  await kept.stop()
+  assert.deepEqual(await left(storage), [])
+})
+
+test('one that is not is written, and removed when it is', async (context) => {
+  const storage = await openStorage(context)
+  const kept = keptIn(storage)
+  const settlement = new Settlement()
+  const envelope = kept.keep(chat('one', settlement))
+  await settlement.done
+  assert.deepEqual(await left(storage), ['one'])
+  kept.release(envelope.notes.kept as number)
+  await kept.stop()
+  assert.deepEqual(await left(storage), [])
+})
+
+test('what is written comes back in order, with its notes', async (context) => {
+  const storage = await openStorage(context)
+  const kept = keptIn(storage)
+  const all = ['one', 'two', 'three', 'four'].map((body) => kept.keep(chat(body)))
+  kept.release(all[1]?.notes.kept as number)
+  await kept.stop()
+  assert.deepEqual(await left(storage), ['one', 'three', 'four'])
+  for await (const envelope of keptIn(storage).left()) {
+    const before = all.find(({ stanza }) => stanza.id === envelope.stanza.id)
+    assert.equal(envelope.octets, before?.octets)
+    assert.deepEqual(envelope.notes, before?.notes)
+  }
+})
+
+test('a later run gives no number twice, though its clock is behind', async (context) => {
+  const storage = await openStorage(context)
+  const first = keptIn(storage, 2_000)
+  const before = first.keep(chat('before'))
+  await first.stop()
+  const second = keptIn(storage, 1_000)
+  for await (const _ of second.left());
+  const after = second.keep(chat('after'))
+  assert.ok((after.notes.kept as number) > (before.notes.kept as number))
+  await second.stop()
+  assert.deepEqual(await left(storage), ['before', 'after'])
+})
+
+test('a write that fails leaves the message unhandled', async (context) => {
+  const storage = await openStorage(context)
+  const broken = Object.create(storage, {
+    write: { value: () => Promise.reject(new Error('the disk is full')) },
+  }) as Storage
+  const kept = keptIn(broken)
+  const settlement = new Settlement()
+  kept.keep(chat('one', settlement))
+  await assert.rejects(settlement.done ?? Promise.resolve(), /full/)
+  await kept.stop()
+})
+
+test('what a removed account would have got is forgotten', async (context) => {
+  const storage = await openStorage(context)
+  const kept = keptIn(storage)
+  const written = chat('written')
+  kept.keep(written)
+  await written.settlement?.done
+  const waiting = chat('waiting')
+  kept.keep(waiting)
+  kept.releaseAll(ROMEO.bare)
+  assert.equal(waiting.settlement?.isSettled, true)
+  await kept.stop()
+  assert.deepEqual(await left(storage), [])
+})
