@@ -117,8 +117,6 @@ export const archive = defineModule({
       maxBytes: config.max_pending,
       log,
     })
-    const written = () => writer.written()
-    const retractions = new Retractions({ store, written, log })
     const preferences = new PreferenceStore(storage, config.default, CACHED_PREFERENCES)
     const reader = new ArchiveReader(store, {
       pageSize: Math.min(config.page_size, config.max_page_size),
@@ -132,6 +130,12 @@ export const archive = defineModule({
       if (!(verdict instanceof Promise)) return resultOf(verdict, STRANGER) !== STRANGER
       return verdict.then((later) => resultOf(later, STRANGER) !== STRANGER)
     }
+    /** What came so far can be read, unless the store takes nothing. */
+    const written = async () => {
+      await recorder.done()
+      await writer.written()
+    }
+    const retractions = new Retractions({ store, written, log })
     const recorder = new Recorder({
       ids,
       preferences,
@@ -145,7 +149,7 @@ export const archive = defineModule({
         return safe
       },
       discard(owner, id) {
-        const removed = writer.written().then(() => store.remove(owner, id))
+        const removed = written().then(() => store.remove(owner, id))
         removed.catch((error) => log.error('archive_not_discarded', { owner, id, error }))
       },
     })

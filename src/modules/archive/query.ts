@@ -63,6 +63,10 @@ export function readQuery(query: Element, isSearchable: boolean): ArchiveQuery {
   const [afterId, beforeId] = [id('after-id'), id('before-id')]
   const { after: pageAfter, before: pageBefore } = page
   const ids = idsOf(filter)
+  const search = filter?.text(FULL_TEXT_FIELD) || undefined
+  if (ids !== undefined && search !== undefined) {
+    throw new StanzaError('feature-not-implemented', { text: 'ids are not searched' })
+  }
   const named = [afterId, beforeId, pageAfter, pageBefore, ...(ids ?? [])].filter(isNamed)
   const [start, end] = [filter?.dateTime('start'), filter?.dateTime('end')]
   return {
@@ -75,7 +79,7 @@ export function readQuery(query: Element, isSearchable: boolean): ArchiveQuery {
     ),
     peer: filter?.jid('with'),
     ids,
-    search: filter?.text(FULL_TEXT_FIELD) || undefined,
+    search,
     withGroupchat: filter?.boolean(GROUPCHAT_FIELD) ?? false,
     page,
     isFlipped: query.child('flip-page') !== undefined,

@@ -113,9 +113,11 @@ export class Recorder {
     await Promise.allSettled(this.#pending)
   }
 
-  #waitFor(work: Promise<unknown>): void {
-    this.#pending.add(work)
-    work.catch(() => {}).finally(() => this.#pending.delete(work))
+  #waitFor(isWanted: Promise<boolean>): void {
+    this.#pending.add(isWanted)
+    isWanted
+      .catch((error) => this.#parts.log.error('message_not_archived', { error }))
+      .finally(() => this.#pending.delete(isWanted))
   }
 
   /** By one of our users. */
@@ -127,9 +129,9 @@ export class Recorder {
     if (isWanted === false) return
     if (isWanted !== true) {
       const written = isWanted.then((w) => (w ? this.#write(envelope, from, to) : undefined))
+      written.catch(() => {})
       settlement?.waitFor(written)
-      this.#waitFor(written)
-      isWanted.catch((error) => this.#parts.log.error('message_not_archived', { error }))
+      this.#waitFor(isWanted)
       return
     }
     const written = this.#write(envelope, from, to)
