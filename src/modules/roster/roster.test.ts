@@ -394,7 +394,7 @@ test('subscription stanzas are between bare JIDs, whatever the client wrote', as
   const romeo = await core.connect('romeo')
   await sendPresence(core, romeo, presence('subscribe'), `${TYBALT}/square`)
   assert.deepEqual(presencesAway(core), [`${ROMEO} ${TYBALT} subscribe`])
-  await core.send(`${TYBALT}/square`, `${ROMEO}/orchard`, presence('subscribed'))
+  await core.send(`${TYBALT}/square`, romeo.jid.full, presence('subscribed'))
   assert.deepEqual(itemsOf(await fetch(core, romeo)), [`${TYBALT} to`])
 })
 
