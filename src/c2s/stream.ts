@@ -95,6 +95,8 @@ export class Negotiation implements ConnectionHandler {
   #offer: SaslOffer = { mechanisms: [], channelBindings: [], isProtected: false }
   #mechanism: Mechanism | undefined
   #mechanismName = ''
+  /** Whom the client wants to be, as far as it has said. */
+  #claimed = ''
   #saslFailures = 0
   #bindFailures = 0
   /** Octets, as long as there is no account. */
@@ -313,6 +315,7 @@ export class Negotiation implements ConnectionHandler {
     this.#state = 'sasl'
     this.#mechanism = mechanism
     this.#mechanismName = name
+    this.#claimed = ''
     this.#take(mechanism.start(initial))
   }
 
@@ -324,10 +327,15 @@ export class Negotiation implements ConnectionHandler {
       isEncrypted: this.#isEncrypted,
       offer: this.#offer,
       channelBinding: (type) => (channel === undefined ? undefined : channelBinding(channel, type)),
-      credentials: (localpart, hash) => accounts.keys(jid(localpart, domain).toBare(), hash),
+      credentials: (localpart, hash) => accounts.keys(this.#claim(localpart), hash),
       verifyPassword: (localpart, password) =>
-        accounts.verifyPassword(jid(localpart, domain).toBare(), password),
+        accounts.verifyPassword(this.#claim(localpart), password),
     }
+  }
+
+  #claim(localpart: string): BareJid {
+    this.#claimed = localpart
+    return jid(localpart, this.#host.domain).toBare()
   }
 
   #take(step: Step | Promise<Step>): void {
@@ -397,11 +405,22 @@ export class Negotiation implements ConnectionHandler {
     this.#saslFailures++
     const { hooks, log } = this.#environment
     const { address } = this.#connection
-    log.info('auth_failed', { address, mechanism: this.#mechanismName, condition })
-    const told = hooks
-      .at('auth_failed', this.#domainType)
-      .run({}, { localpart: '', domain: this.#host.domain, address })
-    if (told instanceof Promise) told.catch(() => {})
+    const { domain } = this.#host
+    const localpart = this.#claimed
+    log.info('auth_failed', {
+      localpart,
+      domain,
+      address,
+      mechanism: this.#mechanismName,
+      condition,
+    })
+    try {
+      const point = hooks.at('auth_failed', this.#domainType)
+      const told = point.run({}, { localpart, domain, address })
+      if (told instanceof Promise) told.catch(() => {})
+    } catch {
+      // Logged where it failed; the client is refused whatever others make of it.
+    }
     if (this.#saslFailures > SASL_RETRIES) return this.#end(serialise(answer))
     this.#connection.write(serialise(answer))
   }

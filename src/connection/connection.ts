@@ -139,7 +139,7 @@ export class Connection implements StreamHandler {
     } else if (!this.#isQueued) {
       this.#isQueued = true
       this.#turn.add(this)
-    } else if (this.#out.length > FLUSH_AT) this.flush()
+    } else if (this.#out.length > FLUSH_AT) this.#push()
   }
 
   /** Called when the kernel has taken all that was written so far; never, if the connection dies. */
@@ -150,7 +150,11 @@ export class Connection implements StreamHandler {
 
   /** Hands the kernel what has been written this turn, unless it took the last in part only. */
   flush(): void {
-    if (!this.#isEnding) this.handler.onFlush()
+    try {
+      if (!this.#isEnding) this.handler.onFlush()
+    } catch (error) {
+      this.#fail(error)
+    }
     this.#isQueued = false
     if (this.blockedSince === 0) this.#push()
   }

@@ -185,15 +185,18 @@ test('an authorization identity other than the own one is refused', async () => 
 test('a failed attempt is told to who counts them', async () => {
   await using server = await startServer()
   const failed: unknown[] = []
-  server.server.hooks.on('auth_failed', (acc, { domain, address }) => {
-    failed.push({ domain, address })
+  server.server.hooks.on('auth_failed', (acc, attempt) => {
+    failed.push(attempt)
     return acc
   })
   const client = await server.openStream()
 
-  await client.tryToAuthenticate({ localpart: 'romeo', password: 'x', mechanism: 'PLAIN' })
+  for (const mechanism of ['PLAIN', 'SCRAM-SHA-256']) {
+    await client.tryToAuthenticate({ localpart: 'Romeo', password: 'x', mechanism })
+  }
 
-  assert.deepEqual(failed, [{ domain: DOMAIN, address: '127.0.0.1' }])
+  const attempt = { localpart: 'romeo', domain: DOMAIN, address: '127.0.0.1' }
+  assert.deepEqual(failed, [attempt, attempt])
 })
 
 test('a stranger gets an address that nobody else has', async () => {

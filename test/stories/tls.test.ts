@@ -143,6 +143,18 @@ test('what is no handshake ends the connection', async () => {
   await once(socket, 'close')
 })
 
+test('what is no handshake after <proceed/> ends the connection', async () => {
+  await using server = await startServer({ listen: { tls: 'required' } })
+  const client = await server.open()
+  await client.startStream()
+  client.send(STARTTLS)
+  await client.receivesNext({ name: 'proceed', ns: NS.tls })
+
+  client.send('<stream:stream>')
+
+  await client.closes()
+})
+
 test('direct TLS speaks xmpp-client, and nothing else that is asked for (XEP-0368)', async () => {
   await using server = await startServer({ listen: { tls: 'direct' } })
 
