@@ -77,7 +77,7 @@ export class Guard {
     if (lists === NO_LISTS) return envelope
     return after(lists, (loaded) => {
       if (loaded === NO_LISTS || !this.#isDivided(owner)) return envelope
-      if (isOwn(owner, envelope.from) || envelope.stanza.isError) return envelope
+      if (isOwn(owner, envelope.from) || isExemptError(envelope)) return envelope
       const inForce =
         targets.length === 0 ? [loaded.default] : targets.map((target) => listOf(loaded, target))
       return after(
@@ -100,9 +100,8 @@ export class Guard {
     const owner = session.jid.toBare()
     // What was kept came when another list may have been in force.
     const wasKept = envelope.notes.offline !== undefined
-    if (lists === NO_LISTS || stanza.isError || (!wasKept && !this.#isDivided(owner))) {
-      return envelope
-    }
+    if (lists === NO_LISTS || isExemptError(envelope)) return envelope
+    if (!wasKept && !this.#isDivided(owner)) return envelope
     const quoted = quotedSender(envelope)
     const peer = quoted ?? envelope.from
     if (isOwn(owner, peer)) return envelope
@@ -169,10 +168,9 @@ export class Guard {
     return this.#allows(list, { owner, peer: contact, kind: PRESENCE_OUT })
   }
 
-  #admits(lists: AccountLists, { from, to, stanza }: Envelope): Maybe<boolean> {
-    // Errors answer what the account itself has sent.
-    if (lists === NO_LISTS || isOwn(to, from)) return true
-    if (stanza.isError && stanza.kind !== 'iq') return true
+  #admits(lists: AccountLists, envelope: Envelope): Maybe<boolean> {
+    const { from, to, stanza } = envelope
+    if (lists === NO_LISTS || isOwn(to, from) || isExemptError(envelope)) return true
     const owner = to.toBare()
     const kind = kindOf(stanza, 'in')
     const target = to.resource === '' ? undefined : this.#parts.sessions.get(to)
@@ -230,6 +228,11 @@ export class Guard {
 
 export function listOf(lists: AccountLists, { shared }: Resource): PrivacyList | undefined {
   return lists.inForce(shared.activePrivacyList)
+}
+
+/** Errors answer what the account itself has sent; those of iqs only count if this server says so. */
+function isExemptError({ stanza, origin }: Envelope): boolean {
+  return stanza.isError && (stanza.kind !== 'iq' || origin.kind === 'server')
 }
 
 function verdictOf(isAllowed: boolean): Verdict {
