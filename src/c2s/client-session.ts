@@ -245,9 +245,9 @@ export class ClientSession implements StreamSession, ConnectionHandler {
     // From here on `deliver` answers false and the session manager looks for others.
     this.isClosed = true
     this.#hangUp(error)
-    const { sessionManager } = this.#environment
+    const mayGiveBack = this.acknowledges || !this.#outbound.isEmpty
     const leaving = this.#leave(reason)
-    sessionManager.holdBack(this.jid, leaving)
+    if (mayGiveBack) this.#environment.sessionManager.holdBack(this.jid, leaving)
     await leaving
   }
 

@@ -106,6 +106,16 @@ export class Outbound {
     this.#isDraining = false
   }
 
+  /** Nothing waits here, for a hook or for the socket. */
+  get isEmpty(): boolean {
+    return (
+      this.#deciding === undefined &&
+      this.#late.length === 0 &&
+      this.#ahead.length === 0 &&
+      this.#queue.length === 0
+    )
+  }
+
   /** Resolves when no hook is to decide about anything any more; `undefined` if none is. */
   get settled(): Promise<void> | undefined {
     return this.#deciding
