@@ -67,7 +67,7 @@ export const streamManagement = defineModule({
       .boolean()
       .default(true)
       .describe(
-        'Whether a message is written to the disk before its sender is told that it is handled, when its recipient has not acknowledged it at once and no archive keeps it.',
+        'Whether a message is written to the disk before its sender is told that it is handled, when its recipient has not acknowledged it at once.',
       ),
     location: z
       .string()
@@ -286,9 +286,12 @@ export const streamManagement = defineModule({
   },
 })
 
-/** A message that somebody would miss, and that nobody else keeps. */
+/**
+ * A message that somebody would miss, and that no queue of theirs keeps. Being archived is not
+ * enough: a client that does not ask the archive would never be shown it.
+ */
 function isToBeKept({ settlement, stanza, notes }: Envelope): boolean {
-  if (settlement === undefined || notes.offline !== undefined || 'archived' in notes) return false
+  if (settlement === undefined || notes.offline !== undefined) return false
   const { type } = stanza
   if (type === 'error' || type === 'headline' || type === 'groupchat') return false
   return !stanza.has('no-store', HINTS_NS) && !isChatStateOnly(stanza)
