@@ -6,21 +6,10 @@ import { Settlement } from '../core/settlement.ts'
 import { type Jid, parseJid, tryParseJid } from '../xmpp/jid.ts'
 import { CLIENT_NS, isStanzaKind, Stanza } from '../xmpp/stanza.ts'
 import { StanzaError } from '../xmpp/stanza-error.ts'
+import { faultOf } from '../xmpp/stanza-fault.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
 import type { Frame } from '../xmpp/xml-parser.ts'
 import type { ClientSession } from './client-session.ts'
-
-const IQ_TYPES: ReadonlySet<string> = new Set(['get', 'set', 'result', 'error'])
-const PRESENCE_TYPES: ReadonlySet<string> = new Set([
-  'available',
-  'error',
-  'probe',
-  'subscribe',
-  'subscribed',
-  'unavailable',
-  'unsubscribe',
-  'unsubscribed',
-])
 
 /**
  * Route step 3. What a client sends in an established session: checks it, stamps the sender's full
@@ -67,24 +56,6 @@ function verifyFrom(session: ClientSession, frame: Frame): void {
   if (from?.full !== session.jid.full && from?.full !== session.jid.bare) {
     throw new StreamError('invalid-from')
   }
-}
-
-/** RFC 6120 §8.2.3 for iqs; RFC 6121 §4.7.1 for presence. Unknown message types count as normal. */
-function faultOf(stanza: Stanza): StanzaError | undefined {
-  const { kind, type } = stanza
-  if (kind === 'presence') {
-    if (type === undefined || PRESENCE_TYPES.has(type)) return undefined
-    return new StanzaError('bad-request', { text: 'unknown type of presence' })
-  }
-  if (kind === 'message') return undefined
-  if (stanza.id === undefined) return new StanzaError('bad-request', { text: 'iq without id' })
-  if (type === undefined || !IQ_TYPES.has(type)) {
-    return new StanzaError('bad-request', { text: 'unknown type of iq' })
-  }
-  if (stanza.isRequest && stanza.children.length !== 1) {
-    return new StanzaError('bad-request', { text: 'an iq request has exactly one child' })
-  }
-  return undefined
 }
 
 function send(

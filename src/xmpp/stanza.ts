@@ -72,7 +72,8 @@ export class Stanza {
 
   /**
    * From a first-level element in the content namespace `ns` of its stream. `lang` is the
-   * stream's `xml:lang`, which the stanza takes on when it has none (RFC 6120 §4.7.4).
+   * stream's `xml:lang`, which the stanza takes on when it has none (RFC 6120 §4.7.4). Children that
+   * name the namespace of such a stream themselves are rewritten.
    */
   static fromFrame(frame: Frame, ns: string = CLIENT_NS, lang?: Octets): Stanza {
     const kind = frame.name as StanzaKind
@@ -87,7 +88,8 @@ export class Stanza {
       attributes.push(name, value.includes("'") ? value.replaceAll("'", '&apos;') : value)
     }
     if (!hasLang) attributes.push('xml:lang', lang as Octets)
-    if (frame.prefix === '' && frame.defaultNs === ns) {
+    const isForwardable = ns === CLIENT_NS || !frame.payload.includes(ns)
+    if (frame.prefix === '' && frame.defaultNs === ns && isForwardable) {
       pushDeclarations(attributes, frame.declarations)
       const children = ns === CLIENT_NS ? frame.children : inClientNamespace(frame.children, ns)
       return new Stanza(kind, attributes, frame.payload, children)
@@ -221,6 +223,31 @@ export class Stanza {
   /** The whole stanza for a stream whose default namespace is the content namespace. */
   toOctets(from: Jid | undefined, to: Jid | undefined): Octets {
     return this.#write(`<${this.kind}`, from, to)
+  }
+
+  /**
+   * The whole stanza for a stream whose default namespace is another content namespace, such as that
+   * of servers: its own children are in that one too (RFC 6120 §4.8.3). What is deeper inside and
+   * says `jabber:client`, such as a forwarded stanza, stays as it is.
+   */
+  toForeignOctets(from: Jid | undefined, to: Jid | undefined): Octets {
+    const { payload, children } = this
+    if (!payload.includes(CLIENT_NS) && !this.head.includes(CLIENT_NS)) {
+      return this.toOctets(from, to)
+    }
+    let rewritten = ''
+    let end = 0
+    children.forEach((ref, index) => {
+      rewritten += payload.slice(end, ref.start)
+      rewritten +=
+        ref.ns === CLIENT_NS
+          ? serialise(this.childAt(index) as Element, CLIENT_NS)
+          : payload.slice(ref.start, ref.end)
+      end = ref.end
+    })
+    rewritten += payload.slice(end)
+    const { kind } = this
+    return new Stanza(kind, this.#attributes, rewritten as Octets, NO_CHILDREN).toOctets(from, to)
   }
 
   /** The same with its namespace declared, to be stored or wrapped in another element. */
