@@ -1,0 +1,180 @@
+import { createServer, type Server, type Socket } from 'node:net'
+import type { Logger } from '../core/log.ts'
+import { StreamError } from '../xmpp/stream-error.ts'
+import type { ParserLimits } from '../xmpp/xml-parser.ts'
+import { Connection, type ConnectionHandler } from './connection.ts'
+import { Shaper } from './shaper.ts'
+import type { WriteTurn } from './write-turn.ts'
+
+export type ListenerOptions = {
+  /** Where to listen; port 0 is any free one. `undefined` host: every address. */
+  readonly host: string | undefined
+  readonly port: number
+  readonly backlog: number
+  /** Octets per second and at once, of each connection. */
+  readonly shaper: { readonly rate: number; readonly burst: number } | undefined
+  readonly maxConnections: number
+  readonly maxConnectionsPerAddress: number
+  /** From connecting to the end of the negotiation, milliseconds. */
+  readonly preAuthTimeout: number
+  /** How long a peer may leave output unread, milliseconds. */
+  readonly blockedTimeout: number
+}
+
+/** How often connections are looked over for what takes too long, milliseconds. */
+const SWEEP = 1_000
+
+/**
+ * Accepts connections at one address, within bounds, and gives each a stream. Whose they are, and
+ * whether they begin with TLS, its children know.
+ */
+export abstract class Listener {
+  readonly #options: ListenerOptions
+  readonly #turn: WriteTurn
+  readonly #log: Logger
+  readonly #server: Server
+  readonly #connections = new Set<Connection>()
+  readonly #perAddress = new Map<string, number>()
+  /** Connections that nobody has authenticated on, and until when somebody has to. */
+  readonly #negotiating = new Map<Connection, number>()
+  #sweep: NodeJS.Timeout | undefined
+  #onDrained: (() => void) | undefined
+
+  constructor(options: ListenerOptions, turn: WriteTurn, log: Logger) {
+    this.#options = options
+    this.#turn = turn
+    this.#log = log
+    // Peers half-close at most by accident; their stream ends with their side.
+    this.#server = createServer({ noDelay: true, keepAlive: true }, (socket) =>
+      this.#accept(socket),
+    )
+  }
+
+  /** What a peer may send before its negotiation has come to more. */
+  protected abstract readonly limits: ParserLimits
+
+  /** The socket to speak on: itself, or TLS over it. `undefined`: it cannot be had. */
+  protected abstract channel(socket: Socket): Socket | undefined
+
+  /** Who speaks on a new connection. */
+  protected abstract open(connection: Connection): ConnectionHandler
+
+  /** Whether connections from there are refused. */
+  protected isUnwanted(_address: string): boolean {
+    return false
+  }
+
+  /** A negotiation takes longer, for a reason: so many milliseconds from now. */
+  protected grant(connection: Connection, ms: number): void {
+    if (this.#negotiating.has(connection)) this.#negotiating.set(connection, Date.now() + ms)
+  }
+
+  /** The negotiation is over, whatever it came to. */
+  protected settle(connection: Connection): void {
+    this.#negotiating.delete(connection)
+  }
+
+  /** Resolves when connections are accepted. Rejects when the address cannot be had. */
+  listen(): Promise<void> {
+    const { host, port, backlog } = this.#options
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject)
+      this.#server.listen({ ...(host !== undefined && { host }), port, backlog }, () => {
+        this.#server.off('error', reject)
+        this.#server.on('error', (error) => this.#log.error('listener_failed', { error }))
+        this.#sweep = setInterval(() => this.#lookOver(), SWEEP)
+        this.#sweep.unref()
+        resolve()
+      })
+    })
+  }
+
+  get address(): { readonly host: string; readonly port: number } {
+    const address = this.#server.address()
+    if (address === null || typeof address === 'string') throw new Error('not listening')
+    return { host: address.address, port: address.port }
+  }
+
+  get connectionCount(): number {
+    return this.#connections.size
+  }
+
+  /** No more connections; those still negotiating are told to go. Sessions stay. */
+  stopListening(): void {
+    clearInterval(this.#sweep)
+    if (this.#server.listening) this.#server.close()
+    for (const connection of this.#negotiating.keys()) {
+      connection.handler.onStreamError(new StreamError('system-shutdown'))
+    }
+  }
+
+  /** Resolves when the last connection is gone. */
+  drained(): Promise<void> {
+    if (this.#connections.size === 0) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#onDrained = resolve
+    })
+  }
+
+  /** Closes what is still open, without a word. */
+  destroy(): void {
+    for (const connection of this.#connections) connection.destroy()
+  }
+
+  #accept(socket: Socket): void {
+    const address = socket.remoteAddress ?? ''
+    const channel = this.#isTooMuch(address) ? undefined : this.channel(socket)
+    if (channel === undefined) {
+      socket.destroy()
+      return
+    }
+    // Under TLS the raw socket's errors reach the TLS socket as well.
+    if (channel !== socket) socket.on('error', () => {})
+    const { shaper } = this.#options
+    const connection = new Connection(
+      {
+        socket: channel,
+        turn: this.#turn,
+        limits: this.limits,
+        shaper: shaper && new Shaper(shaper.rate, shaper.burst),
+        log: this.#log,
+      },
+      (opened) => this.open(opened),
+    )
+    this.#connections.add(connection)
+    this.#perAddress.set(address, (this.#perAddress.get(address) ?? 0) + 1)
+    this.#negotiating.set(connection, Date.now() + this.#options.preAuthTimeout)
+    socket.once('close', () => this.#forget(connection, address))
+  }
+
+  #isTooMuch(address: string): boolean {
+    const { maxConnections, maxConnectionsPerAddress } = this.#options
+    if (this.#connections.size >= maxConnections) return true
+    if ((this.#perAddress.get(address) ?? 0) >= maxConnectionsPerAddress) return true
+    return this.isUnwanted(address)
+  }
+
+  #forget(connection: Connection, address: string): void {
+    this.#connections.delete(connection)
+    if (this.#connections.size === 0) this.#onDrained?.()
+    this.#negotiating.delete(connection)
+    const left = (this.#perAddress.get(address) ?? 1) - 1
+    if (left === 0) this.#perAddress.delete(address)
+    else this.#perAddress.set(address, left)
+  }
+
+  #lookOver(): void {
+    const now = Date.now()
+    for (const [connection, deadline] of this.#negotiating) {
+      if (now < deadline) continue
+      this.#negotiating.delete(connection)
+      connection.handler.onStreamError(new StreamError('connection-timeout'))
+    }
+    for (const connection of this.#connections) {
+      const { blockedSince } = connection
+      if (blockedSince !== 0 && now - blockedSince > this.#options.blockedTimeout) {
+        connection.destroy()
+      }
+    }
+  }
+}
