@@ -9,8 +9,13 @@ import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { parse, TomlError } from 'smol-toml'
 import { z } from 'zod'
-import { certificateFiles, certificateFindings, certificateGaps } from './config/certificates.ts'
-import { listenerConflicts, listenerWarnings } from './config/listeners.ts'
+import {
+  authorityProblems,
+  certificateFiles,
+  certificateFindings,
+  certificateGaps,
+} from './config/certificates.ts'
+import { type Listeners, listenerConflicts, listenerWarnings } from './config/listeners.ts'
 import {
   checkModules,
   checkRoutingModules,
@@ -36,11 +41,13 @@ import {
   type FileSettings,
   fileSchema,
   moduleSwitches,
+  type ServerListener,
+  serverListener,
 } from './config/schema.ts'
 
 export type { ModuleDeclaration, ModuleSettings } from './config/modules.ts'
 export { ConfigError } from './config/problems.ts'
-export type { CertificateFiles, ClientListener } from './config/schema.ts'
+export type { CertificateFiles, ClientListener, ServerListener } from './config/schema.ts'
 
 /** All paths are absolute. */
 export type Config = {
@@ -49,7 +56,12 @@ export type Config = {
   readonly data_dir: string
   /** Names of our routing modules, and what to `import()` for others. */
   readonly routing_modules: readonly string[]
-  readonly listen: { readonly c2s: readonly ClientListener[] }
+  readonly listen: {
+    readonly c2s: readonly ClientListener[]
+    readonly s2s: readonly ServerListener[]
+  }
+  /** Other servers; `undefined` when this one speaks with none. */
+  readonly s2s: Federation | undefined
   /** By domain. `localhost` may be missing: it gets a certificate signed by itself. */
   readonly certificates: ReadonlyMap<string, CertificateFiles>
   readonly auth: FileSettings['auth']
@@ -60,6 +72,11 @@ export type Config = {
   /** The modules to load. */
   readonly modules: ReadonlyMap<string, ModuleSettings>
   readonly admin: { readonly socket: string }
+}
+
+/** Paths are absolute. */
+export type Federation = Omit<FileSettings['s2s'], 'enabled' | 'ca'> & {
+  readonly ca: string | undefined
 }
 
 export type LoadedConfig = {
@@ -129,7 +146,8 @@ export function checkConfig(input: unknown, context: Context): LoadedConfig {
   warnings.push(...listenerWarnings(placed.listeners))
   if (data_dir !== undefined) problems.push(...dataDirectoryProblems(data_dir, directory))
   if (tls) {
-    const needed = placed.listeners.some(([, listener]) => listener.tls !== 'none')
+    const listening = [...placed.listeners.c2s, ...placed.listeners.s2s]
+    const needed = listening.some(([, listener]) => listener.tls !== 'none')
     problems.push(...certificateGaps(tls, { domains: placed.domains, needed }))
     for (const { isWarning, ...finding } of certificateFindings(tls, { domains, directory })) {
       ;(isWarning ? warnings : problems).push(finding)
@@ -142,14 +160,23 @@ export function checkConfig(input: unknown, context: Context): LoadedConfig {
   const socket = resolve(directory, settings.admin?.socket ?? resolve(dataDir, 'meerkat.sock'))
   problems.push(...socketProblems(socket, dataDir))
 
+  if (settings.s2s) problems.push(...authorityProblems(settings.s2s.ca, directory))
+
   if (problems.length > 0 || !isComplete(settings)) throw refuse(problems)
+  const { enabled = isFederated(input), ca, ...others } = settings.s2s
+  const authorities = ca === undefined ? undefined : resolve(directory, ca)
+  const federation = enabled ? { ...others, ca: authorities } : undefined
 
   return {
     config: {
       domains,
       data_dir: dataDir,
       routing_modules: routing.chain,
-      listen: { c2s: placed.listeners.map(([, listener]) => listener) },
+      listen: {
+        c2s: placed.listeners.c2s.map(([, listener]) => listener),
+        s2s: placed.listeners.s2s.map(([, listener]) => listener),
+      },
+      s2s: federation,
       certificates: certificateFiles(settings.tls, { domains, directory }),
       auth: settings.auth,
       storage: { url: storageUrl(settings.storage.url, dataDir) },
@@ -193,13 +220,13 @@ function withDatesAsText(value: unknown): unknown {
 type Placements = {
   readonly domains: readonly Placed<string>[]
   readonly routing_modules: readonly Placed<string>[]
-  readonly listeners: readonly Placed<ClientListener>[]
+  readonly listeners: Listeners
   readonly modules: FileSettings['modules']
 }
 
 type Sections = Pick<
   FileSettings,
-  'data_dir' | 'tls' | 'auth' | 'storage' | 'limits' | 'log' | 'admin'
+  'data_dir' | 'tls' | 's2s' | 'auth' | 'storage' | 'limits' | 'log' | 'admin'
 >
 
 type SoundSections = { readonly [Key in keyof Sections]: Sections[Key] | undefined } & {
@@ -226,6 +253,7 @@ function checkSections(input: unknown, problems: Problem[]): SoundSections {
   return {
     data_dir: section('data_dir', shape.data_dir),
     tls: section('tls', shape.tls),
+    s2s: section('s2s', shape.s2s),
     auth: section('auth', shape.auth),
     storage: section('storage', shape.storage),
     limits: section('limits', shape.limits),
@@ -234,7 +262,10 @@ function checkSections(input: unknown, problems: Problem[]): SoundSections {
     placed: {
       domains: soundElements(shape.domains.element, table.domains),
       routing_modules: soundElements(z.string(), routing ?? table.routing_modules),
-      listeners: soundElements(clientListener, Object(table.listen).c2s ?? [{}]),
+      listeners: {
+        c2s: soundElements(clientListener, Object(table.listen).c2s ?? [{}]),
+        s2s: soundElements(serverListener, Object(table.listen).s2s ?? []),
+      },
       modules: section('modules', shape.modules) ?? soundModules(table.modules),
     },
   }
@@ -242,6 +273,12 @@ function checkSections(input: unknown, problems: Problem[]): SoundSections {
 
 function isComplete(sections: SoundSections): sections is Sections & SoundSections {
   return Object.values(sections).every((section) => section !== undefined)
+}
+
+/** The section or a listener is there. */
+function isFederated(input: unknown): boolean {
+  const { s2s, listen } = Object(input)
+  return s2s !== undefined || (Object(listen).s2s ?? []).length > 0
 }
 
 function soundModules(tables: unknown): FileSettings['modules'] {

@@ -102,6 +102,13 @@ function* pairFindings(pair: Pair, { path, domains, directory }: PairContext): G
   }
 }
 
+/** The file of those who vouch for other servers. */
+export function* authorityProblems(ca: string | undefined, directory: string): Generator<Problem> {
+  const { error } = read(ca, { directory, parse: (pem) => new X509Certificate(pem) })
+  if (error === undefined) return
+  yield { path: ['s2s', 'ca'], text: `${error}, expected a PEM file with certificates` }
+}
+
 type Read<T> = { readonly value?: T; readonly error?: string }
 
 function read<T extends X509Certificate | KeyObject>(

@@ -1,29 +1,40 @@
 import { isIPv4, isIPv6 } from 'node:net'
 import type { Placed, Problem } from './problems.ts'
-import type { ClientListener } from './schema.ts'
+import type { ClientListener, ServerListener } from './schema.ts'
+
+type Endpoint = Pick<ClientListener, 'address' | 'port'>
+
+/** All listeners, each kind under the name of its table. */
+export type Listeners = {
+  readonly c2s: readonly Placed<ClientListener>[]
+  readonly s2s: readonly Placed<ServerListener>[]
+}
 
 /** Two listeners that cannot both have their port. */
-export function* listenerConflicts(
-  listeners: readonly Placed<ClientListener>[],
-): Generator<Problem> {
-  for (const [i, [index, listener]] of listeners.entries()) {
-    const earlier = listeners.slice(0, i).find(([, other]) => overlap(listener, other))
+export function* listenerConflicts(listeners: Listeners): Generator<Problem> {
+  const all = Object.entries(listeners).flatMap(([kind, placed]) =>
+    placed.map(([index, listener]: Placed<Endpoint>) => ({ kind, index, listener })),
+  )
+  for (const [i, { kind, index, listener }] of all.entries()) {
+    const earlier = all.slice(0, i).find((other) => overlap(listener, other.listener))
     if (earlier === undefined) continue
-    const [otherIndex, other] = earlier
     yield {
-      path: ['listen', 'c2s', index],
+      path: ['listen', kind, index],
       text:
-        `found ${endpoint(listener)}, which listen.c2s[${otherIndex}] ` +
-        `(${endpoint(other)}) takes already, expected another port or address`,
+        `found ${endpoint(listener)}, which listen.${earlier.kind}[${earlier.index}] ` +
+        `(${endpoint(earlier.listener)}) takes already, expected another port or address`,
     }
   }
 }
 
 /** What a listener lets pass in the clear where strangers can listen in. */
-export function* listenerWarnings(
-  listeners: readonly Placed<ClientListener>[],
-): Generator<Problem> {
-  for (const [index, listener] of listeners) {
+export function* listenerWarnings({ c2s, s2s }: Listeners): Generator<Problem> {
+  for (const [index, listener] of s2s) {
+    if (listener.tls !== 'none' || isLoopback(listener.address)) continue
+    const text = `"none" on ${endpoint(listener)} sends every message unencrypted`
+    yield { path: ['listen', 's2s', index, 'tls'], text }
+  }
+  for (const [index, listener] of c2s) {
     if (isLoopback(listener.address)) continue
     const path = ['listen', 'c2s', index]
     if (listener.tls === 'none') {
@@ -37,11 +48,11 @@ export function* listenerWarnings(
   }
 }
 
-export function endpoint({ address, port }: Pick<ClientListener, 'address' | 'port'>): string {
+export function endpoint({ address, port }: Endpoint): string {
   return isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`
 }
 
-function overlap(a: ClientListener, b: ClientListener): boolean {
+function overlap(a: Endpoint, b: Endpoint): boolean {
   if (a.port !== b.port || a.port === 0) return false
   return a.address === b.address || covers(a.address, b.address) || covers(b.address, a.address)
 }

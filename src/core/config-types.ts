@@ -71,6 +71,18 @@ export function domain() {
   })
 }
 
+/** A domain, or "*.example.org" for all below `example.org`. Yields it in canonical form. */
+export function domainPattern() {
+  return address(
+    (text) =>
+      text.startsWith('*.') ? `*.${prepareDomainpart(text.slice(2))}` : prepareDomainpart(text),
+    {
+      title: 'domain or "*.domain"',
+      expected: 'a domain such as "example.org" or "*.example.org"',
+    },
+  )
+}
+
 /** An account's address: "alice@im.example.com". */
 export function accountJid() {
   return address<BareJid>(parseAccount, {
