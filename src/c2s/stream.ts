@@ -512,7 +512,8 @@ export class Negotiation implements ConnectionHandler {
       return this.#refuseBind(iq, new StanzaError('bad-request', { text: error.message }))
     }
     const refuse = (error: unknown) => {
-      if (!(error instanceof StanzaError)) throw error
+      // Once there is a session, it is not refused any more: it ends.
+      if (!(error instanceof StanzaError) || this.#state !== 'after-auth') throw error
       this.#refuseBind(iq, error)
     }
     try {

@@ -630,6 +630,22 @@ test('a session that a handler refuses with an error of its own is no session', 
   assert.equal(server.server.sessionManager.sessions.size, 0)
 })
 
+for (const when of ['at once', 'later'] as const) {
+  test(`a session ends that a handler fails to take note of ${when}`, async () => {
+    await using server = await startServer()
+    const client = await reach('authenticated', server)
+    server.server.hooks.on('sm_register_connection', () => {
+      const failure = new StanzaError('not-allowed')
+      if (when === 'later') return Promise.reject(failure)
+      throw failure
+    })
+
+    client.send(iq('set', undefined, el('bind', { xmlns: NS.bind })))
+
+    await client.receivesStreamError('internal-server-error')
+  })
+}
+
 test('a stream is closed when the client closes it', async () => {
   await using server = await startServer()
   const romeo = await server.connect('romeo')
