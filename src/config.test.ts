@@ -72,7 +72,9 @@ test('a file with nothing but its domain has working defaults', () => {
           backlog: 1_024,
         },
       ],
+      s2s: [],
     },
+    s2s: undefined,
     certificates: new Map(),
     auth: {
       registration: false,
