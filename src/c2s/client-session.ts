@@ -251,19 +251,37 @@ export class ClientSession implements StreamSession, ConnectionHandler {
     await leaving
   }
 
+  suspend(): Promise<void> {
+    this.#ended ??= this.#suspend()
+    return this.#ended
+  }
+
+  async #suspend(): Promise<void> {
+    this.isClosed = true
+    this.#hangUp()
+    this.#environment.sessionManager.sessions.remove(this)
+    await this.#outbound.settled
+    await this.#reroute(this.#outbound.takeAll())
+  }
+
   async #leave(reason: EndReason): Promise<void> {
-    const { sessionManager, router, log } = this.#environment
+    const { sessionManager, log } = this.#environment
     await this.#attempt('user_terminate', () => this.points.terminate.run(reason, this.inSession))
     await this.#attempt('sm_remove_connection', () => sessionManager.unregister(this, reason))
     await this.#outbound.settled
     const unacked = await this.#collect(this.#outbound.takeAll())
-    for (const envelope of unacked) {
+    await this.#reroute(unacked)
+    log.debug('session_closed', { jid: this.jid.full, reason, rerouted: unacked.length })
+  }
+
+  async #reroute(envelopes: readonly Envelope[]): Promise<void> {
+    const { router } = this.#environment
+    for (const envelope of envelopes) {
       // Another resource has it, or will give it back in its turn.
       if (envelope.delivery?.giveBack() === false) continue
       const outcome = router.route(envelope.shared(undefined).noted({ isRetry: true }))
       if (outcome instanceof Promise) await outcome
     }
-    log.debug('session_closed', { jid: this.jid.full, reason, rerouted: unacked.length })
   }
 
   /** What was not delivered: first what modules kept of it, then what waited here. */

@@ -198,6 +198,11 @@ export interface HookMap {
 
   /** A session is registered. */
   sm_register_connection: Hook<Resource, object>
+  /**
+   * A session is there again after a restart, without a connection, with what its client has not
+   * acknowledged. What else waits for it may be delivered: it comes behind that.
+   */
+  session_restored: Hook<readonly Envelope[], InSession>
   /** A session is no longer registered. */
   sm_remove_connection: Hook<Resource, { readonly reason: EndReason }>
   /** Priority or presence of a resource changed. */

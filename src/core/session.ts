@@ -97,6 +97,11 @@ export interface StreamSession extends Session {
   /** Drops the connection, with a stream error if given. The session goes on if somebody keeps it. */
   disconnect(error?: StreamError): Promise<void> | undefined
   end(reason: EndReason, error?: StreamError): Promise<void>
+  /**
+   * Leaves it as it is, to be restored when the server starts again: nobody is told, and only what
+   * still waits for its turn goes back to the route.
+   */
+  suspend(): Promise<void>
 }
 
 export function isStreamSession(resource: Resource): resource is StreamSession {

@@ -143,6 +143,12 @@ export class RecordingSession implements StreamSession {
     for (const envelope of this.#unacknowledged.splice(0, count)) this.#confirm(envelope)
   }
 
+  suspend(): Promise<void> {
+    this.isClosed = true
+    this.#parts.sessionManager.sessions.remove(this)
+    return Promise.resolve()
+  }
+
   /** Ends as a client's session does: what was not acknowledged goes back to the route. */
   end(reason: EndReason = 'lost'): Promise<void> {
     this.#ended ??= this.#end(reason)

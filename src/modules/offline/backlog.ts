@@ -66,6 +66,16 @@ export class Backlog {
     else queue.isStale = true
   }
 
+  /** The session was handed these messages before the server was restarted. */
+  adopt(
+    session: Session,
+    messages: readonly { readonly seq: number; readonly size: number }[],
+  ): void {
+    if (messages.length === 0) return
+    const { inFlight } = this.#queueOf(session.jid.bare)
+    for (const { seq, size } of messages) inFlight.set(seq, { session, size })
+  }
+
   /** Something was stored for the account, or is left over: somebody may be there to get it. */
   look(account: string): void {
     const queue = this.#queues.get(account)

@@ -119,6 +119,15 @@ export const offline = defineModule({
       backlog.deliverTo(session)
       return jid
     })
+    hooks.on('session_restored', (envelopes, { session }) => {
+      const own = envelopes.flatMap((envelope) => {
+        const { offline: seq } = envelope.notes
+        return seq === undefined ? [] : [{ seq, size: sizeOf(envelope) }]
+      })
+      backlog.adopt(session, own)
+      if ((session.priority ?? -1) >= 0) backlog.deliverTo(session)
+      return envelopes
+    })
     hooks.on('stanza_acknowledged', (envelope, { session }) => {
       const { offline: seq } = envelope.notes
       if (seq !== undefined) backlog.acknowledged(seq, session)

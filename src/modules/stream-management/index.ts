@@ -159,7 +159,8 @@ export const streamManagement = defineModule({
       (envelope, { targets }) => {
         const { kept: id } = envelope.notes
         if (id !== undefined) {
-          if (targets.length === 0) releaseOnceSettled(envelope, id)
+          // Nobody is there: it is stored, or goes back to its sender.
+          if (targets.length === 0) kept.handOver(envelope, id)
         } else if (config.durable && isToBeKept(envelope) && targets.some(isManaged)) {
           return kept.keep(envelope)
         }
@@ -172,18 +173,6 @@ export const streamManagement = defineModule({
       if (envelope.notes.kept !== undefined) kept.release(envelope.notes.kept)
       return envelope
     })
-
-    /** Nobody is there: in this turn it is stored, or goes back to its sender. */
-    const releaseOnceSettled = (envelope: Envelope, id: number) => {
-      setImmediate(async () => {
-        try {
-          await envelope.settlement?.done
-          kept.release(id)
-        } catch (error) {
-          log.warn('message_stays_kept', { to: envelope.to.full, error })
-        }
-      })
-    }
 
     // --- Sessions without a connection.
 
@@ -238,11 +227,11 @@ export const streamManagement = defineModule({
       const all = [...streams.values()]
       const shutdown = new StreamError('system-shutdown')
       await Promise.all(all.map(({ session }) => session.close(shutdown)))
-      await kept.stop()
       for (const stream of all) {
         await stream.saved
-        sessions.sessions.remove(stream.session)
+        await stream.session.suspend()
       }
+      await kept.stop()
     })
 
     const restore = async ({ id, expiresAt, state, queue }: Snapshot) => {
@@ -265,6 +254,8 @@ export const streamManagement = defineModule({
       streams.add(stream)
       stream.restore(queue, Math.max(expiresAt, clock.now() + Math.min(patience, GRACE)))
       await sessions.register(session)
+      const envelopes = queue.map(([envelope]) => envelope)
+      await hooks.at('session_restored', session.domainType).run(envelopes, { session })
     }
 
     const waiting = new Set<number>()

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import type { Envelope } from '../../core/envelope.ts'
 import type { Logger } from '../../core/log.ts'
 import type { Storage } from '../../core/storage.ts'
@@ -78,6 +79,17 @@ export class KeptMessages {
     envelope.settlement?.finish()
   }
 
+  /** It is being stored elsewhere, or goes back to its sender: to be released once that is done. */
+  handOver({ settlement }: Envelope, id: number): void {
+    const stored = async () => {
+      // What is done in this turn is among what the settlement waits for.
+      await setImmediate()
+      await settlement?.done
+      this.release(id)
+    }
+    this.#track(stored().catch((error) => this.#log.warn('message_stays_kept', { id, error })))
+  }
+
   releaseAll(account: string): void {
     for (const envelope of this.#waiting) {
       if (envelope?.to.bare === account) this.release(envelope.notes.kept as number)
@@ -110,7 +122,7 @@ export class KeptMessages {
   async stop(): Promise<void> {
     clearTimeout(this.#timer)
     this.#write(this.#waiting.length)
-    await Promise.all(this.#writing)
+    while (this.#writing.size > 0) await Promise.all(this.#writing)
   }
 
   #nextRound(): NodeJS.Timeout {

@@ -66,6 +66,7 @@ class FakeSession implements StreamSession {
     return { through: () => true, release: () => void this.holds-- }
   }
   close = () => this.end()
+  suspend = () => this.end()
   acknowledged() {}
   presend() {}
   share() {}
