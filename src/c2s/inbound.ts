@@ -130,8 +130,12 @@ function settled(session: ClientSession, envelope: Envelope, outcome: Outcome): 
   session.onSettled?.(envelope, outcome)
 }
 
-/** The stanza is wrong, or a hook refused it or failed. */
+/** The stanza is wrong, or a hook refused it or failed. A hook may refuse the whole stream. */
 function refuse(session: ClientSession, router: Router, envelope: Envelope, error: unknown): void {
+  if (error instanceof StreamError) {
+    settled(session, envelope, router.settle(envelope, dropped('user_send', error.condition)))
+    throw error
+  }
   const failure =
     error instanceof StanzaError
       ? error

@@ -6,6 +6,7 @@ import { silentLogger } from '../../src/core/log.ts'
 import { dropped } from '../../src/core/outcome.ts'
 import { parseJid } from '../../src/xmpp/jid.ts'
 import { StanzaError } from '../../src/xmpp/stanza-error.ts'
+import { StreamError } from '../../src/xmpp/stream-error.ts'
 import { el } from '../../src/xmpp/xml.ts'
 import { conditionOf } from '../support/client.ts'
 import { DOMAIN, startServer } from '../support/server.ts'
@@ -443,6 +444,28 @@ for (const hook of STANZA_HOOKS) {
 
     await juliet.receivesNext({ body: 'hello' })
   })
+}
+
+for (const hook of ['user_send_packet', 'user_send_message'] as const) {
+  for (const when of ['at once', 'later'] as const) {
+    test(`${hook}: a handler may end the stream ${when}`, async () => {
+      await using server = await startServer()
+      const romeo = await server.connect('romeo')
+      const juliet = await server.connect('juliet')
+      server.server.hooks.on(hook, (envelope) => {
+        if (envelope.stanza.kind !== 'message') return envelope
+        const end = new StreamError('policy-violation', 'That was one too many')
+        if (when === 'later') return Promise.reject(end)
+        throw end
+      })
+
+      romeo.send(chat(juliet.fullJid, 'hello'), chat(juliet.fullJid, 'again'))
+
+      await romeo.receivesStreamError('policy-violation')
+      assert.deepEqual(romeo.inbox({ type: 'error' }), [])
+      await juliet.receivesNothing({ name: 'message' })
+    })
+  }
 }
 
 test('modules are told the fate of a stanza, and cannot change it', async () => {
