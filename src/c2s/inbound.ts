@@ -64,17 +64,17 @@ function send(
   router: Router,
 ): Promise<void> | undefined {
   const { points, inSession } = session
+  let verdict: Decision | Promise<Decision>
   try {
-    const verdict = points.sendPacket.run(envelope, inSession)
-    if (!(verdict instanceof Promise)) return sendKind(session, envelope, verdict, router)
-    return verdict.then(
-      (decided) => sendKind(session, envelope, decided, router),
-      (error) => refuse(session, router, envelope, error),
-    )
+    verdict = points.sendPacket.run(envelope, inSession)
   } catch (error) {
-    refuse(session, router, envelope, error)
-    return undefined
+    return refuse(session, router, envelope, error)
   }
+  if (!(verdict instanceof Promise)) return sendKind(session, envelope, verdict, router)
+  return verdict.then(
+    (decided) => sendKind(session, envelope, decided, router),
+    (error) => refuse(session, router, envelope, error),
+  )
 }
 
 type Decision = Envelope | Stop<Envelope> | typeof DROP
@@ -89,18 +89,17 @@ function sendKind(
     settled(session, before, router.settle(before, dropped('user_send_packet', 'stopped')))
     return undefined
   }
-  const { kind } = verdict.stanza
+  let decided: Decision | Promise<Decision>
   try {
-    const decided = session.points.send[kind].run(verdict, session.inSession)
-    if (!(decided instanceof Promise)) return dispatch(session, verdict, decided, router)
-    return decided.then(
-      (later) => dispatch(session, verdict, later, router),
-      (error) => refuse(session, router, verdict, error),
-    )
+    decided = session.points.send[verdict.stanza.kind].run(verdict, session.inSession)
   } catch (error) {
-    refuse(session, router, verdict, error)
-    return undefined
+    return refuse(session, router, verdict, error)
   }
+  if (!(decided instanceof Promise)) return dispatch(session, verdict, decided, router)
+  return decided.then(
+    (later) => dispatch(session, verdict, later, router),
+    (error) => refuse(session, router, verdict, error),
+  )
 }
 
 function dispatch(
@@ -131,7 +130,12 @@ function settled(session: ClientSession, envelope: Envelope, outcome: Outcome): 
 }
 
 /** The stanza is wrong, or a hook refused it or failed. A hook may refuse the whole stream. */
-function refuse(session: ClientSession, router: Router, envelope: Envelope, error: unknown): void {
+function refuse(
+  session: ClientSession,
+  router: Router,
+  envelope: Envelope,
+  error: unknown,
+): undefined {
   if (error instanceof StreamError) {
     settled(session, envelope, router.settle(envelope, dropped('user_send', error.condition)))
     throw error

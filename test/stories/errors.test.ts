@@ -458,11 +458,17 @@ for (const hook of ['user_send_packet', 'user_send_message'] as const) {
         if (when === 'later') return Promise.reject(end)
         throw end
       })
+      const fates: string[] = []
+      server.server.hooks.on('message_routed', (outcome, { envelope }) => {
+        if (envelope.stanza.kind === 'message') fates.push(`${outcome.fate} ${outcome.reason}`)
+        return outcome
+      })
 
       romeo.send(chat(juliet.fullJid, 'hello'), chat(juliet.fullJid, 'again'))
 
       await romeo.receivesStreamError('policy-violation')
       assert.deepEqual(romeo.inbox({ type: 'error' }), [])
+      assert.deepEqual(fates, ['dropped policy-violation'])
       await juliet.receivesNothing({ name: 'message' })
     })
   }
