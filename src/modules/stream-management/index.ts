@@ -12,6 +12,7 @@ import { CLIENT_NS, Stanza } from '../../xmpp/stanza.ts'
 import { StreamError } from '../../xmpp/stream-error.ts'
 import { type Element, el } from '../../xmpp/xml.ts'
 import { readElement } from '../../xmpp/xml-parser.ts'
+import { Eventually } from './eventually.ts'
 import { KeptMessages } from './kept-messages.ts'
 import { ManagedStream } from './managed-stream.ts'
 import { enabled, failed, SM_NS, wantedMaximum, wantsResumption } from './protocol.ts'
@@ -80,7 +81,8 @@ export const streamManagement = defineModule({
   async start(context) {
     const { config, hooks, router, sessions, storage, routes, clock, log, every, onStop } = context
     const streams = new Streams()
-    const kept = new KeptMessages(storage, clock, log)
+    const eventually = new Eventually(log)
+    const kept = new KeptMessages(storage, eventually, clock, log)
     const snapshots = new Snapshots(storage)
     const limits = {
       maxStanzas: config.max_unacknowledged,
@@ -215,10 +217,11 @@ export const streamManagement = defineModule({
     every(LOOK, () => {
       const now = clock.now()
       for (const stream of streams.values()) stream.look(now)
+      eventually.retry()
     })
 
     const forget = (id: string) => {
-      snapshots.forget(id).catch((error) => log.error('session_not_forgotten', { error }))
+      eventually.do(() => snapshots.forget(id))
     }
 
     // --- The server stops and starts.
@@ -228,10 +231,11 @@ export const streamManagement = defineModule({
       const shutdown = new StreamError('system-shutdown')
       await Promise.all(all.map(({ session }) => session.close(shutdown)))
       for (const stream of all) {
-        await stream.saved
+        await stream.saved()
         await stream.session.suspend()
       }
       await kept.stop()
+      await eventually.stop()
     })
 
     const restore = async ({ id, expiresAt, state, queue }: Snapshot) => {

@@ -8,6 +8,7 @@ import { openSqlite } from '../../storage/sqlite.ts'
 import { jid } from '../../xmpp/jid.ts'
 import { Stanza } from '../../xmpp/stanza.ts'
 import { el } from '../../xmpp/xml.ts'
+import { Eventually } from './eventually.ts'
 import { KeptMessages } from './kept-messages.ts'
 import { migrations } from './snapshots.ts'
 
@@ -22,7 +23,8 @@ async function openStorage(context: TestContext): Promise<Storage> {
 }
 
 function keptIn(storage: Storage, now = 1): KeptMessages {
-  return new KeptMessages(storage, { now: () => now }, silentLogger)
+  const eventually = new Eventually(silentLogger)
+  return new KeptMessages(storage, eventually, { now: () => now }, silentLogger)
 }
 
 function chat(body: string, settlement = new Settlement()): Envelope {

@@ -2,6 +2,7 @@ import { setImmediate } from 'node:timers/promises'
 import type { Envelope } from '../../core/envelope.ts'
 import type { Logger } from '../../core/log.ts'
 import type { Storage } from '../../core/storage.ts'
+import type { Eventually } from './eventually.ts'
 import { fromStored, toStored } from './stored-envelope.ts'
 
 declare module '../../core/envelope.ts' {
@@ -45,6 +46,7 @@ type Clock = { now(): number }
  */
 export class KeptMessages {
   readonly #storage: Storage
+  readonly #eventually: Eventually
   readonly #log: Logger
   #waiting: (Envelope | undefined)[] = []
   /** Of the first that waits. */
@@ -54,8 +56,9 @@ export class KeptMessages {
   #timer: NodeJS.Timeout | undefined
   readonly #writing = new Set<Promise<unknown>>()
 
-  constructor(storage: Storage, clock: Clock, log: Logger) {
+  constructor(storage: Storage, eventually: Eventually, clock: Clock, log: Logger) {
     this.#storage = storage
+    this.#eventually = eventually
     this.#log = log
     // Beyond all numbers of earlier runs: none of them kept a message each microsecond.
     this.#firstId = clock.now() * 1000
@@ -154,13 +157,7 @@ export class KeptMessages {
   }
 
   #remove(sql: string, parameter: string | number): void {
-    this.#track(
-      this.#storage.write(sql, [parameter]).then(
-        () => {},
-        // It comes again after a restart: better twice than never.
-        (error) => this.#log.error('kept_message_not_removed', { error }),
-      ),
-    )
+    this.#eventually.do(() => this.#storage.write(sql, [parameter]))
   }
 
   #track(work: Promise<unknown>): void {

@@ -57,8 +57,10 @@ export class ManagedStream {
   readonly #parts: Parts
   /** Until when the session without a connection is kept; undefined while it has one. */
   expiresAt: number | undefined
-  /** Whether the disk has the session, and is to have what comes. */
-  isSaved = false
+  /** Whether the disk has something of the session, perhaps. */
+  #isOnDisk = false
+  /** Whether it has all of it, and is to have what comes. */
+  #isSaved = false
   #saving: Promise<void> | undefined
   /** How many stanzas the client had sent when it asked, and how many it was told are handled. */
   #asked = 0
@@ -179,6 +181,7 @@ export class ManagedStream {
     const { session } = this
     if (this.expiresAt !== undefined) {
       if (now >= this.expiresAt) void session.end('lost')
+      else if (this.#isOnDisk && !this.#isSaved) this.#save()
     } else if (this.#requestedAt === 0) {
       if (this.#unrequested > 0) session.write(NO_OCTETS)
     } else if (now - this.#requestedAt >= this.#parts.limits.ackTimeout) {
@@ -206,7 +209,8 @@ export class ManagedStream {
   restore(queue: readonly Queued[], expiresAt: number): void {
     for (const [envelope, at] of queue) this.unacknowledged.push(envelope, at)
     this.expiresAt = expiresAt
-    this.isSaved = true
+    this.#isOnDisk = true
+    this.#isSaved = true
   }
 
   /**
@@ -217,9 +221,10 @@ export class ManagedStream {
   async prepare(): Promise<void> {
     await this.#settled()
     await this.#saving
-    if (!this.isSaved) return
+    if (!this.#isOnDisk) return
     await this.#parts.snapshots.forget(this.id as string)
-    this.isSaved = false
+    this.#isOnDisk = false
+    this.#isSaved = false
   }
 
   /** The session has a connection again; the client has got `h` stanzas, all of which were sent. */
@@ -241,9 +246,13 @@ export class ManagedStream {
     if (this.isDetached && !this.session.isClosed) this.#save()
   }
 
-  /** Resolves when the disk has what there is to save. */
-  get saved(): Promise<void> | undefined {
-    return this.#saving
+  /** Resolves when the disk has what there is to save, if it can be. */
+  async saved(): Promise<void> {
+    await this.#saving
+    if (this.#isOnDisk && !this.#isSaved) {
+      this.#save()
+      await this.#saving
+    }
   }
 
   /** What the client has not got, as it goes back to the route. */
@@ -253,19 +262,24 @@ export class ManagedStream {
 
   #save(): void {
     if (this.session.info.isAnonymous) return
-    const saving = this.#write().catch((error) =>
-      this.#parts.log.error('session_not_saved', { jid: this.session.jid.full, error }),
-    )
-    this.#saving = saving
+    this.#saving = this.#write().catch((error) => this.#notSaved(error))
   }
 
   async #write(): Promise<void> {
     await this.#settled()
     const { id, expiresAt, session } = this
     if (id === undefined || expiresAt === undefined || session.isClosed) return
-    this.isSaved = true
+    this.#isOnDisk = true
+    this.#isSaved = true
     const queue = [...this.unacknowledged]
     await this.#parts.snapshots.save({ id, expiresAt, state: this.#state, queue })
+  }
+
+  /** It is tried again. */
+  #notSaved(error: unknown): void {
+    if (this.#isSaved)
+      this.#parts.log.error('session_not_saved', { jid: this.session.jid.full, error })
+    this.#isSaved = false
   }
 
   async #settled(): Promise<void> {
@@ -292,13 +306,11 @@ export class ManagedStream {
 
   #keep(queued: Queued): void {
     this.#tell(queued[0])
-    if (!this.isSaved) return
-    const { snapshots, log } = this.#parts
-    const { jid } = this.session
+    if (!this.#isSaved) return
     const seq = this.unacknowledged.size - 1
-    snapshots
+    this.#parts.snapshots
       .append(this.id as string, seq, queued)
-      .catch((error) => log.error('session_not_saved', { jid: jid.full, error }))
+      .catch((error) => this.#notSaved(error))
   }
 
   #tell(envelope: Envelope): void {
