@@ -72,6 +72,7 @@ test('a file with nothing but its domain has working defaults', () => {
           backlog: 1_024,
         },
       ],
+      component: [],
       s2s: [],
     },
     s2s: undefined,
@@ -401,4 +402,41 @@ test('a file that is not there is named', () => {
     name: 'ConfigError',
     message: `${path}: the configuration file does not exist`,
   })
+})
+
+test('components need a secret, a domain of their own and a port of their own', () => {
+  const { config } = load(`
+    domains = ["localhost"]
+    [[listen.component]]
+    access = ["im.example.com", "Romeo@Montague.example"]
+    [listen.component.secrets]
+    "IRC.example.com" = "rosebud"
+  `)
+  const [listener] = config.listen.component
+  assert.equal(listener?.address, '127.0.0.1')
+  assert.equal(listener?.port, 5347)
+  assert.deepEqual(listener?.access, ['im.example.com', 'romeo@montague.example'])
+  assert.deepEqual(listener?.secrets, { 'irc.example.com': 'rosebud' })
+
+  assert.deepEqual(
+    problemsOf(`
+      domains = ["localhost"]
+      [[listen.component]]
+      [[listen.component]]
+      secret = "rosebud"
+      port = 5348
+      conflict_behaviour = "kick-old"
+      [[listen.component]]
+      address = "*"
+      port = 5222
+      [listen.component.secrets]
+      "localhost" = "rosebud"
+    `),
+    [
+      'meerkat.toml:3:7: listen.component[0]: no component can connect, expected "secret" or "secrets"',
+      'meerkat.toml:7:7: listen.component[1].conflict_behaviour: found "kick-old", expected one of "disconnect", "kick_old", "share"; did you mean "kick_old"?',
+      'meerkat.toml:8:7: listen.component[2]: found *:5222, which listen.c2s[0] (*:5222) takes already, expected another port or address',
+      'meerkat.toml:12:7: listen.component[2].secrets.localhost: found a domain that is in "domains", expected one that a component serves',
+    ],
+  )
 })

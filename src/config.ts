@@ -15,7 +15,13 @@ import {
   certificateFindings,
   certificateGaps,
 } from './config/certificates.ts'
-import { type Listeners, listenerConflicts, listenerWarnings } from './config/listeners.ts'
+import { componentListener } from './config/component-schema.ts'
+import {
+  componentProblems,
+  type Listeners,
+  listenerConflicts,
+  listenerWarnings,
+} from './config/listeners.ts'
 import {
   checkModules,
   checkRoutingModules,
@@ -37,6 +43,7 @@ import {
 import {
   type CertificateFiles,
   type ClientListener,
+  type ComponentListener,
   clientListener,
   type FileSettings,
   fileSchema,
@@ -47,7 +54,12 @@ import {
 
 export type { ModuleDeclaration, ModuleSettings } from './config/modules.ts'
 export { ConfigError } from './config/problems.ts'
-export type { CertificateFiles, ClientListener, ServerListener } from './config/schema.ts'
+export type {
+  CertificateFiles,
+  ClientListener,
+  ComponentListener,
+  ServerListener,
+} from './config/schema.ts'
 
 /** All paths are absolute. */
 export type Config = {
@@ -58,6 +70,7 @@ export type Config = {
   readonly routing_modules: readonly string[]
   readonly listen: {
     readonly c2s: readonly ClientListener[]
+    readonly component: readonly ComponentListener[]
     readonly s2s: readonly ServerListener[]
   }
   /** Other servers; `undefined` when this one speaks with none. */
@@ -143,10 +156,11 @@ export function checkConfig(input: unknown, context: Context): LoadedConfig {
   const domains = unique(placed.domains, problems)
 
   problems.push(...listenerConflicts(placed.listeners))
+  problems.push(...componentProblems(placed.listeners.component, domains))
   warnings.push(...listenerWarnings(placed.listeners))
   if (data_dir !== undefined) problems.push(...dataDirectoryProblems(data_dir, directory))
   if (tls) {
-    const listening = [...placed.listeners.c2s, ...placed.listeners.s2s]
+    const listening = Object.values(placed.listeners).flat()
     const needed = listening.some(([, listener]) => listener.tls !== 'none')
     problems.push(...certificateGaps(tls, { domains: placed.domains, needed }))
     for (const { isWarning, ...finding } of certificateFindings(tls, { domains, directory })) {
@@ -174,6 +188,7 @@ export function checkConfig(input: unknown, context: Context): LoadedConfig {
       routing_modules: routing.chain,
       listen: {
         c2s: placed.listeners.c2s.map(([, listener]) => listener),
+        component: placed.listeners.component.map(([, listener]) => listener),
         s2s: placed.listeners.s2s.map(([, listener]) => listener),
       },
       s2s: federation,
@@ -264,6 +279,7 @@ function checkSections(input: unknown, problems: Problem[]): SoundSections {
       routing_modules: soundElements(z.string(), routing ?? table.routing_modules),
       listeners: {
         c2s: soundElements(clientListener, Object(table.listen).c2s ?? [{}]),
+        component: soundElements(componentListener, Object(table.listen).component),
         s2s: soundElements(serverListener, Object(table.listen).s2s ?? []),
       },
       modules: section('modules', shape.modules) ?? soundModules(table.modules),

@@ -1,4 +1,5 @@
 import type { AdminAccounts, AdminContext, Listening } from './admin/command.ts'
+import type { Listener } from './connection/listener.ts'
 import type { Server } from './server.ts'
 
 /** A server as administration commands see it, started or not. */
@@ -16,11 +17,23 @@ export function adminContext(server: Server, version: string): AdminContext {
 }
 
 /** Where it listens; the ports are those it got. For a server that was started. */
-export function listenersOf({ config, listeners }: Server): Listening[] {
-  return config.listen.c2s.flatMap(({ address, tls }, i) => {
+export function listenersOf({ config, listeners, componentListeners }: Server): Listening[] {
+  const { c2s, component } = config.listen
+  return [
+    ...listening('c2s', c2s, listeners),
+    ...listening('component', component, componentListeners),
+  ]
+}
+
+function listening(
+  kind: string,
+  settings: readonly { readonly address: string; readonly tls: string }[],
+  listeners: readonly Listener[],
+): Listening[] {
+  return settings.flatMap(({ address, tls }, i) => {
     const bound = listeners[i]?.address
     if (bound === undefined) return []
-    return [{ kind: 'c2s', address: address === '*' ? bound.host : address, port: bound.port, tls }]
+    return [{ kind, address: address === '*' ? bound.host : address, port: bound.port, tls }]
   })
 }
 

@@ -3,13 +3,15 @@ import { ClientListener } from './c2s/listener.ts'
 import { outboundStages } from './c2s/outbound.ts'
 import { SessionPoints } from './c2s/session-points.ts'
 import type { Host, StreamPolicy } from './c2s/stream.ts'
+import type { ComponentListener } from './component/listener.ts'
+import { ComponentRegistry } from './component/registry.ts'
 import type { Config, ClientListener as ListenerSettings, LoadedConfig } from './config.ts'
+import type { Listener } from './connection/listener.ts'
 import { ensureSelfSigned } from './connection/self-signed.ts'
 import { certificateProblem, TlsCertificates } from './connection/tls.ts'
 import { WriteTurn } from './connection/write-turn.ts'
 import { AccountLifecycle } from './core/account-lifecycle.ts'
 import { Accounts } from './core/accounts.ts'
-import { noComponents } from './core/components.ts'
 import { Hooks } from './core/hooks.ts'
 import { IqDispatcher } from './core/iq.ts'
 import { Local } from './core/local.ts'
@@ -28,6 +30,7 @@ import { externalLocal } from './routing/external-local.ts'
 import { globalRouting } from './routing/global.ts'
 import { localDomain } from './routing/localdomain.ts'
 import { s2s } from './routing/s2s.ts'
+import { componentListener } from './server-components.ts'
 import { accountMigrations, sqlAccountStore } from './storage/account-store.ts'
 import { openStorage } from './storage/open.ts'
 import { StreamError } from './xmpp/stream-error.ts'
@@ -75,8 +78,10 @@ export class Server {
   readonly sessionManager: SessionManager
   readonly modules: ModuleHost
   readonly lifecycle: AccountLifecycle
+  readonly components: ComponentRegistry
   /** In the order of the configuration. */
   listeners: readonly ClientListener[] = []
+  componentListeners: readonly ComponentListener[] = []
   /** Milliseconds since the epoch; 0 before `start`. */
   startedAt = 0
   readonly #turn = new WriteTurn()
@@ -95,6 +100,7 @@ export class Server {
       iterations: config.auth.scram_iterations,
     })
     const { hooks, router, iq, routes, accounts } = this
+    this.components = new ComponentRegistry({ routes, hooks, log })
     const limits = {
       maxSessionsPerUser: config.limits.max_sessions_per_user,
       normalToGoneResource: 'bounce',
@@ -141,7 +147,7 @@ export class Server {
   /** Rejects when an address cannot be listened on; then nothing is left open. */
   async start(): Promise<void> {
     try {
-      for (const listener of this.listeners) await listener.listen()
+      for (const listener of this.#allListeners) await listener.listen()
     } catch (error) {
       await this.stop()
       throw error
@@ -168,14 +174,21 @@ export class Server {
     await this.stop()
   }
 
+  get #allListeners(): readonly Listener[] {
+    return [...this.listeners, ...this.componentListeners]
+  }
+
   async #stop(timeout: number): Promise<void> {
-    for (const listener of this.listeners) listener.stopListening()
+    const listeners = this.#allListeners
+    for (const listener of listeners) listener.stopListening()
     const shutdown = new StreamError('system-shutdown')
     const sessions = [...this.sessionManager.sessions.values()]
     await within(timeout, Promise.all(sessions.map((session) => session.close(shutdown))))
-    await within(timeout, Promise.all(this.listeners.map((listener) => listener.drained())))
-    for (const listener of this.listeners) listener.destroy()
-    await Promise.all(this.listeners.map((listener) => listener.drained()))
+    // What sessions said as they ended may be for components.
+    for (const component of this.components.connections) await component.close(shutdown)
+    await within(timeout, Promise.all(listeners.map((listener) => listener.drained())))
+    for (const listener of listeners) listener.destroy()
+    await Promise.all(listeners.map((listener) => listener.drained()))
     await this.modules.unloadAll()
     this.iq.close()
     await this.storage.close()
@@ -195,6 +208,9 @@ export class Server {
     for (const { module, settings } of chosen) await this.modules.load(module, settings)
     this.#certificates = await this.#loadCertificates()
     this.listeners = config.listen.c2s.map((settings) => this.#listener(settings))
+    this.componentListeners = config.listen.component.map((settings) =>
+      componentListener(settings, this, this.#certificates, this.#turn),
+    )
   }
 
   #serveDomains(): void {
@@ -213,8 +229,8 @@ export class Server {
     const send = hooks.at('s2s_send_packet')
     const builtin = new Map<string, () => RoutingModule>([
       ['global', () => globalRouting(hooks.at('filter_packet'))],
-      ['external_local', () => externalLocal(noComponents)],
-      ['external', () => external(noComponents)],
+      ['external_local', () => externalLocal(this.components)],
+      ['external', () => external(this.components)],
       ['localdomain', () => localDomain(routes, delivery)],
       ['s2s', () => s2s({ router, servers, allow, send })],
     ])
@@ -258,7 +274,8 @@ export class Server {
 
   async #loadCertificates(): Promise<TlsCertificates | undefined> {
     const { certificates, domains, listen, data_dir } = this.config
-    if (listen.c2s.every(({ tls }) => tls === 'none')) return undefined
+    const listening = Object.values(listen).flat()
+    if (listening.every(({ tls }) => tls === 'none')) return undefined
     const byFile = new Map<string, { certificate: string; key: string; domains: string[] }>()
     for (const domain of domains) {
       const files = certificates.get(domain) ?? (await selfSigned(data_dir))

@@ -72,9 +72,13 @@ function closing(control: Control, server: Server): AsyncDisposable {
   }
 }
 
+const PEERS: ReadonlyMap<string, string> = new Map([
+  ['c2s', 'clients'],
+  ['component', 'components'],
+])
+
 function announcement({ kind, address, port, tls }: Listening): string {
-  const who = kind === 'c2s' ? 'clients' : kind
-  return `listening for ${who} on ${endpoint({ address, port })} (TLS: ${tls})`
+  return `listening for ${PEERS.get(kind) ?? kind} on ${endpoint({ address, port })} (TLS: ${tls})`
 }
 
 async function hasNoAccounts({ accounts, domains }: AdminContext): Promise<boolean> {

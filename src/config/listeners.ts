@@ -1,12 +1,13 @@
 import { isIPv4, isIPv6 } from 'node:net'
 import type { Placed, Problem } from './problems.ts'
-import type { ClientListener, ServerListener } from './schema.ts'
+import type { ClientListener, ComponentListener, ServerListener } from './schema.ts'
 
 type Endpoint = Pick<ClientListener, 'address' | 'port'>
 
 /** All listeners, each kind under the name of its table. */
 export type Listeners = {
   readonly c2s: readonly Placed<ClientListener>[]
+  readonly component: readonly Placed<ComponentListener>[]
   readonly s2s: readonly Placed<ServerListener>[]
 }
 
@@ -28,11 +29,13 @@ export function* listenerConflicts(listeners: Listeners): Generator<Problem> {
 }
 
 /** What a listener lets pass in the clear where strangers can listen in. */
-export function* listenerWarnings({ c2s, s2s }: Listeners): Generator<Problem> {
-  for (const [index, listener] of s2s) {
-    if (listener.tls !== 'none' || isLoopback(listener.address)) continue
-    const text = `"none" on ${endpoint(listener)} sends every message unencrypted`
-    yield { path: ['listen', 's2s', index, 'tls'], text }
+export function* listenerWarnings({ c2s, ...others }: Listeners): Generator<Problem> {
+  for (const [kind, listeners] of Object.entries(others)) {
+    for (const [index, listener] of listeners) {
+      if (listener.tls !== 'none' || isLoopback(listener.address)) continue
+      const text = `"none" on ${endpoint(listener)} sends every message unencrypted`
+      yield { path: ['listen', kind, index, 'tls'], text }
+    }
   }
   for (const [index, listener] of c2s) {
     if (isLoopback(listener.address)) continue
@@ -44,6 +47,24 @@ export function* listenerWarnings({ c2s, s2s }: Listeners): Generator<Problem> {
     if (listener.allow_plain_without_tls && listener.tls !== 'direct') {
       const text = `passwords may cross the network unencrypted on ${endpoint(listener)}`
       yield { path: [...path, 'allow_plain_without_tls'], text }
+    }
+  }
+}
+
+/** Listeners at which nobody can connect, and components that cannot be. */
+export function* componentProblems(
+  listeners: readonly Placed<ComponentListener>[],
+  hosted: readonly string[],
+): Generator<Problem> {
+  for (const [index, { secret, secrets }] of listeners) {
+    const path = ['listen', 'component', index]
+    const names = Object.keys(secrets)
+    if (secret === undefined && names.length === 0) {
+      yield { path, text: 'no component can connect, expected "secret" or "secrets"' }
+    }
+    for (const name of names.filter((domain) => hosted.includes(domain))) {
+      const text = 'found a domain that is in "domains", expected one that a component serves'
+      yield { path: [...path, 'secrets', name], text }
     }
   }
 }

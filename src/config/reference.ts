@@ -108,7 +108,14 @@ function namesOf({ propertyNames }: JsonSchema): string {
 
 /** Has a section of its own. */
 function isTable(schema: JsonSchema): boolean {
-  return schema.type === 'object' || schemaOf(schema.items).type === 'object'
+  const isObject = schema.type === 'object' && !isPlainRecord(schema)
+  return isObject || schemaOf(schema.items).type === 'object'
+}
+
+/** A table of texts, numbers and the like, whatever their names. */
+function isPlainRecord({ properties, additionalProperties }: JsonSchema): boolean {
+  const { type } = schemaOf(additionalProperties)
+  return properties === undefined && type !== undefined && type !== 'object'
 }
 
 function keyTable(keys: readonly Key[], { required = [] }: JsonSchema): string {
@@ -153,6 +160,10 @@ function typeOf(schema: JsonSchema): string {
     case 'boolean':
       return '`true`, `false`'
     case 'object':
+      if (isPlainRecord(schema)) {
+        const value = typeOf(schemaOf(schema.additionalProperties))
+        return `table: ${namesOf(schema)} = ${value}`
+      }
       return `{ ${keysOf(schema)
         .map(([name]) => name)
         .join(', ')} }`

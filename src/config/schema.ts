@@ -2,6 +2,14 @@ import { isIP } from 'node:net'
 import { z } from 'zod'
 import { domain, domainPattern, duration, size } from '../core/config-types.ts'
 import { LOG_LEVELS } from '../core/log.ts'
+import { componentListener } from './component-schema.ts'
+import {
+  isListenAddress,
+  listenAddress,
+  listenPort,
+  SMALLEST_STANZA_LIMIT,
+  shaper,
+} from './listener-parts.ts'
 
 /** Every key of the configuration file, but for the settings of modules, which they declare. */
 
@@ -13,9 +21,6 @@ export const ROUTING_MODULES = [
   's2s',
 ] as const
 
-/** RFC 6120 §13.12: a server must not refuse smaller stanzas than this, in bytes. */
-const SMALLEST_STANZA_LIMIT = 10_000
-
 const path = z.string().min(1, 'a path')
 
 const certificate = {
@@ -25,47 +30,10 @@ const certificate = {
   key: path.optional().describe('PEM file with its private key.'),
 }
 
-const shaper = z
-  .union(
-    [
-      z.literal('none'),
-      size({ min: 1 }),
-      z.strictObject({
-        rate: size({ min: 1 }).describe('Bytes per second, in the long run.'),
-        burst: size({ min: 1 })
-          .optional()
-          .describe('Bytes that may come at once after a silence. Default: those of a second.'),
-      }),
-    ],
-    {
-      error: '"none", bytes per second such as "64KiB", or { rate = "64KiB", burst = "256KiB" }',
-    },
-  )
-  .transform((value) => {
-    if (value === 'none') return value
-    const { rate, burst = rate } = typeof value === 'number' ? { rate: value } : value
-    return { rate, burst }
-  })
-
-const address = z
-  .string()
-  .refine(isListenAddress, 'an IP address, a host name or "*"')
-  .default('*')
-  .describe('IP address or host name to listen on; "*" is every address, of IPv4 and IPv6.')
-
-function isListenAddress(text: string): boolean {
-  return text === '*' || isIP(text) !== 0 || /^(?!-)[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*$/.test(text)
-}
-
-const PORT = 'a port from 0 to 65535 (0 is any free one)'
-
 export const clientListener = z
   .strictObject({
-    address,
-    port: z
-      .int(PORT)
-      .min(0, PORT)
-      .max(65535, PORT)
+    address: listenAddress().default('*'),
+    port: listenPort()
       .optional()
       .describe('TCP port; 0 is any free one. Default: 5222, or 5223 where TLS is direct.'),
     tls: z
@@ -113,11 +81,8 @@ export const clientListener = z
 
 export const serverListener = z
   .strictObject({
-    address,
-    port: z
-      .int(PORT)
-      .min(0, PORT)
-      .max(65535, PORT)
+    address: listenAddress().default('*'),
+    port: listenPort()
       .optional()
       .describe('TCP port; 0 is any free one. Default: 5269, or 5270 where TLS is direct.'),
     tls: z
@@ -160,6 +125,13 @@ const listen = z
       .array(clientListener)
       .prefault([{}])
       .describe('Where clients connect; a `[[listen.c2s]]` for each address and port.'),
+    component: z
+      .array(componentListener)
+      .default([])
+      .describe(
+        'Where external components connect (XEP-0114); a `[[listen.component]]` for each address ' +
+          'and port.',
+      ),
     s2s: z
       .array(serverListener)
       .default([])
@@ -271,7 +243,7 @@ const override = z.strictObject({
     .string()
     .refine((text) => text !== '*' && isListenAddress(text), 'an IP address or a host name')
     .describe('IP address or host name of its server.'),
-  port: z.int(PORT).min(1, PORT).max(65535, PORT).default(5269).describe('TCP port.'),
+  port: listenPort().min(1, 'a port from 1 to 65535').default(5269).describe('TCP port.'),
   direct_tls: z.boolean().default(false).describe('Whether TLS starts with the first byte there.'),
 })
 
@@ -406,5 +378,6 @@ export const fileSchema = z.strictObject({
 
 export type FileSettings = z.output<typeof fileSchema>
 export type ClientListener = FileSettings['listen']['c2s'][number]
+export type ComponentListener = FileSettings['listen']['component'][number]
 export type ServerListener = FileSettings['listen']['s2s'][number]
 export type CertificateFiles = { readonly certificate: string; readonly key: string }

@@ -1,26 +1,32 @@
 import type { Jid } from '../xmpp/jid.ts'
+import type { StreamError } from '../xmpp/stream-error.ts'
 import type { Envelope } from './envelope.ts'
 import type { Outcome } from './outcome.ts'
 
 /** A connection of an external component (XEP-0114), wherever in the cluster it is. */
 export interface Component {
-  readonly domain: string
+  /** Unique among all connections ever. */
+  readonly id: string
+  /** Whose stanzas it takes: one domain, or a subdomain of each hosted one. */
+  readonly domains: readonly string[]
+  /** It serves a subdomain of each hosted domain. */
+  readonly isSubdomain: boolean
+  /** Service discovery does not tell of it. */
   readonly isHidden: boolean
+  /** Its connection is on this node. */
+  readonly isLocal: boolean
+  /** Hands it a stanza for one of its domains. */
   handle(envelope: Envelope): Outcome | Promise<Outcome>
+  /** Closes the connection and says why. Resolves when it is not registered any more. */
+  close(error: StreamError): Promise<void>
 }
 
 /** The components that are connected. */
 export interface Components {
-  onThisNode(domain: string): Component | undefined
   /** Of several connections, the same one for all stanzas of one sender. */
+  onThisNode(domain: string, sender: Jid): Component | undefined
+  /** As `onThisNode`, with those of other nodes where this one has none. */
   onAnyNode(domain: string, sender: Jid): Component | undefined
   /** The domains with at least one connection. */
   domains(): readonly string[]
-}
-
-/** A server that takes no components. */
-export const noComponents: Components = {
-  onThisNode: () => undefined,
-  onAnyNode: () => undefined,
-  domains: () => [],
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { type BareJid, JidError, parseBare, prepareDomainpart } from '../xmpp/jid.ts'
+import { type BareJid, JidError, parseBare, parseJid, prepareDomainpart } from '../xmpp/jid.ts'
 
 /**
  * Settings that need more than zod's own types. Everybody's schema may use them.
@@ -88,6 +88,14 @@ export function accountJid() {
   return address<BareJid>(parseAccount, {
     title: 'account',
     expected: 'an account such as "alice@im.example.com"',
+  })
+}
+
+/** An address that stands for all below it: a domain, an account, a resource. Yields its text. */
+export function addressScope() {
+  return address((text) => parseJid(text).full, {
+    title: 'address',
+    expected: 'a domain or JID such as "alice@im.example.com"',
   })
 }
 

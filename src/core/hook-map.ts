@@ -1,5 +1,6 @@
 import type { BareJid, FullJid, Jid } from '../xmpp/jid.ts'
 import type { Element } from '../xmpp/xml.ts'
+import type { Component } from './components.ts'
 import type { DiscoIdentity, DiscoItem, DiscoQuery } from './disco.ts'
 import type { Envelope } from './envelope.ts'
 import type { Outcome } from './outcome.ts'
@@ -185,6 +186,8 @@ export interface HookMap {
   register_subhost: Hook<string, { readonly isHidden: boolean }>
   /** It is going. Global. */
   unregister_subhost: Hook<string, object>
+  /** A component has authenticated: each connection, after its domain has appeared. Global. */
+  component_connected: Hook<Component, object>
   /** A stanza is about to be handed to a component. Global. */
   packet_to_component: Hook<Envelope, object>
   /** Whether this server speaks with another one. Global. Fails closed. */

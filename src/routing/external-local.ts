@@ -5,6 +5,7 @@ import type { RoutingModule } from '../core/router.ts'
 export function externalLocal(components: Components): RoutingModule {
   return {
     name: 'external_local',
-    route: (envelope) => components.onThisNode(envelope.to.domain)?.handle(envelope) ?? envelope,
+    route: (envelope) =>
+      components.onThisNode(envelope.to.domain, envelope.from)?.handle(envelope) ?? envelope,
   }
 }

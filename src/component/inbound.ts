@@ -1,0 +1,129 @@
+import type { Connection } from '../connection/connection.ts'
+import { Envelope, type Origin, SERVER } from '../core/envelope.ts'
+import { Lanes } from '../core/lanes.ts'
+import { dropped, Outcome } from '../core/outcome.ts'
+import type { Router } from '../core/router.ts'
+import { bounce } from '../xmpp/bounce.ts'
+import { type Jid, parseJid, tryParseJid } from '../xmpp/jid.ts'
+import type { Octets } from '../xmpp/octets.ts'
+import { isStanzaKind, Stanza } from '../xmpp/stanza.ts'
+import { StanzaError } from '../xmpp/stanza-error.ts'
+import { faultOf } from '../xmpp/stanza-fault.ts'
+import { StreamError } from '../xmpp/stream-error.ts'
+import type { Frame } from '../xmpp/xml-parser.ts'
+import type { Outbound } from './outbound.ts'
+
+/** The content namespace of components that connect to the server (XEP-0114 §3). */
+export const COMPONENT_NS = 'jabber:component:accept'
+
+/** So many stanzas may be on their way; then no more are read. */
+const MAX_PENDING = 1_000
+const BY = 'component'
+
+type Parts = {
+  readonly connection: Connection
+  readonly router: Router
+  readonly outbound: Outbound
+  /** Whom it may speak for. */
+  readonly domains: readonly string[]
+  /** It may speak for everybody. */
+  readonly isTrusted: boolean
+  readonly lang: Octets | undefined
+}
+
+/**
+ * What a component sends: checks it and gives it to the router.
+ *
+ * The stanzas of each pair of sender and recipient keep their order (RFC 6120 §10.1), others do not
+ * wait for them. Nothing waits for the answer to a request: giving it may need the component's own.
+ */
+export class Inbound {
+  readonly #parts: Parts
+  readonly #domains: ReadonlySet<string>
+  readonly #origin: Origin
+  readonly #self: Jid
+  readonly #lanes = new Lanes()
+  #pending = 0
+  #room: (() => void) | undefined
+
+  constructor(parts: Parts) {
+    const [domain] = parts.domains
+    if (domain === undefined) throw new Error('a component without a domain')
+    this.#parts = parts
+    this.#domains = new Set(parts.domains)
+    this.#origin = { kind: 'component', domain }
+    this.#self = parseJid(domain)
+  }
+
+  /** Throws `StreamError` for what ends the stream. */
+  receive(frame: Frame): void {
+    if (frame.ns !== COMPONENT_NS || !isStanzaKind(frame.name)) {
+      throw new StreamError('unsupported-stanza-type', `<${frame.name}/> is no stanza`)
+    }
+    const stanza = Stanza.fromFrame(frame, COMPONENT_NS, this.#parts.lang)
+    const from = addressIn(frame, 'from')
+    const to = addressIn(frame, 'to')
+    const fault = this.#addressFault(from, to) ?? faultOf(stanza)
+    const origin = this.#originOf(from)
+    const envelope = new Envelope(from ?? this.#self, to ?? this.#self, stanza, origin)
+    if (fault === undefined) this.#route(envelope)
+    else this.#refuse(envelope, fault)
+  }
+
+  #route(envelope: Envelope): void {
+    const { stanza, from, to } = envelope
+    const lane = `${from.bare} ${to.bare}`
+    const route = () => this.#parts.router.route(envelope)
+    const isRequest = stanza.kind === 'iq' && stanza.isRequest
+    const outcome = isRequest ? this.#lanes.runAside(lane, route) : this.#lanes.run(lane, route)
+    if (outcome instanceof Promise) this.#count(outcome)
+  }
+
+  /** XEP-0114 §3: both addresses, and its own domain in the sender's. */
+  #addressFault(from: Jid | undefined, to: Jid | undefined): StanzaError | undefined {
+    if (to === undefined) return new StanzaError('bad-request', { text: 'no address in "to"' })
+    if (from === undefined) return new StanzaError('bad-request', { text: 'no address in "from"' })
+    if (this.#parts.isTrusted || this.#domains.has(from.domain)) return undefined
+    return new StanzaError('bad-request', { text: '"from" is of another domain' })
+  }
+
+  /** Of its domains the one that it speaks for. */
+  #originOf(from: Jid | undefined): Origin {
+    const isOther = from !== undefined && from.domain !== this.#self.domain
+    if (!isOther || !this.#domains.has(from.domain)) return this.#origin
+    return { kind: 'component', domain: from.domain }
+  }
+
+  /** Answers it here: the address that it gave may be another's. */
+  #refuse(envelope: Envelope, error: StanzaError): void {
+    const { router, outbound } = this.#parts
+    const reply = bounce(envelope.stanza, error)
+    let outcome: Outcome = dropped(BY, error.condition)
+    if (reply !== undefined) {
+      outbound.send(new Envelope(envelope.to, envelope.from, reply, SERVER))
+      outcome = new Outcome('bounced', BY, error.condition)
+    }
+    router.settle(envelope, outcome)
+  }
+
+  #count(outcome: Promise<Outcome>): void {
+    this.#pending++
+    if (this.#pending >= MAX_PENDING && this.#room === undefined) {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      this.#room = resolve
+      void this.#parts.connection.waitFor(promise)
+    }
+    const done = () => {
+      this.#pending--
+      if (this.#pending * 2 > MAX_PENDING) return
+      this.#room?.()
+      this.#room = undefined
+    }
+    outcome.then(done, done)
+  }
+}
+
+function addressIn(frame: Frame, attribute: 'from' | 'to'): Jid | undefined {
+  const text = frame.attribute(attribute)
+  return text === undefined ? undefined : tryParseJid(text)
+}

@@ -1,0 +1,43 @@
+import type { Socket } from 'node:net'
+import type { Connection, ConnectionHandler } from '../connection/connection.ts'
+import { type ListenerOptions as AddressOptions, Listener } from '../connection/listener.ts'
+import type { TlsCertificates } from '../connection/tls.ts'
+import type { WriteTurn } from '../connection/write-turn.ts'
+import type { ParserLimits } from '../xmpp/xml-parser.ts'
+import { Negotiation, type StreamEnvironment } from './stream.ts'
+
+export type ListenerOptions = AddressOptions & {
+  /** `direct`: TLS from the first octet. */
+  readonly tls: 'direct' | 'none'
+}
+
+/** Where external components connect (XEP-0114). */
+export class ComponentListener extends Listener {
+  readonly tls: ListenerOptions['tls']
+  readonly #certificates: TlsCertificates | undefined
+  readonly #environment: StreamEnvironment
+  protected readonly limits: ParserLimits
+
+  constructor(
+    options: ListenerOptions,
+    environment: Omit<StreamEnvironment, 'onEnd'> & {
+      readonly certificates: TlsCertificates | undefined
+    },
+    turn: WriteTurn,
+  ) {
+    super(options, turn, environment.session.log)
+    this.tls = options.tls
+    this.limits = environment.policy.preAuthLimits
+    this.#certificates = environment.certificates
+    this.#environment = { ...environment, onEnd: (connection) => this.settle(connection) }
+  }
+
+  protected channel(socket: Socket): Socket | undefined {
+    // Without ALPN, whose names are of clients and servers.
+    return this.tls === 'none' ? socket : this.#certificates?.secure(socket, { isDirect: false })
+  }
+
+  protected open(connection: Connection): ConnectionHandler {
+    return new Negotiation(connection, this.#environment)
+  }
+}

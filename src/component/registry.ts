@@ -1,0 +1,183 @@
+import type { Component, Components } from '../core/components.ts'
+import type { Acc, HookName, Hooks, Params } from '../core/hooks.ts'
+import type { LocalRoutes } from '../core/local-routes.ts'
+import type { Logger } from '../core/log.ts'
+import type { Maybe } from '../core/maybe.ts'
+import { after } from '../core/maybe.ts'
+import { rendezvous } from '../core/rendezvous.ts'
+import type { Jid } from '../xmpp/jid.ts'
+import { StreamError } from '../xmpp/stream-error.ts'
+
+/**
+ * What happens when a component comes whose domain is taken by another connection: it is refused,
+ * it replaces that one wherever in the cluster it is, or both share the work. Connections of other
+ * nodes never keep one away.
+ */
+export type ConflictBehaviour = 'disconnect' | 'kick_old' | 'share'
+
+export type Admission = {
+  readonly onConflict: ConflictBehaviour
+  /** Called when it is registered, before anybody is told. False: it does not want to be any more. */
+  readonly admit: () => boolean
+}
+
+type Parts = {
+  readonly routes: LocalRoutes
+  readonly hooks: Hooks
+  readonly log: Logger
+}
+
+type Entry = {
+  connections: readonly Component[]
+  /** Of subdomains, which local delivery hands out. */
+  readonly release: (() => void) | undefined
+}
+
+/** How long those who are replaced may take to go, milliseconds, and how often they are told to. */
+const KICK_TIMEOUT = 5_000
+const KICKS = 3
+
+/** Which component serves which domain. Never more than one kind of service has a domain. */
+export class ComponentRegistry implements Components {
+  readonly #parts: Parts
+  readonly #entries = new Map<string, Entry>()
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+  }
+
+  onThisNode(domain: string, sender: Jid): Component | undefined {
+    const entry = this.#entries.get(domain)
+    if (entry === undefined || entry.release !== undefined) return undefined
+    return nearest(entry, sender, false)
+  }
+
+  onAnyNode(domain: string, sender: Jid): Component | undefined {
+    const entry = this.#entries.get(domain)
+    if (entry === undefined || entry.release !== undefined) return undefined
+    return nearest(entry, sender, true)
+  }
+
+  domains(): readonly string[] {
+    return [...this.#entries.keys()]
+  }
+
+  has(domain: string): boolean {
+    return this.#entries.has(domain)
+  }
+
+  /** Every connection, for administration and for the end of the server. */
+  get connections(): ReadonlySet<Component> {
+    return new Set([...this.#entries.values()].flatMap(({ connections }) => connections))
+  }
+
+  /** False: one of its domains is served by others, or it was not admitted. */
+  register(component: Component, admission: Admission): Maybe<boolean> {
+    return this.#register(component, admission, KICKS)
+  }
+
+  #register(component: Component, admission: Admission, kicks: number): Maybe<boolean> {
+    if (component.domains.some((domain) => this.#isOthers(domain, component))) return false
+    const { onConflict } = admission
+    const rivals = onConflict === 'share' ? [] : this.#rivals(component, onConflict)
+    if (rivals.length === 0) return this.#admit(component, admission)
+    if (onConflict !== 'kick_old' || kicks === 0) return false
+    const conflict = new StreamError('conflict', 'replaced by a new connection')
+    const gone = Promise.all(rivals.map((rival) => rival.close(conflict)))
+    return after(within(KICK_TIMEOUT, gone), () => this.#register(component, admission, kicks - 1))
+  }
+
+  unregister(component: Component): void {
+    for (const domain of component.domains) {
+      const entry = this.#entries.get(domain)
+      if (entry === undefined || !entry.connections.includes(component)) continue
+      const others = entry.connections.filter((other) => other !== component)
+      if (others.length === 0) {
+        this.#tell('unregister_subhost', domain, {})
+        entry.release?.()
+        this.#entries.delete(domain)
+      } else entry.connections = others
+    }
+  }
+
+  /** Served by the server itself, or by a component of the other kind. */
+  #isOthers(domain: string, component: Component): boolean {
+    const entry = this.#entries.get(domain)
+    if (entry === undefined) return this.#parts.routes.find(domain) !== undefined
+    return (entry.release !== undefined) !== component.isSubdomain
+  }
+
+  #rivals({ domains, isLocal }: Component, onConflict: ConflictBehaviour): Component[] {
+    if (!isLocal) return []
+    const all = domains.flatMap((domain) => this.#entries.get(domain)?.connections ?? [])
+    return onConflict === 'kick_old' ? all : all.filter((rival) => rival.isLocal)
+  }
+
+  #admit(component: Component, { admit }: Admission): boolean {
+    if (!admit()) return false
+    const appeared = component.domains.filter((domain) => !this.#entries.has(domain))
+    for (const domain of component.domains) {
+      const connections = [...(this.#entries.get(domain)?.connections ?? []), component]
+      const entry = this.#entries.get(domain)
+      if (entry !== undefined) entry.connections = connections
+      else {
+        const release = component.isSubdomain ? this.#serve(domain) : undefined
+        this.#entries.set(domain, { connections, release })
+      }
+    }
+    const { isHidden } = component
+    for (const domain of appeared) this.#tell('register_subhost', domain, { isHidden })
+    this.#tell('component_connected', component, {})
+    return true
+  }
+
+  /** A domain under a hosted one is served as the services of that one are. */
+  #serve(domain: string): () => void {
+    const { routes } = this.#parts
+    const parent = routes.find(domain.slice(domain.indexOf('.') + 1))
+    return routes.add({
+      domain,
+      domainType: parent?.domainType,
+      isHosted: false,
+      handle: (envelope) => {
+        const entry = this.#entries.get(domain)
+        const component = entry && nearest(entry, envelope.from, true)
+        if (component === undefined) throw new Error(`nobody serves ${domain}`)
+        return component.handle(envelope)
+      },
+    })
+  }
+
+  /** A handler that fails changes nothing for the component. */
+  #tell<N extends HookName>(hook: N, acc: Acc<N>, params: Params<N>): void {
+    const failed = (error: unknown) =>
+      this.#parts.log.error('component_hook_failed', { hook, error })
+    try {
+      const told = this.#parts.hooks.at(hook).run(acc, params)
+      if (told instanceof Promise) told.catch(failed)
+    } catch (error) {
+      failed(error)
+    }
+  }
+}
+
+/** Of its connections one on this node, else (where wanted) one elsewhere. */
+function nearest(
+  { connections }: Entry,
+  sender: Jid,
+  mayBeElsewhere: boolean,
+): Component | undefined {
+  const [only] = connections
+  if (connections.length === 1) return only?.isLocal || mayBeElsewhere ? only : undefined
+  const here = connections.filter(({ isLocal }) => isLocal)
+  const candidates = here.length === 0 && mayBeElsewhere ? connections : here
+  return rendezvous(sender.bare, candidates, ({ id }) => id)
+}
+
+/** Waits for `work`, but no longer than `ms`. */
+async function within(ms: number, work: Promise<unknown>): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const timer = setTimeout(resolve, ms)
+  await Promise.race([work, promise])
+  clearTimeout(timer)
+}
