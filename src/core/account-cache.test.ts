@@ -61,20 +61,51 @@ test('readers see a change when it is durable, in the step that tells of it', as
   assert.deepEqual(seen, ['', 'new', { text: 'new' }])
 })
 
-test('what was being loaded when a change was made is not remembered', async () => {
-  const { cache, disk } = start()
-  const answer = Promise.withResolvers<Value>()
-  const slow = new AccountCache<Value>({ load: () => answer.promise, weigh: () => 1, maxWeight: 9 })
-  const loading = slow.get(romeo)
-  const changed = slow.change(romeo, { make: () => ({ text: 'new' }), save: async () => {} })
-  answer.resolve({ text: 'old' })
-  await Promise.all([loading, changed])
-  assert.deepEqual(slow.get(romeo), { text: 'new' })
+test('what was being loaded when it changed, or was removed, is not remembered', async () => {
+  let text = 'old'
+  const answers: PromiseWithResolvers<Value>[] = []
+  const load = ({ full }: BareJid) => {
+    const answer = Promise.withResolvers<Value>()
+    if (full === romeo.full) answers.push(answer)
+    else answer.resolve({ text: 'other' })
+    return answer.promise
+  }
+  const cache = new AccountCache<Value>({ load, weigh: () => 1, maxWeight: 1 })
+  const answerLast = () => answers.at(-1)?.resolve({ text })
+  const readSlowly = async () => {
+    // Romeo is pushed out of memory, and read anew.
+    await cache.get(account(1))
+    await cache.get(account(2))
+    const loading = cache.get(romeo)
+    assert.ok(loading instanceof Promise)
+    return { loading }
+  }
 
-  const early = cache.get(romeo)
-  const removed = cache.remove(romeo, async () => void disk.delete(romeo.full))
-  await Promise.all([early, removed])
-  assert.ok(cache.get(romeo) instanceof Promise)
+  let underway: { loading: Promise<Value> } | undefined
+  const changed = cache.change(romeo, {
+    make: () => ({ text: 'new' }),
+    save: async () => {
+      underway = await readSlowly()
+    },
+  })
+  await new Promise((resolve) => setImmediate(resolve))
+  answerLast()
+  await changed
+  answerLast()
+  assert.deepEqual(await underway?.loading, { text: 'old' })
+  assert.deepEqual(cache.get(romeo), { text: 'new' })
+
+  text = 'new'
+  await cache.remove(romeo, async () => {
+    underway = await readSlowly()
+  })
+  answerLast()
+  assert.deepEqual(await underway?.loading, { text: 'new' })
+  text = ''
+  const fresh = cache.get(romeo)
+  assert.ok(fresh instanceof Promise)
+  answerLast()
+  assert.deepEqual(await fresh, { text: '' })
 })
 
 test('a change that cannot be saved has not been made, unless the disk says so', async () => {
