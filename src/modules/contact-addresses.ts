@@ -27,7 +27,11 @@ export const contactAddresses = defineModule({
   start({ config, hooks }) {
     const fields = Object.entries(config)
       .filter(([, uris]) => uris.length > 0)
-      .map(([role, uris]) => ({ var: `${role}-addresses`, value: uris }))
+      .map(([role, uris]) => ({
+        var: `${role}-addresses`,
+        type: 'list-multi' as const,
+        value: uris,
+      }))
     if (fields.length === 0) return
     const serverInfo = form({ type: 'result', formType: FORM_TYPE, fields })
     hooks.on('disco_info', (forms, { target, node }) =>

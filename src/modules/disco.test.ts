@@ -143,10 +143,14 @@ test('contact addresses are a form of the server alone', async () => {
   const x = answer(await core.ask(ROMEO, DOMAIN, 'get', info())).child('x', 'jabber:x:data')
   const fields = x
     ?.elements('field')
-    .map((field) => [field.attr('var'), field.elements('value').map(({ text }) => text)])
+    .map((field) => [
+      field.attr('var'),
+      field.attr('type'),
+      field.elements('value').map(({ text }) => text),
+    ])
   assert.deepEqual(fields, [
-    ['FORM_TYPE', ['http://jabber.org/network/serverinfo']],
-    ['abuse-addresses', ['mailto:abuse@example.com', 'xmpp:a@b.c']],
+    ['FORM_TYPE', 'hidden', ['http://jabber.org/network/serverinfo']],
+    ['abuse-addresses', 'list-multi', ['mailto:abuse@example.com', 'xmpp:a@b.c']],
   ])
   const juliet = await core.connect('juliet')
   const own = answer(await core.ask(juliet, JULIET, 'get', info()))
