@@ -38,6 +38,7 @@ export function componentListener(
     policy: {
       isHidden: settings.hidden,
       isTrusted: !settings.check_from,
+      isShared: settings.conflict_behaviour === 'share',
       mayReach: accessRule(settings.access, isOurs),
       maxQueued: settings.max_queue,
     },

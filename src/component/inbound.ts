@@ -18,6 +18,8 @@ export const COMPONENT_NS = 'jabber:component:accept'
 
 /** So many stanzas may be on their way; then no more are read. */
 const MAX_PENDING = 1_000
+/** So many requests without an answer are remembered. */
+const MAX_ASKED = 10_000
 const BY = 'component'
 
 type Parts = {
@@ -28,6 +30,8 @@ type Parts = {
   readonly domains: readonly string[]
   /** It may speak for everybody. */
   readonly isTrusted: boolean
+  /** There may be others for the same domains, who get what is not known to be for this one. */
+  readonly isShared: boolean
   readonly lang: Octets | undefined
 }
 
@@ -43,6 +47,8 @@ export class Inbound {
   readonly #origin: Origin
   readonly #self: Jid
   readonly #lanes = new Lanes()
+  /** Requests whose answers are for this connection, where there may be others. */
+  readonly #asked = new Set<string>()
   #pending = 0
   #room: (() => void) | undefined
 
@@ -70,11 +76,17 @@ export class Inbound {
     else this.#refuse(envelope, fault)
   }
 
+  /** Whether this is the answer to a request that was received here. Known once. */
+  takesAnswer({ from, to, stanza }: Envelope): boolean {
+    return this.#asked.delete(`${to.full} ${from.full} ${stanza.id}`)
+  }
+
   #route(envelope: Envelope): void {
     const { stanza, from, to } = envelope
     const lane = `${from.bare} ${to.bare}`
     const route = () => this.#parts.router.route(envelope)
     const isRequest = stanza.kind === 'iq' && stanza.isRequest
+    if (isRequest && this.#parts.isShared) this.#remember(`${from.full} ${to.full} ${stanza.id}`)
     const outcome = isRequest ? this.#lanes.runAside(lane, route) : this.#lanes.run(lane, route)
     if (outcome instanceof Promise) this.#count(outcome)
   }
@@ -104,6 +116,15 @@ export class Inbound {
       outcome = new Outcome('bounced', BY, error.condition)
     }
     router.settle(envelope, outcome)
+  }
+
+  #remember(request: string): void {
+    this.#asked.add(request)
+    if (this.#asked.size <= MAX_ASKED) return
+    for (const oldest of this.#asked) {
+      this.#asked.delete(oldest)
+      break
+    }
   }
 
   #count(outcome: Promise<Outcome>): void {

@@ -6,6 +6,8 @@ import { type StanzaCondition, StanzaError } from '../xmpp/stanza-error.ts'
 
 /** What an envelope takes besides its payload, roughly. */
 const OVERHEAD = 200
+/** How much goes back to its senders in one turn of the event loop, in octets. */
+const RETURNED_PER_TURN = 256 * 1024
 const BY = 'component'
 
 /**
@@ -76,25 +78,39 @@ export class Outbound {
   }
 
   /** Nothing more is taken. What waited goes back; what was written may still arrive. */
-  close(): void {
+  close(): Promise<void> {
     this.#isClosed = true
     this.flushing()
     const waiting = this.#queue
     this.#queue = []
     this.#queued = 0
-    for (const envelope of waiting) {
-      this.#bounce(envelope, 'service-unavailable')
-      envelope.settlement?.finish()
-    }
+    return this.#giveBack(waiting, (envelope) => envelope.settlement?.finish())
   }
 
   /** The connection is gone, and with it what the kernel had not taken. */
-  lost(): void {
-    this.close()
+  async lost(): Promise<void> {
+    await this.close()
     const written = this.#unflushed
     this.#unflushed = []
     this.#awaited = 0
-    for (const envelope of written) this.#bounce(envelope, 'service-unavailable')
+    await this.#giveBack(written)
+  }
+
+  /** A little at a time: those who get it back have limits, too. */
+  async #giveBack(
+    envelopes: readonly Envelope[],
+    done?: (envelope: Envelope) => void,
+  ): Promise<void> {
+    let weight = 0
+    for (const envelope of envelopes) {
+      if (weight > RETURNED_PER_TURN) {
+        weight = 0
+        await new Promise(setImmediate)
+      }
+      weight += weigh(envelope)
+      this.#bounce(envelope, 'service-unavailable')
+      done?.(envelope)
+    }
   }
 
   #write(envelope: Envelope): void {

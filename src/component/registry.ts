@@ -1,11 +1,11 @@
 import type { Component, Components } from '../core/components.ts'
+import type { Envelope } from '../core/envelope.ts'
 import type { Acc, HookName, Hooks, Params } from '../core/hooks.ts'
 import type { LocalRoutes } from '../core/local-routes.ts'
 import type { Logger } from '../core/log.ts'
 import type { Maybe } from '../core/maybe.ts'
 import { after } from '../core/maybe.ts'
 import { rendezvous } from '../core/rendezvous.ts'
-import type { Jid } from '../xmpp/jid.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
 
 /**
@@ -46,16 +46,16 @@ export class ComponentRegistry implements Components {
     this.#parts = parts
   }
 
-  onThisNode(domain: string, sender: Jid): Component | undefined {
-    const entry = this.#entries.get(domain)
+  onThisNode(envelope: Envelope): Component | undefined {
+    const entry = this.#entries.get(envelope.to.domain)
     if (entry === undefined || entry.release !== undefined) return undefined
-    return nearest(entry, sender, false)
+    return choose(entry, envelope, false)
   }
 
-  onAnyNode(domain: string, sender: Jid): Component | undefined {
-    const entry = this.#entries.get(domain)
+  onAnyNode(envelope: Envelope): Component | undefined {
+    const entry = this.#entries.get(envelope.to.domain)
     if (entry === undefined || entry.release !== undefined) return undefined
-    return nearest(entry, sender, true)
+    return choose(entry, envelope, true)
   }
 
   domains(): readonly string[] {
@@ -141,7 +141,7 @@ export class ComponentRegistry implements Components {
       isHosted: false,
       handle: (envelope) => {
         const entry = this.#entries.get(domain)
-        const component = entry && nearest(entry, envelope.from, true)
+        const component = entry && choose(entry, envelope, true)
         if (component === undefined) throw new Error(`nobody serves ${domain}`)
         return component.handle(envelope)
       },
@@ -162,16 +162,21 @@ export class ComponentRegistry implements Components {
 }
 
 /** Of its connections one on this node, else (where wanted) one elsewhere. */
-function nearest(
+function choose(
   { connections }: Entry,
-  sender: Jid,
+  envelope: Envelope,
   mayBeElsewhere: boolean,
 ): Component | undefined {
   const [only] = connections
   if (connections.length === 1) return only?.isLocal || mayBeElsewhere ? only : undefined
   const here = connections.filter(({ isLocal }) => isLocal)
   const candidates = here.length === 0 && mayBeElsewhere ? connections : here
-  return rendezvous(sender.bare, candidates, ({ id }) => id)
+  const { stanza, from } = envelope
+  const asking =
+    stanza.kind === 'iq' && !stanza.isRequest
+      ? candidates.find((candidate) => candidate.awaits(envelope))
+      : undefined
+  return asking ?? rendezvous(from.bare, candidates, ({ id }) => id)
 }
 
 /** Waits for `work`, but no longer than `ms`. */

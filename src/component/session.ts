@@ -29,6 +29,8 @@ export type SessionPolicy = {
   readonly isHidden: boolean
   /** They may speak for everybody. */
   readonly isTrusted: boolean
+  /** Several may serve one domain. */
+  readonly isShared: boolean
   readonly mayReach: (sender: Jid) => boolean
   /** What may wait for one of them, in octets. */
   readonly maxQueued: number
@@ -71,9 +73,17 @@ export class ComponentSession implements Component, ConnectionHandler {
     this.#connection = connection
     this.#environment = environment
     this.#outbound = new Outbound(connection, router, domains.join(' '), policy.maxQueued)
-    const { isTrusted } = policy
-    const parts = { connection, router, outbound: this.#outbound, domains, isTrusted, lang }
-    this.#inbound = new Inbound(parts)
+    const { isTrusted, isShared } = policy
+    const outbound = this.#outbound
+    this.#inbound = new Inbound({
+      connection,
+      router,
+      outbound,
+      domains,
+      isTrusted,
+      isShared,
+      lang,
+    })
   }
 
   get isClosed(): boolean {
@@ -82,7 +92,7 @@ export class ComponentSession implements Component, ConnectionHandler {
 
   handle(envelope: Envelope): Maybe<Outcome> {
     const { policy, packets, router } = this.#environment
-    if (!policy.mayReach(envelope.from)) {
+    if (!isOfServer(envelope) && !policy.mayReach(envelope.from)) {
       return router.bounce(envelope, new StanzaError('not-allowed'), 'component')
     }
     if (packets.isEmpty && this.#deciding.size === 0) return this.#outbound.send(envelope)
@@ -91,13 +101,17 @@ export class ComponentSession implements Component, ConnectionHandler {
     )
   }
 
+  awaits(answer: Envelope): boolean {
+    return this.#inbound.takesAnswer(answer)
+  }
+
   #decided(verdict: Envelope | Stop<Envelope> | typeof DROP): Outcome {
     if (verdict === DROP) return dropped('packet_to_component', 'filtered')
     return this.#outbound.send(verdict instanceof Stop ? verdict.acc : verdict)
   }
 
-  async close(error: StreamError): Promise<void> {
-    this.#end(error)
+  close(error: StreamError): Promise<void> {
+    return this.#end(error)
   }
 
   // --- From the connection.
@@ -111,11 +125,11 @@ export class ComponentSession implements Component, ConnectionHandler {
   }
 
   onStreamEnd(): void {
-    this.#end(undefined)
+    void this.#end(undefined)
   }
 
   onStreamError(error: StreamError): void {
-    this.#end(error)
+    void this.#end(error)
   }
 
   onFlush(): void {
@@ -128,14 +142,16 @@ export class ComponentSession implements Component, ConnectionHandler {
 
   onClosed(error: Error | undefined): void {
     this.#leave(error?.message ?? 'closed')
-    this.#outbound.lost()
+    void this.#outbound.lost()
   }
 
-  #end(error: StreamError | undefined): void {
+  /** Resolves when what waited has gone back. */
+  async #end(error: StreamError | undefined): Promise<void> {
     if (this.#isClosed) return
     this.#leave(error?.message ?? 'closed')
-    this.#outbound.close()
+    const returned = this.#outbound.close()
     this.#connection.end(((error?.toOctets() ?? NO_OCTETS) + CLOSING) as Octets)
+    await returned
   }
 
   #leave(reason: string): void {
@@ -145,4 +161,9 @@ export class ComponentSession implements Component, ConnectionHandler {
     registry.unregister(this)
     log.info('component_gone', { domains: this.domains, reason })
   }
+}
+
+/** What the server says for itself, and why something could not be delivered. */
+function isOfServer({ origin, from, stanza }: Envelope): boolean {
+  return origin.kind === 'server' && (from.local === '' || stanza.isError)
 }

@@ -1,4 +1,3 @@
-import type { Jid } from '../xmpp/jid.ts'
 import type { StreamError } from '../xmpp/stream-error.ts'
 import type { Envelope } from './envelope.ts'
 import type { Outcome } from './outcome.ts'
@@ -17,16 +16,21 @@ export interface Component {
   readonly isLocal: boolean
   /** Hands it a stanza for one of its domains. */
   handle(envelope: Envelope): Outcome | Promise<Outcome>
+  /** Whether this answer is to a request that came over this very connection. */
+  awaits(answer: Envelope): boolean
   /** Closes the connection and says why. Resolves when it is not registered any more. */
   close(error: StreamError): Promise<void>
 }
 
 /** The components that are connected. */
 export interface Components {
-  /** Of several connections, the same one for all stanzas of one sender. */
-  onThisNode(domain: string, sender: Jid): Component | undefined
+  /**
+   * Who takes this stanza for its domain. Of several connections it is the one that asked for an
+   * answer, else the same one for all stanzas of one sender.
+   */
+  onThisNode(envelope: Envelope): Component | undefined
   /** As `onThisNode`, with those of other nodes where this one has none. */
-  onAnyNode(domain: string, sender: Jid): Component | undefined
+  onAnyNode(envelope: Envelope): Component | undefined
   /** The domains with at least one connection. */
   domains(): readonly string[]
 }

@@ -5,7 +5,6 @@ import type { RoutingModule } from '../core/router.ts'
 export function externalLocal(components: Components): RoutingModule {
   return {
     name: 'external_local',
-    route: (envelope) =>
-      components.onThisNode(envelope.to.domain, envelope.from)?.handle(envelope) ?? envelope,
+    route: (envelope) => components.onThisNode(envelope)?.handle(envelope) ?? envelope,
   }
 }

@@ -5,7 +5,6 @@ import type { RoutingModule } from '../core/router.ts'
 export function external(components: Components): RoutingModule {
   return {
     name: 'external',
-    route: (envelope) =>
-      components.onAnyNode(envelope.to.domain, envelope.from)?.handle(envelope) ?? envelope,
+    route: (envelope) => components.onAnyNode(envelope)?.handle(envelope) ?? envelope,
   }
 }

@@ -64,32 +64,35 @@ export class Client implements AsyncDisposable {
   /** As bound. */
   fullJid = ''
 
-  private constructor(domain: string) {
+  protected constructor(domain: string) {
     this.domain = domain
     // Set by `open` before anybody can see it.
     this.#wire = undefined as unknown as Wire
   }
 
-  static async open({ host, port, domain, directTls }: OpenOptions): Promise<Client> {
-    const client = new Client(domain)
-    client.#wire = await Wire.open({ host, port }, directTls, {
+  static async open(options: OpenOptions): Promise<Client> {
+    return await new Client(options.domain).connects(options)
+  }
+
+  protected async connects({ host, port, directTls }: OpenOptions): Promise<this> {
+    this.#wire = await Wire.open({ host, port }, directTls, {
       onHeader: (header) => {
-        client.#headers.push(header)
-        client.#look()
+        this.#headers.push(header)
+        this.#look()
       },
       onElement: (element) => {
-        client.#inbox.push(element)
-        client.#look()
+        this.#inbox.push(element)
+        this.#look()
       },
       onStreamEnd: () => {
-        client.#isStreamEnded = true
-        client.#look()
-        client.#sayGoodbye()
-        client.#wire.end()
+        this.#isStreamEnded = true
+        this.#look()
+        this.#sayGoodbye()
+        this.#wire.end()
       },
-      onClose: () => client.#look(),
+      onClose: () => this.#look(),
     })
-    return client
+    return this
   }
 
   get bareJid(): string {
@@ -133,10 +136,15 @@ export class Client implements AsyncDisposable {
     ...payload: readonly Element[]
   ): Promise<Element> {
     const id = `ask-${++this.#lastId}`
-    this.send(el('iq', { type, id, to }, ...payload))
+    this.send(el('iq', { type, id, from: this.sender, to }, ...payload))
     return await this.receives(
       (element) => element.name === 'iq' && element.attr('id') === id && !isRequest(element),
     )
+  }
+
+  /** What it says in `from` of its requests. */
+  protected get sender(): string | undefined {
+    return undefined
   }
 
   /** All that the client sent before, and all that its stream was given before, is through. */

@@ -11,9 +11,12 @@ import { modules as builtinModules } from '../../src/modules.ts'
 import { type ExtraModule, type RoutingModuleFactory, Server } from '../../src/server.ts'
 import { jid, parseJid } from '../../src/xmpp/jid.ts'
 import { Client, type Credentials } from './client.ts'
+import { TestComponent } from './component.ts'
 
 export const DOMAIN = 'im.example.com'
 export const PASSWORD = 'wherefore art thou'
+/** Of components. */
+export const SECRET = 'what light through yonder window breaks'
 
 type Table = { readonly [key: string]: unknown }
 
@@ -24,6 +27,8 @@ export type Settings = {
   readonly routing_modules?: readonly string[]
   /** One listener, or several. */
   readonly listen?: Table | readonly Table[]
+  /** Listeners for components; none unless told. */
+  readonly component?: Table | readonly Table[]
   readonly tls?: Table
   readonly auth?: Table
   readonly storage?: Table
@@ -47,6 +52,13 @@ export type ConnectOptions = Partial<Omit<Credentials, 'localpart'>> & {
   readonly priority?: number | undefined
   /** Attributes of the stream header, once it is authenticated too. */
   readonly header?: Readonly<Record<string, string | undefined>>
+}
+
+export type ComponentOptions = {
+  /** Of the listeners for components, by place. */
+  readonly listener?: number
+  readonly secret?: string
+  readonly isSubdomain?: boolean
 }
 
 export type OpenOptions = {
@@ -82,6 +94,31 @@ export class TestServer implements AsyncDisposable {
     const found = this.server.listeners[listener]
     assert(found !== undefined, `there is no listener ${listener}`)
     return found.address.port
+  }
+
+  /** A component's connection, and nothing said on it. */
+  async openComponent(name: string, options: ComponentOptions = {}): Promise<TestComponent> {
+    const listener = this.server.componentListeners[options.listener ?? 0]
+    assert(listener !== undefined, 'there is no such listener for components')
+    const component = await TestComponent.open({
+      host: '127.0.0.1',
+      port: listener.address.port,
+      domain: name,
+      ...(listener.tls === 'direct' && { directTls: { rejectUnauthorized: false } }),
+    })
+    component.server = this.domain
+    this.#clients.push(component)
+    return component
+  }
+
+  /** A component that is connected. */
+  async connectComponent(name: string, options: ComponentOptions = {}): Promise<TestComponent> {
+    const component = await this.openComponent(name, options)
+    const isSubdomain = options.isSubdomain === true
+    await component.startStream(isSubdomain ? { is_subdomain: 'true' } : {})
+    await component.shakesHands(options.secret ?? SECRET)
+    if (isSubdomain) component.address = `${name}.${this.domain}`
+    return component
   }
 
   /** False: there is such an account already. */
@@ -158,7 +195,8 @@ export class TestServer implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const client of this.#clients) await client[Symbol.asyncDispose]()
     if (!this.#isStopped) await this.stop()
-    const left = this.server.listeners.map(({ connectionCount }) => connectionCount)
+    const listeners = [...this.server.listeners, ...this.server.componentListeners]
+    const left = listeners.map(({ connectionCount }) => connectionCount)
     if (this.#ownsDirectory) await rm(this.directory, { recursive: true, force: true })
     assert.deepEqual(
       { connections: left, sessions: this.server.sessionManager.sessions.size },
@@ -200,6 +238,10 @@ export async function startServer(settings: Settings = {}): Promise<TestServer> 
   }
 }
 
+function listOf(tables: Table | readonly Table[]): readonly Table[] {
+  return Array.isArray(tables) ? tables : [tables as Table]
+}
+
 /** A certificate for `domain`, key included, that nobody has signed. */
 export async function writeCertificate(directory: string, domain = DOMAIN): Promise<string> {
   const path = join(directory, `${domain}.pem`)
@@ -209,17 +251,21 @@ export async function writeCertificate(directory: string, domain = DOMAIN): Prom
 
 async function configuration(settings: Settings, directory: string): Promise<Table> {
   const { domains = [DOMAIN], modules = {}, auth, storage, limits } = settings
-  const wanted = settings.listen ?? {}
-  const listeners = (Array.isArray(wanted) ? wanted : [wanted]) as readonly Table[]
-  const c2s = listeners.map((listener) => ({
+  const c2s = listOf(settings.listen ?? {}).map((listener) => ({
     address: '127.0.0.1',
     port: 0,
     tls: 'none',
     allow_plain_without_tls: true,
     ...listener,
   }))
+  const component = listOf(settings.component ?? []).map((listener) => ({
+    port: 0,
+    secret: SECRET,
+    ...listener,
+  }))
   let { tls } = settings
-  if (tls === undefined && c2s.some((listener) => listener.tls !== 'none')) {
+  const listening: readonly Table[] = [...c2s, ...component]
+  if (tls === undefined && listening.some((listener) => (listener.tls ?? 'none') !== 'none')) {
     const path = await writeCertificate(directory, domains[0])
     tls = { certificate: path, key: path }
   }
@@ -230,7 +276,7 @@ async function configuration(settings: Settings, directory: string): Promise<Tab
   return {
     domains,
     data_dir: directory,
-    listen: { c2s },
+    listen: { c2s, component },
     auth: { scram_iterations: 4096, ...auth },
     storage: { url: 'sqlite::memory:', ...storage },
     modules: Object.fromEntries(tables),
