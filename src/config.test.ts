@@ -84,7 +84,8 @@ test('a file with nothing but its domain has working defaults', () => {
       anonymous: false,
     },
     storage: { url: `sqlite:${join(directory, 'data/meerkat.db')}` },
-    limits: { max_sessions_per_user: 50 },
+    limits: { max_sessions_per_user: 50, unknown_recipients_per_minute: 100 },
+    delivery: { normal_to_gone_resource: 'bounce' },
     log: { level: 'info', format: 'auto' },
     modules: new Map([
       ['carbons', { settings: { order: 60 } }],
@@ -205,7 +206,7 @@ const refused: Record<string, readonly [toml: string, ...problems: string[]]> = 
     'meerkat.toml:4:1: log.levle: unknown key; did you mean "level"?',
     'meerkat.toml:6:1: listen.c2s[0].adress: unknown key; did you mean "address"?',
     'meerkat.toml:7:2: colours: unknown key, expected one of "domains", "data_dir", ' +
-      '"routing_modules", "listen", "tls", "s2s", "auth", "storage", "limits", "log", "modules", "admin"',
+      '"routing_modules", "listen", "tls", "s2s", "auth", "storage", "limits", "delivery", "log", "modules", "admin"',
   ],
   'wrong types': [
     'domains = "x"\nlisten = []\nmodules = 1\nauth = 1979-05-27\ndata_dir = true',

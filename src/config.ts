@@ -81,6 +81,7 @@ export type Config = {
   /** `sqlite:/path/of/file` or `sqlite::memory:`. */
   readonly storage: { readonly url: string }
   readonly limits: FileSettings['limits']
+  readonly delivery: FileSettings['delivery']
   readonly log: FileSettings['log']
   /** The modules to load. */
   readonly modules: ReadonlyMap<string, ModuleSettings>
@@ -196,6 +197,7 @@ export function checkConfig(input: unknown, context: Context): LoadedConfig {
       auth: settings.auth,
       storage: { url: storageUrl(settings.storage.url, dataDir) },
       limits: settings.limits,
+      delivery: settings.delivery,
       log: settings.log,
       modules: loaded.modules,
       admin: { socket },
@@ -241,7 +243,7 @@ type Placements = {
 
 type Sections = Pick<
   FileSettings,
-  'data_dir' | 'tls' | 's2s' | 'auth' | 'storage' | 'limits' | 'log' | 'admin'
+  'data_dir' | 'tls' | 's2s' | 'auth' | 'storage' | 'limits' | 'delivery' | 'log' | 'admin'
 >
 
 type SoundSections = { readonly [Key in keyof Sections]: Sections[Key] | undefined } & {
@@ -272,6 +274,7 @@ function checkSections(input: unknown, problems: Problem[]): SoundSections {
     auth: section('auth', shape.auth),
     storage: section('storage', shape.storage),
     limits: section('limits', shape.limits),
+    delivery: section('delivery', shape.delivery),
     log: section('log', shape.log),
     admin: section('admin', shape.admin),
     placed: {

@@ -74,6 +74,7 @@ export type ServerSettings = {
   readonly auth?: Table
   readonly storage?: Table
   readonly limits?: Table
+  readonly delivery?: Table
   /** Settings of the modules that come with the server; `false` leaves one out. */
   readonly modules?: { readonly [name: string]: Table | false }
   /** Modules of your own, with their settings if they have any. */
@@ -158,7 +159,7 @@ function configuration(
   routing: readonly string[],
   directory: string,
 ): Table {
-  const { domains = ['localhost'], dataDir, modules = {}, tls, auth, limits } = settings
+  const { domains = ['localhost'], dataDir, modules = {}, tls, auth, limits, delivery } = settings
   const listen = settings.listen ?? {}
   const listeners = Array.isArray(listen) ? (listen as readonly Table[]) : [listen as Table]
   const tables = Object.entries(modules).map(([name, table]) => [
@@ -177,6 +178,7 @@ function configuration(
     ...(tls !== undefined && { tls }),
     ...(auth !== undefined && { auth }),
     ...(limits !== undefined && { limits }),
+    ...(delivery !== undefined && { delivery }),
   }
 }
 

@@ -103,8 +103,9 @@ export class Server {
     this.components = new ComponentRegistry({ routes, hooks, log })
     const limits = {
       maxSessionsPerUser: config.limits.max_sessions_per_user,
-      normalToGoneResource: 'bounce',
-    } as const
+      normalToGoneResource: config.delivery.normal_to_gone_resource,
+      unknownRecipientsPerMinute: config.limits.unknown_recipients_per_minute,
+    }
     this.sessionManager = new SessionManager({ hooks, router, iq, limits })
     this.lifecycle = new AccountLifecycle({
       accounts,

@@ -198,9 +198,30 @@ const limits = z
       .max(10_000)
       .default(50)
       .describe('Resources one account may have connected at the same time.'),
+    unknown_recipients_per_minute: z
+      .int()
+      .min(0)
+      .default(100)
+      .describe(
+        "How many of a sender's messages to accounts that do not exist are returned in a minute; " +
+          'more are dropped without an answer, so that names cannot be tried out.',
+      ),
   })
   .prefault({})
   .describe('Limits on what users may take up. Those on connections are at each listener.')
+
+const delivery = z
+  .strictObject({
+    normal_to_gone_resource: z
+      .enum(['bounce', 'as-bare'])
+      .default('bounce')
+      .describe(
+        'A message of type "normal" to a resource that is not connected: "bounce" returns it to ' +
+          'its sender; "as-bare" treats it as one to the account, as those of type "chat" are.',
+      ),
+  })
+  .prefault({})
+  .describe('What becomes of stanzas where RFC 6121 leaves a choice.')
 
 const log = z
   .strictObject({
@@ -368,6 +389,7 @@ export const fileSchema = z.strictObject({
   auth,
   storage,
   limits,
+  delivery,
   log,
   modules: z
     .record(z.string(), moduleSwitches)

@@ -8,6 +8,7 @@ import type { EndReason, InboundSubscription, SubscriptionType } from './hook-ma
 import { DROP, type HookName, type HookPoint, type Hooks, Stop, type Verdict } from './hooks.ts'
 import type { IqDispatcher } from './iq.ts'
 import { answered, dropped, Outcome } from './outcome.ts'
+import { RateLimit } from './rate-limit.ts'
 import type { Router } from './router.ts'
 import type { Resource, Session } from './session.ts'
 import { Sessions } from './sessions.ts'
@@ -21,6 +22,8 @@ export type SessionLimits = {
    * to the bare JID.
    */
   readonly normalToGoneResource: 'bounce' | 'as-bare'
+  /** Messages to accounts that do not exist that one sender is answered within a minute. */
+  readonly unknownRecipientsPerMinute: number
 }
 
 type Parts = {
@@ -30,6 +33,8 @@ type Parts = {
   readonly limits: SessionLimits
 }
 
+/** Senders whose messages to nobody are counted. */
+const MAX_COUNTED = 10_000
 const BY = 'sm'
 /** How long an account's stanzas wait for those of a session that ends, milliseconds. */
 const HOLD_BACK = 5_000
@@ -49,9 +54,17 @@ export class SessionManager {
   readonly #points = new Map<string, HookPoint<HookName>>()
   /** What later stanzas of an account wait for, by its bare JID. */
   readonly #leaving = new Map<string, Promise<unknown>>()
+  /** Messages to nobody, by their sender's bare JID. */
+  readonly #astray: RateLimit
 
   constructor(parts: Parts) {
     this.#parts = parts
+    this.#astray = new RateLimit({
+      limit: parts.limits.unknownRecipientsPerMinute,
+      window: 60_000,
+      maxKeys: MAX_COUNTED,
+      now: Date.now,
+    })
   }
 
   // --- Sessions come and go.
@@ -129,7 +142,11 @@ export class SessionManager {
 
   /** RFC 6121 §8.5.1. */
   #unknown(envelope: Envelope): Outcome | Promise<Outcome> {
-    const { stanza, to } = envelope
+    const { stanza, from, to } = envelope
+    // Who tries out names learns no more of them after a while.
+    if (stanza.kind === 'message' && !stanza.isError && !this.#astray.take(from.bare)) {
+      return dropped(BY, 'too many to nobody')
+    }
     if (stanza.kind !== 'iq' || !stanza.isRequest || to.resource !== '') {
       return this.#refuse(envelope, 'service-unavailable')
     }

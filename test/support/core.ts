@@ -54,7 +54,11 @@ export class Core implements AsyncDisposable {
     hooks: this.hooks,
     router: this.router,
     iq: this.iq,
-    limits: { maxSessionsPerUser: 10, normalToGoneResource: 'bounce' },
+    limits: {
+      maxSessionsPerUser: 10,
+      normalToGoneResource: 'bounce',
+      unknownRecipientsPerMinute: 100,
+    },
   })
   readonly routes = new LocalRoutes()
   readonly accounts = new Accounts(memoryAccountStore(), { now: () => this.now })

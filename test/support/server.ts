@@ -33,6 +33,7 @@ export type Settings = {
   readonly auth?: Table
   readonly storage?: Table
   readonly limits?: Table
+  readonly delivery?: Table
   /** Of modules that come with the server. `false` leaves one out. */
   readonly modules?: { readonly [name: string]: Table | false }
   /** Modules in code. */
@@ -250,7 +251,7 @@ export async function writeCertificate(directory: string, domain = DOMAIN): Prom
 }
 
 async function configuration(settings: Settings, directory: string): Promise<Table> {
-  const { domains = [DOMAIN], modules = {}, auth, storage, limits } = settings
+  const { domains = [DOMAIN], modules = {}, auth, storage, limits, delivery } = settings
   const c2s = listOf(settings.listen ?? {}).map((listener) => ({
     address: '127.0.0.1',
     port: 0,
@@ -282,6 +283,7 @@ async function configuration(settings: Settings, directory: string): Promise<Tab
     modules: Object.fromEntries(tables),
     ...(tls !== undefined && { tls }),
     ...(limits !== undefined && { limits }),
+    ...(delivery !== undefined && { delivery }),
     ...(settings.routing_modules !== undefined && { routing_modules: settings.routing_modules }),
   }
 }

@@ -4,6 +4,8 @@ import type { Envelope } from '../../core/envelope.ts'
 import { DROP } from '../../core/hooks.ts'
 import { after } from '../../core/maybe.ts'
 import { defineModule } from '../../core/module.ts'
+import { isOwn } from '../../core/privacy.ts'
+import { StanzaError } from '../../xmpp/stanza-error.ts'
 import { Availability } from './availability.ts'
 import { Broadcast } from './broadcast.ts'
 import { Duties } from './duties.ts'
@@ -30,6 +32,13 @@ export const presence = defineModule({
       .min(0)
       .default(20_000)
       .describe('accounts whose last presence is kept in memory'),
+    requests_need_presence: z
+      .boolean()
+      .default(false)
+      .describe(
+        'whether requests (iq) to a resource of an account are answered `service-unavailable` ' +
+          'unless it shares its presence with who asks, by a subscription or directly',
+      ),
   }),
   migrations,
 
@@ -68,6 +77,16 @@ export const presence = defineModule({
       }
       return envelope
     })
+    if (config.requests_need_presence) {
+      hooks.on('user_receive_iq', (envelope, { session }) =>
+        !envelope.stanza.isRequest || isOwn(session.jid, envelope.from)
+          ? envelope
+          : after(probes.isShared(session, envelope.from), (isShared) => {
+              if (!isShared) throw new StanzaError('service-unavailable')
+              return envelope
+            }),
+      )
+    }
     hooks.on('presence_probe', (envelope) => after(probes.answer(envelope), () => envelope))
     hooks.on(
       'user_terminate',

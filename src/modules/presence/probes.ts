@@ -37,16 +37,24 @@ export class Probes {
   answer(probe: Envelope): Maybe<void> {
     const { from, to } = probe
     if (from.bareEquals(to)) return this.#reply(probe)
-    const { hooks, broadcast } = this.#parts
     const owner = to.toBare()
-    const point = hooks.at('roster_get_jid_info', broadcast.domainType(owner))
-    const asked = point.run(STRANGER, { owner, contact: from.toBare() })
-    return after(asked, (verdict) => {
-      const { subscription } = resultOf(verdict, STRANGER)
-      if (subscription !== 'from' && subscription !== 'both') return this.#answerStranger(probe)
-      return after(broadcast.visible([from], { owner }), (left) =>
+    return after(this.#isSubscribed(from, owner), (isSubscribed) => {
+      if (!isSubscribed) return this.#answerStranger(probe)
+      return after(this.#parts.broadcast.visible([from], { owner }), (left) =>
         left.length === 0 ? undefined : this.#reply(probe),
       )
+    })
+  }
+
+  /** Whether the session shares its presence with who sends it a stanza (RFC 6121 §8.5.3.1). */
+  isShared(session: Session, from: Jid): Maybe<boolean> {
+    const { broadcast, duties } = this.#parts
+    if (duties.hasDirected(session, from)) return true
+    const owner = session.jid.toBare()
+    return after(this.#isSubscribed(from, owner), (isSubscribed) => {
+      if (!isSubscribed) return false
+      const visible = broadcast.visible([from], { owner, sender: session })
+      return after(visible, (left) => left.length > 0)
     })
   }
 
@@ -60,6 +68,16 @@ export class Probes {
   /** A probe that another node of the cluster found allowed, for a session of this one. */
   answerFor(session: Session, { from }: Envelope): Maybe<void> {
     return this.#present(session, from)
+  }
+
+  #isSubscribed(contact: Jid, owner: BareJid): Maybe<boolean> {
+    const { hooks, broadcast } = this.#parts
+    const point = hooks.at('roster_get_jid_info', broadcast.domainType(owner))
+    const asked = point.run(STRANGER, { owner, contact: contact.toBare() })
+    return after(asked, (verdict) => {
+      const { subscription } = resultOf(verdict, STRANGER)
+      return subscription === 'from' || subscription === 'both'
+    })
   }
 
   #reply(probe: Envelope): Maybe<void> {
