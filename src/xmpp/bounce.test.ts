@@ -55,6 +55,12 @@ test('copies that a server made are nobody’s to be told of', () => {
   }
 })
 
+test('who asks that a message not be copied is told if it does not arrive', () => {
+  const isPrivate = el('private', { xmlns: 'urn:xmpp:carbons:2' })
+  const message = Stanza.build('message', { type: 'chat' }, el('body', {}, 'Hist!'), isPrivate)
+  assert(bounce(message, new StanzaError(REFUSED))?.isError)
+})
+
 test('an error is what was sent, with another type and the error behind it', () => {
   const body = el('body', {}, 'Wherefore art thou?')
   const extra = el('x', { xmlns: 'urn:example' })

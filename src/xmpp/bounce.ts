@@ -1,8 +1,6 @@
+import { isCopy } from './forward.ts'
 import type { Stanza } from './stanza.ts'
 import type { StanzaCondition, StanzaError } from './stanza-error.ts'
-
-/** Copies made by a server: their loss is not the business of whom they quote. */
-const FORWARDING = new Set(['urn:xmpp:carbons:2', 'urn:xmpp:carbons:1', 'urn:xmpp:mam:2'])
 
 /** What the sender of a presence is told: it was wrong, or refused on the sender's own behalf. */
 const OF_PRESENCE: ReadonlySet<StanzaCondition> = new Set([
@@ -16,7 +14,7 @@ const OF_PRESENCE: ReadonlySet<StanzaCondition> = new Set([
  *
  * Never to an error or an iq result, which would make two entities bounce for ever; never to a
  * presence, except that its sender is told what was wrong with it; never to copies made by a
- * server.
+ * server, whose loss is not the business of whom they quote.
  */
 export function mayBounce(stanza: Stanza, condition: StanzaCondition): boolean {
   if (stanza.type === 'error') return false
@@ -26,7 +24,7 @@ export function mayBounce(stanza: Stanza, condition: StanzaCondition): boolean {
     case 'presence':
       return OF_PRESENCE.has(condition)
     case 'message':
-      return !stanza.children.some((ref) => FORWARDING.has(ref.ns))
+      return !isCopy(stanza)
   }
 }
 

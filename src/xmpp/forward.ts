@@ -1,7 +1,23 @@
 import type { Octets } from './octets.ts'
+import type { Stanza } from './stanza.ts'
 import { type Element, serialise } from './xml.ts'
 
 export const FORWARD_NS = 'urn:xmpp:forward:0'
+
+/** What stands around a copy that a server makes for its own users' clients: names by namespace. */
+const COPIES: ReadonlyMap<string, readonly string[]> = new Map([
+  ['urn:xmpp:carbons:2', ['sent', 'received']],
+  ['urn:xmpp:carbons:1', ['sent', 'received']],
+  ['urn:xmpp:mam:2', ['result']],
+])
+
+/**
+ * Whether a message is no more than a copy of another one, for a single client: a carbon (XEP-0280)
+ * or a result from an archive (XEP-0313). One that asks not to be copied is none.
+ */
+export function isCopy({ kind, children }: Stanza): boolean {
+  return kind === 'message' && children.some(({ name, ns }) => COPIES.get(ns)?.includes(name))
+}
 
 /**
  * `<forwarded/>` around a stanza (XEP-0297), which is octets with its namespace declared

@@ -6,6 +6,7 @@ import { stop } from '../../core/hooks.ts'
 import { defineModule } from '../../core/module.ts'
 import { isStreamSession, type Resource, type Session } from '../../core/session.ts'
 import { isChatStateOnly } from '../../xmpp/chat-states.ts'
+import { isCopy } from '../../xmpp/forward.ts'
 import { parseJid } from '../../xmpp/jid.ts'
 import { encode } from '../../xmpp/octets.ts'
 import { CLIENT_NS, Stanza } from '../../xmpp/stanza.ts'
@@ -21,8 +22,6 @@ import { migrations, type Snapshot, Snapshots } from './snapshots.ts'
 import { Streams } from './streams.ts'
 
 const HINTS_NS = 'urn:xmpp:hints'
-const CARBONS_NS = 'urn:xmpp:carbons:2'
-const MAM_NS = 'urn:xmpp:mam:2'
 
 const FEATURE = el('sm', { xmlns: SM_NS })
 /** How often streams are looked over, milliseconds. */
@@ -297,8 +296,6 @@ function isToBeKept({ settlement, stanza, notes }: Envelope): boolean {
  * sender: not presence, not the answers and copies that only this client has asked for.
  */
 function isForOthers({ stanza, origin }: Envelope): boolean {
-  if (stanza.kind === 'message') {
-    return !stanza.hasNamespace(CARBONS_NS) && !stanza.hasNamespace(MAM_NS)
-  }
+  if (stanza.kind === 'message') return !isCopy(stanza)
   return stanza.kind === 'iq' && stanza.isRequest && origin.kind !== 'server'
 }
