@@ -120,10 +120,8 @@ export class SessionManager {
       const leaving = this.#leaving.get(to.bare)
       if (leaving !== undefined) return leaving.then(() => this.deliver(envelope, domainType))
     }
-    if (to.resource !== '') {
-      const target = this.sessions.get(to)
-      if (target !== undefined) return this.#handOff(envelope, target, domainType)
-    }
+    const target = this.#addressed(envelope)
+    if (target !== undefined) return this.#handOff(envelope, target, domainType)
     if (this.sessions.of(to.bare).length > 0) return this.#decide(envelope, domainType)
     const exists = this.#exists(envelope, domainType)
     if (exists instanceof Promise) {
@@ -135,9 +133,20 @@ export class SessionManager {
 
   #decideFor(known: boolean, envelope: Envelope, domainType: string): Outcome | Promise<Outcome> {
     if (!known) return this.#unknown(envelope)
-    const target = envelope.to.resource === '' ? undefined : this.sessions.get(envelope.to)
+    const target = this.#addressed(envelope)
     if (target !== undefined) return this.#handOff(envelope, target, domainType)
     return this.#decide(envelope, domainType)
+  }
+
+  /**
+   * The resource that a stanza is for. Messages that another session gave back wait for a resource
+   * that is not available yet, together with those for the account: else they would overtake them.
+   */
+  #addressed({ to, stanza, notes }: Envelope): Resource | undefined {
+    if (to.resource === '') return undefined
+    const target = this.sessions.get(to)
+    const isEarly = target?.priority === undefined && notes.isRetry === true
+    return isEarly && stanza.kind === 'message' ? undefined : target
   }
 
   /** RFC 6121 §8.5.1. */
