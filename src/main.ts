@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 /** Arguments, signals, exit code. */
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { runCli } from './admin/cli.ts'
