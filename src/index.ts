@@ -34,7 +34,13 @@ export {
   stop,
   type Verdict as HandlerVerdict,
 } from './core/hooks.ts'
-export { type IqAnswer, type IqHandler, type IqRequest, NO_REPLY } from './core/iq.ts'
+export {
+  type IqAnswer,
+  type IqHandler,
+  type IqInterceptor,
+  type IqRequest,
+  NO_REPLY,
+} from './core/iq.ts'
 export type { LocalRoute, LocalRoutes } from './core/local-routes.ts'
 export type { LogFields, Logger, LogLevel } from './core/log.ts'
 export type { Module, ModuleContext } from './core/module.ts'

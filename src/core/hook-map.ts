@@ -274,6 +274,9 @@ export interface HookMap {
    */
   roster_changed: Hook<RosterChange, object>
 
+  /** An account's roster has another item than before: as its clients are told, a removed one too. */
+  roster_item_changed: Hook<Element, { readonly owner: BareJid }>
+
   // --- Presence.
 
   /** Whom a presence of the account, or its probe, is about to be sent to. Handlers leave out some. */
@@ -294,6 +297,8 @@ export interface HookMap {
   disco_sm_items: Hook<readonly DiscoItem[], DiscoQuery>
   /** Forms of XEP-0128. */
   disco_info: Hook<readonly Element[], DiscoQuery>
+  /** What the server tells of itself is no longer the same, though the handlers are. */
+  disco_changed: Hook<object, object>
 
   // --- Accounts.
 

@@ -2,7 +2,7 @@ import type { Jid } from '../xmpp/jid.ts'
 import { Stanza } from '../xmpp/stanza.ts'
 import { isStanzaCondition, StanzaError } from '../xmpp/stanza-error.ts'
 import type { Element } from '../xmpp/xml.ts'
-import { Envelope, SERVER } from './envelope.ts'
+import { Envelope, type Origin, SERVER } from './envelope.ts'
 import type { Logger } from './log.ts'
 import { answered, dropped, type Outcome } from './outcome.ts'
 import type { Router } from './router.ts'
@@ -26,6 +26,23 @@ export type IqAnswer = Element | undefined | typeof NO_REPLY
 
 /** The result's payload, `undefined` for an empty result; or throw a `StanzaError`. */
 export type IqHandler = (request: IqRequest) => IqAnswer | Promise<IqAnswer>
+
+/**
+ * Asked before the handler of a request, or in its place: `next` asks whoever comes after, in the
+ * end that handler.
+ */
+export type IqInterceptor = (
+  target: IqTarget,
+  request: IqRequest,
+  next: () => IqAnswer | Promise<IqAnswer>,
+) => IqAnswer | Promise<IqAnswer>
+
+export type IqRequestOptions = {
+  /** Milliseconds; 32 seconds unless told. */
+  readonly timeout?: number
+  /** On whose behalf; the server's own unless told. */
+  readonly origin?: Origin
+}
 
 type Handlers = { get?: IqHandler; set?: IqHandler }
 
@@ -57,6 +74,7 @@ export class IqDispatcher {
     nobody: new Map(),
   }
   readonly #pending = new Map<string, Pending>()
+  #interceptors: readonly IqInterceptor[] = []
   readonly #router: Router
   readonly #log: Logger
   #lastId = 0
@@ -93,16 +111,44 @@ export class IqDispatcher {
     return [...new Set(all)]
   }
 
+  /** Lets `interceptor` have all requests first; the one registered last comes last. Returns the undo. */
+  intercept(interceptor: IqInterceptor): () => void {
+    this.#interceptors = [...this.#interceptors, interceptor]
+    return () => {
+      this.#interceptors = this.#interceptors.filter((other) => other !== interceptor)
+    }
+  }
+
+  /**
+   * What is answered to a request, for those who ask on somebody's behalf; nothing is sent. Throws or
+   * rejects with the `StanzaError` of a refusal.
+   */
+  ask(target: IqTarget, request: IqRequest): IqAnswer | Promise<IqAnswer> {
+    const interceptors = this.#interceptors
+    if (interceptors.length === 0) return this.#handle(target, request)
+    const from = (index: number): IqAnswer | Promise<IqAnswer> => {
+      const interceptor = interceptors[index]
+      if (interceptor === undefined) return this.#handle(target, request)
+      return interceptor(target, request, () => from(index + 1))
+    }
+    return from(0)
+  }
+
+  #handle(target: IqTarget, request: IqRequest): IqAnswer | Promise<IqAnswer> {
+    const { type, payload } = request
+    const handlers = this.#handlers[target].get(`${payload.name} ${payload.ns}`)
+    if (handlers === undefined) throw new StanzaError('service-unavailable')
+    const handler = handlers[type]
+    if (handler === undefined) throw new StanzaError('feature-not-implemented')
+    return handler(request)
+  }
+
   /** Lets the handler of a get or set answer it. */
   answer(target: IqTarget, envelope: Envelope): Outcome | Promise<Outcome> {
     const type = envelope.stanza.type as 'get' | 'set'
     const { children } = envelope.stanza
     const [ref] = children
     if (ref === undefined || children.length !== 1) throw new StanzaError('bad-request')
-    const handlers = this.#handlers[target].get(`${ref.name} ${ref.ns}`)
-    if (handlers === undefined) throw new StanzaError('service-unavailable')
-    const handler = handlers[type]
-    if (handler === undefined) throw new StanzaError('feature-not-implemented')
     const request: IqRequest = {
       type,
       from: envelope.from,
@@ -114,7 +160,7 @@ export class IqDispatcher {
     const by = `iq ${ref.ns}`
     let answer: IqAnswer | Promise<IqAnswer>
     try {
-      answer = handler(request)
+      answer = this.ask(target, request)
     } catch (error) {
       return this.#failed(envelope, error, by)
     }
@@ -127,9 +173,15 @@ export class IqDispatcher {
 
   /**
    * Sends a request from the server and waits for the answer: the result's payload. Rejects with
-   * the error answered, or `remote-server-timeout` after `timeout` milliseconds.
+   * the error answered, or `remote-server-timeout` after the time-out.
    */
-  request(from: Jid, to: Jid, type: 'get' | 'set', payload: Element, timeout = DEFAULT_TIMEOUT) {
+  request(
+    from: Jid,
+    to: Jid,
+    type: 'get' | 'set',
+    payload: Element,
+    { timeout = DEFAULT_TIMEOUT, origin = SERVER }: IqRequestOptions = {},
+  ): Promise<Element | undefined> {
     const id = `mk-${(++this.#lastId).toString(36)}`
     return new Promise<Element | undefined>((resolve, reject) => {
       const timer = setTimeout(() => {
@@ -138,7 +190,7 @@ export class IqDispatcher {
       }, timeout).unref()
       this.#pending.set(id, { to: to.full, resolve, reject, timer })
       const request = Stanza.build('iq', { type, id }, payload)
-      const outcome = this.#router.route(new Envelope(from, to, request, SERVER))
+      const outcome = this.#router.route(new Envelope(from, to, request, origin))
       const unless = ({ fate, reason }: Outcome) => {
         if (fate !== 'dropped' && fate !== 'bounced') return
         const condition = reason !== undefined && isStanzaCondition(reason) ? reason : undefined
@@ -149,7 +201,7 @@ export class IqDispatcher {
     })
   }
 
-  /** A result or error addressed to a domain: the answer to a request of ours, or nobody's. */
+  /** A result or error for a domain or an account: the answer to a request of ours, or nobody's. */
   accept(envelope: Envelope): Outcome {
     const { stanza, from } = envelope
     const pending = this.#take(stanza.id, from.full)

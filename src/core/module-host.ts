@@ -86,6 +86,8 @@ export class ModuleHost {
       },
       iq: {
         on: (...registration) => void release.push(iq.on(...registration)),
+        intercept: (interceptor) => void release.push(iq.intercept(interceptor)),
+        ask: (...asked) => iq.ask(...asked),
         request: (...request) => iq.request(...request),
         namespaces: (target) => iq.namespaces(target),
       },

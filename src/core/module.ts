@@ -2,7 +2,7 @@ import type { ZodType } from 'zod'
 import type { AccountLifecycle } from './account-lifecycle.ts'
 import type { Accounts } from './accounts.ts'
 import type { Handler, HandlerOptions, HookName, HookPoint } from './hooks.ts'
-import type { IqDispatcher, IqHandler, IqTarget } from './iq.ts'
+import type { IqDispatcher, IqHandler, IqInterceptor, IqTarget } from './iq.ts'
 import type { LocalRoute, LocalRoutes } from './local-routes.ts'
 import type { Logger } from './log.ts'
 import type { Router } from './router.ts'
@@ -25,6 +25,8 @@ export interface ModuleContext<Config> {
   }
   readonly iq: {
     on(target: IqTarget, type: 'get' | 'set', ns: string, name: string, handler: IqHandler): void
+    intercept(interceptor: IqInterceptor): void
+    readonly ask: IqDispatcher['ask']
     readonly request: IqDispatcher['request']
     readonly namespaces: IqDispatcher['namespaces']
   }

@@ -166,7 +166,7 @@ export class SessionManager {
   #decide(envelope: Envelope, domainType: string): Outcome | Promise<Outcome> {
     const { stanza, to } = envelope
     if (stanza.kind === 'iq') {
-      if (!stanza.isRequest) return dropped(BY, 'answer to nobody')
+      if (!stanza.isRequest) return this.#parts.iq.accept(envelope)
       if (to.resource !== '') return this.#refuse(envelope, 'service-unavailable')
       return this.#parts.iq.answer('account', envelope)
     }

@@ -47,6 +47,11 @@ export const caps = defineModule({
       return ver
     }
 
+    hooks.on('disco_changed', (nothing) => {
+      known.clear()
+      return nothing
+    })
+
     const isOwnNode = async ({ target, node }: DiscoQuery) =>
       target.isDomain &&
       node.startsWith(`${config.node}#`) &&

@@ -45,7 +45,8 @@ export const ping = defineModule({
     const ask = async (session: StreamSession) => {
       const before = session.lastActivity
       try {
-        await iq.request(parseJid(session.jid.domain), session.jid, 'get', PING, config.timeout)
+        const { timeout } = config
+        await iq.request(parseJid(session.jid.domain), session.jid, 'get', PING, { timeout })
       } catch (error) {
         const isTimeout =
           error instanceof StanzaError && error.condition === 'remote-server-timeout'

@@ -17,22 +17,26 @@ declare module '../../core/session.ts' {
 /** Tells an account's clients what changed in its roster (RFC 6121 §2.1.6). */
 export class Pushes {
   readonly #sessions: Sessions
+  readonly #onChange: (owner: BareJid, item: Element) => void
   #lastId = 0
 
-  constructor(sessions: Sessions) {
+  /** `onChange` is told of every change, whether or not a client is. */
+  constructor(sessions: Sessions, onChange: (owner: BareJid, item: Element) => void) {
     this.#sessions = sessions
+    this.#onChange = onChange
   }
 
   /** Tells everybody who asked for the roster what it now says of a contact. */
   tell(owner: BareJid, roster: Roster, contact: BareJid): void {
-    const interested = this.#sessions.of(owner.full).filter(({ shared }) => shared.wantsRoster)
-    if (interested.length === 0) return
     const item = roster.get(contact)
-    const push =
-      item?.isListed === true
-        ? this.#push(writeItem(item), item.version)
-        : this.#push(writeRemoval(contact), roster.version)
-    for (const resource of interested) deliver(owner, resource, push)
+    const isThere = item?.isListed === true
+    const written = isThere ? writeItem(item) : writeRemoval(contact)
+    const interested = this.#sessions.of(owner.full).filter(({ shared }) => shared.wantsRoster)
+    if (interested.length > 0) {
+      const push = this.#push(written, isThere ? item.version : roster.version)
+      for (const resource of interested) deliver(owner, resource, push)
+    }
+    this.#onChange(owner, written)
   }
 
   /** Tells one resource of changes that it has missed. */
