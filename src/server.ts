@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import { ClientSession, type SessionEnvironment } from './c2s/client-session.ts'
 import { ClientListener } from './c2s/listener.ts'
 import { outboundStages } from './c2s/outbound.ts'
@@ -30,7 +31,10 @@ import { externalLocal } from './routing/external-local.ts'
 import { globalRouting } from './routing/global.ts'
 import { localDomain } from './routing/localdomain.ts'
 import { s2s } from './routing/s2s.ts'
+import type { Federation } from './s2s/federation.ts'
+import type { ServerListener } from './s2s/listener.ts'
 import { componentListener } from './server-components.ts'
+import { federation, serverListeners } from './server-federation.ts'
 import { accountMigrations, sqlAccountStore } from './storage/account-store.ts'
 import { openStorage } from './storage/open.ts'
 import { StreamError } from './xmpp/stream-error.ts'
@@ -81,7 +85,10 @@ export class Server {
   readonly components: ComponentRegistry
   /** In the order of the configuration. */
   listeners: readonly ClientListener[] = []
+  serverListeners: readonly ServerListener[] = []
   componentListeners: readonly ComponentListener[] = []
+  /** The ways to other servers; `undefined` when this one speaks with none. */
+  federation: Federation | undefined
   /** Milliseconds since the epoch; 0 before `start`. */
   startedAt = 0
   readonly #turn = new WriteTurn()
@@ -176,17 +183,20 @@ export class Server {
   }
 
   get #allListeners(): readonly Listener[] {
-    return [...this.listeners, ...this.componentListeners]
+    return [...this.listeners, ...this.serverListeners, ...this.componentListeners]
   }
 
   async #stop(timeout: number): Promise<void> {
     const listeners = this.#allListeners
     for (const listener of listeners) listener.stopListening()
+    this.federation?.drain()
     const shutdown = new StreamError('system-shutdown')
     const sessions = [...this.sessionManager.sessions.values()]
     await within(timeout, Promise.all(sessions.map((session) => session.close(shutdown))))
     // What sessions said as they ended may be for components.
     for (const component of this.components.connections) await component.close(shutdown)
+    await this.federation?.close(timeout)
+    for (const listener of this.serverListeners) await listener.shutDown()
     await within(timeout, Promise.all(listeners.map((listener) => listener.drained())))
     for (const listener of listeners) listener.destroy()
     await Promise.all(listeners.map((listener) => listener.drained()))
@@ -202,13 +212,19 @@ export class Server {
       by: 'accounts',
     })
     this.#serveDomains()
+    const ca = config.s2s?.ca === undefined ? undefined : await readFile(config.s2s.ca)
+    this.#certificates = await this.#loadCertificates(ca)
+    if (config.s2s !== undefined) {
+      const certificates = this.#certificates
+      this.federation = federation(config.s2s, this, this.#turn, { certificates, ca })
+    }
     this.router.use(await this.#chain(options.routing ?? config.routing_modules))
     const chosen = await this.#chooseModules(options)
     const migrations = chosen.flatMap(({ module }) => module.migrations ?? [])
     await storage.migrate([...accountMigrations, ...migrations])
     for (const { module, settings } of chosen) await this.modules.load(module, settings)
-    this.#certificates = await this.#loadCertificates()
     this.listeners = config.listen.c2s.map((settings) => this.#listener(settings))
+    this.serverListeners = serverListeners(config, this.federation, this, this.#turn)
     this.componentListeners = config.listen.component.map((settings) =>
       componentListener(settings, this, this.#certificates, this.#turn),
     )
@@ -225,7 +241,7 @@ export class Server {
   async #chain(wanted: readonly (string | RoutingModuleFactory)[]): Promise<RoutingModule[]> {
     const { hooks, router, routes, log } = this
     const delivery = new LocalDelivery(hooks, router, log)
-    const servers = new NoRemoteServers(router)
+    const servers = this.federation ?? new NoRemoteServers(router)
     const allow = hooks.at('s2s_allow_host')
     const send = hooks.at('s2s_send_packet')
     const builtin = new Map<string, () => RoutingModule>([
@@ -273,7 +289,7 @@ export class Server {
     return { ...(settings as object), enabled: this.config.auth.registration }
   }
 
-  async #loadCertificates(): Promise<TlsCertificates | undefined> {
+  async #loadCertificates(ca: Buffer | undefined): Promise<TlsCertificates | undefined> {
     const { certificates, domains, listen, data_dir } = this.config
     const listening = Object.values(listen).flat()
     if (listening.every(({ tls }) => tls === 'none')) return undefined
@@ -284,7 +300,7 @@ export class Server {
       known.domains.push(domain)
       byFile.set(files.certificate, known)
     }
-    const loaded = await TlsCertificates.load([...byFile.values()])
+    const loaded = await TlsCertificates.load([...byFile.values()], { ca })
     for (const domain of domains) {
       const problem = certificateProblem(loaded.certificateFor(domain), domain, Date.now())
       if (problem !== undefined) this.log.warn('certificate_problem', { domain, problem })

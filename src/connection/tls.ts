@@ -1,11 +1,16 @@
 /**
- * TLS for clients' connections (RFC 7590, RFC 9325): which certificate answers for which domain,
+ * TLS (RFC 7590, RFC 9325): which certificate answers for which domain,
  * with what protocol versions and ciphers, read from PEM files and read again without a restart.
  */
 import { constants, createPrivateKey, X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { isIP, type Socket } from 'node:net'
-import { createSecureContext, type SecureContext, TLSSocket } from 'node:tls'
+import {
+  createSecureContext,
+  type SecureContext,
+  type SecureContextOptions,
+  TLSSocket,
+} from 'node:tls'
 import { domainToASCII } from 'node:url'
 
 export interface CertificateFiles {
@@ -22,8 +27,11 @@ export class CertificateError extends Error {
   override readonly name = 'CertificateError'
 }
 
-/** XEP-0368 §3. Of direct TLS only: STARTTLS has chosen its protocol before. */
-const ALPN_CLIENT = 'xmpp-client'
+/** XEP-0368 §3, by who connects. Of direct TLS only: STARTTLS has chosen its protocol before. */
+export const ALPN = { client: 'xmpp-client', server: 'xmpp-server' } as const
+
+/** Tells sessions of ours from those of other programs; needed to resume one with a client's certificate. */
+const SESSION_CONTEXT = 'meerkat'
 
 /** RFC 9325 §4.2, and ChaCha20 for clients without AES hardware; all with forward secrecy. */
 const CIPHERS = [
@@ -37,6 +45,22 @@ const CIPHERS = [
   'ECDHE-ECDSA-CHACHA20-POLY1305',
   'ECDHE-RSA-CHACHA20-POLY1305',
 ].join(':')
+
+const PROTOCOL = {
+  minVersion: 'TLSv1.2',
+  ciphers: CIPHERS,
+  honorCipherOrder: true,
+  secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+  sessionIdContext: SESSION_CONTEXT,
+} as const satisfies SecureContextOptions
+
+/** For who connects without a certificate of its own. */
+export function anonymousContext({ ca }: Authorities): SecureContext {
+  return createSecureContext({ ...PROTOCOL, ...(ca !== undefined && { ca }) })
+}
+
+/** PEM: who vouches for peers; those that Node.js knows when absent. */
+export type Authorities = { readonly ca?: Buffer | undefined }
 
 interface Loaded {
   readonly domains: ReadonlySet<string>
@@ -53,18 +77,27 @@ type Choice = readonly [Loaded, ...Loaded[]]
  */
 export class TlsCertificates {
   readonly #files: readonly CertificateFiles[]
+  readonly #authorities: Authorities
   /** What each connection was started with. */
   readonly #startedWith = new WeakMap<TLSSocket, Choice>()
   #loaded: Choice
 
-  private constructor(files: readonly CertificateFiles[], loaded: Choice) {
+  private constructor(
+    files: readonly CertificateFiles[],
+    authorities: Authorities,
+    loaded: Choice,
+  ) {
     this.#files = files
+    this.#authorities = authorities
     this.#loaded = loaded
   }
 
   /** Throws `CertificateError`. */
-  static async load(files: readonly CertificateFiles[]): Promise<TlsCertificates> {
-    return new TlsCertificates(files, await loadAll(files))
+  static async load(
+    files: readonly CertificateFiles[],
+    authorities: Authorities = {},
+  ): Promise<TlsCertificates> {
+    return new TlsCertificates(files, authorities, await loadAll(files, authorities))
   }
 
   /**
@@ -76,7 +109,12 @@ export class TlsCertificates {
    * Reloading now and then also changes those keys as often as RFC 9325 §3.4 wants.
    */
   async reload(): Promise<void> {
-    this.#loaded = await loadAll(this.#files)
+    this.#loaded = await loadAll(this.#files, this.#authorities)
+  }
+
+  /** To speak for `domain` with, to whoever it connects to. */
+  contextFor(domain: string): SecureContext {
+    return choose(this.#loaded, domain).context
   }
 
   /** The certificate that clients of `domain` get to see. */
@@ -87,19 +125,26 @@ export class TlsCertificates {
   /**
    * Starts TLS as the server side on a connection of which no byte of TLS is read yet. The result
    * emits `secure` after the handshake, `error` if it fails; a time limit is the caller's.
-   * `domain` stands in for the name of a client that sends none (SNI).
+   * `domain` stands in for the name of a client that sends none (SNI). A server that connects is
+   * asked for its certificate, and may show any or none: see `isVouchedFor`.
    */
   secure(
     socket: Socket,
-    options: { readonly isDirect: boolean; readonly domain?: string },
+    options: {
+      readonly isDirect: boolean
+      readonly domain?: string
+      readonly peer?: keyof typeof ALPN
+    },
   ): TLSSocket {
+    const { peer = 'client' } = options
     const loaded = this.#loaded
     const fallback = options.domain === undefined ? loaded[0] : choose(loaded, options.domain)
     const secured = new TLSSocket(socket, {
       isServer: true,
       secureContext: fallback.context,
       SNICallback: (name, answer) => answer(null, choose(loaded, name).context),
-      ...(options.isDirect && { ALPNProtocols: [ALPN_CLIENT] }),
+      ...(peer === 'server' && { requestCert: true, rejectUnauthorized: false }),
+      ...(options.isDirect && { ALPNProtocols: [ALPN[peer]] }),
     })
     this.#startedWith.set(secured, loaded)
     return secured
@@ -153,17 +198,20 @@ export function certificateProblem(
 }
 
 /** Certificates and SNI carry A-labels. IPv6 literals and the like stay as they are. */
-function asciiDomain(domain: string): string {
+export function asciiDomain(domain: string): string {
   return domainToASCII(domain) || domain.toLowerCase()
 }
 
-async function loadAll(files: readonly CertificateFiles[]): Promise<Choice> {
-  const [first, ...others] = await Promise.all(files.map(load))
+async function loadAll(
+  files: readonly CertificateFiles[],
+  authorities: Authorities,
+): Promise<Choice> {
+  const [first, ...others] = await Promise.all(files.map((pair) => load(pair, authorities)))
   if (first === undefined) throw new CertificateError('no certificate configured')
   return [first, ...others]
 }
 
-async function load(files: CertificateFiles): Promise<Loaded> {
+async function load(files: CertificateFiles, { ca }: Authorities): Promise<Loaded> {
   const [cert, key] = await Promise.all([read(files.certificate), read(files.key)])
   const x509 = attempt(files.certificate, () => new X509Certificate(cert))
   const privateKey = attempt(files.key, () => createPrivateKey(key))
@@ -171,14 +219,7 @@ async function load(files: CertificateFiles): Promise<Loaded> {
     throw new CertificateError(`${files.key}: is not the key of ${files.certificate}`)
   }
   const context = attempt(files.certificate, () =>
-    createSecureContext({
-      cert,
-      key,
-      minVersion: 'TLSv1.2',
-      ciphers: CIPHERS,
-      honorCipherOrder: true,
-      secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
-    }),
+    createSecureContext({ ...PROTOCOL, cert, key, ...(ca !== undefined && { ca }) }),
   )
   const domains = new Set((files.domains ?? []).map(asciiDomain))
   return { domains, x509, context }

@@ -29,6 +29,10 @@ export type Settings = {
   readonly listen?: Table | readonly Table[]
   /** Listeners for components; none unless told. */
   readonly component?: Table | readonly Table[]
+  /** Listeners for other servers; none unless told. */
+  readonly servers?: Table | readonly Table[]
+  /** How other servers are reached; not at all unless told. */
+  readonly s2s?: Table
   readonly tls?: Table
   readonly auth?: Table
   readonly storage?: Table
@@ -196,7 +200,8 @@ export class TestServer implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const client of this.#clients) await client[Symbol.asyncDispose]()
     if (!this.#isStopped) await this.stop()
-    const listeners = [...this.server.listeners, ...this.server.componentListeners]
+    const { listeners: clients, serverListeners, componentListeners } = this.server
+    const listeners = [...clients, ...serverListeners, ...componentListeners]
     const left = listeners.map(({ connectionCount }) => connectionCount)
     if (this.#ownsDirectory) await rm(this.directory, { recursive: true, force: true })
     assert.deepEqual(
@@ -264,8 +269,9 @@ async function configuration(settings: Settings, directory: string): Promise<Tab
     secret: SECRET,
     ...listener,
   }))
+  const s2s = listOf(settings.servers ?? []).map((listener) => ({ port: 0, ...listener }))
   let { tls } = settings
-  const listening: readonly Table[] = [...c2s, ...component]
+  const listening: readonly Table[] = [...c2s, ...s2s, ...component]
   if (tls === undefined && listening.some((listener) => (listener.tls ?? 'none') !== 'none')) {
     const path = await writeCertificate(directory, domains[0])
     tls = { certificate: path, key: path }
@@ -277,11 +283,12 @@ async function configuration(settings: Settings, directory: string): Promise<Tab
   return {
     domains,
     data_dir: directory,
-    listen: { c2s, component },
+    listen: { c2s, s2s, component },
     auth: { scram_iterations: 4096, ...auth },
     storage: { url: 'sqlite::memory:', ...storage },
     modules: Object.fromEntries(tables),
     ...(tls !== undefined && { tls }),
+    ...(settings.s2s !== undefined && { s2s: settings.s2s }),
     ...(limits !== undefined && { limits }),
     ...(delivery !== undefined && { delivery }),
     ...(settings.routing_modules !== undefined && { routing_modules: settings.routing_modules }),

@@ -1,0 +1,206 @@
+import type { Socket } from 'node:net'
+import { setTimeout } from 'node:timers/promises'
+import { Connection } from '../connection/connection.ts'
+import type { PeerTls } from '../connection/peer-tls.ts'
+import type { WriteTurn } from '../connection/write-turn.ts'
+import type { Envelope } from '../core/envelope.ts'
+import { type Hooks, resultOf } from '../core/hooks.ts'
+import type { Logger } from '../core/log.ts'
+import { after, type Maybe } from '../core/maybe.ts'
+import type { Outcome } from '../core/outcome.ts'
+import type { RemoteServers } from '../core/remote-servers.ts'
+import type { Router } from '../core/router.ts'
+import { StanzaError } from '../xmpp/stanza-error.ts'
+import type { ParserLimits } from '../xmpp/xml-parser.ts'
+import { DialbackKeys } from './dialback.ts'
+import type { IncomingOwner, Pair } from './incoming-stream.ts'
+import { Link, type LinkLimits } from './link.ts'
+import { type OutgoingOwner, type OutgoingPolicy, OutgoingStream } from './outgoing-stream.ts'
+import { Resumptions } from './resumptions.ts'
+import { Slots } from './slots.ts'
+import { type Target, TargetFinder } from './targets.ts'
+import type { Traffic, TrafficParts } from './traffic.ts'
+
+export type FederationOptions = OutgoingPolicy & {
+  readonly limits: LinkLimits
+  /** How long a peer may take to acknowledge what it was sent, milliseconds. */
+  readonly ackTimeout: number
+  readonly maxDomains: number
+  readonly maxConnecting: number
+  /** Of stanzas that come in on connections of ours. */
+  readonly parsing: ParserLimits
+  /** From which keys of dialback are made. */
+  readonly secret: string
+  /** Domains, or `*.` and a domain for all below it. `undefined`: all. */
+  readonly allow: readonly string[] | undefined
+  readonly deny: readonly string[]
+  readonly resolver: readonly string[] | undefined
+  readonly overrides: Readonly<Record<string, Target>>
+}
+
+type Parts = {
+  readonly router: Router
+  readonly hooks: Hooks
+  readonly tls: PeerTls
+  readonly turn: WriteTurn
+  readonly log: Logger
+  readonly defaultDomain: string
+  /** Whether stanzas for a domain are taken here. */
+  serves(domain: string): boolean
+}
+
+/** How often links are looked over for what takes too long, milliseconds. */
+const SWEEP = 1_000
+/** How often it is looked whether all has arrived, as the server stops, milliseconds. */
+const POLL = 10
+/** How long others may take to close their side then, milliseconds. */
+const GOODBYE = 1_000
+
+/** All the ways to other servers, and what their streams to us ask of one another. */
+export class Federation implements RemoteServers, IncomingOwner {
+  readonly defaultDomain: string
+  readonly tls: PeerTls
+  readonly keys: DialbackKeys
+  readonly resumptions: Resumptions
+  readonly traffic: TrafficParts
+  readonly #options: FederationOptions
+  readonly #parts: Parts
+  readonly #finder: TargetFinder
+  readonly #slots: { readonly stanzas: Slots; readonly keys: Slots }
+  readonly #links = new Map<string, Link>()
+  readonly #connections = new Set<Connection>()
+  readonly #sweep: NodeJS.Timeout
+  readonly #off: () => void
+  #isStopping = false
+
+  constructor(options: FederationOptions, parts: Parts) {
+    this.#options = options
+    this.#parts = parts
+    const { router, hooks, log } = parts
+    this.defaultDomain = parts.defaultDomain
+    this.tls = parts.tls
+    this.keys = new DialbackKeys(options.secret)
+    this.resumptions = new Resumptions(options.limits.resumeTimeout)
+    const receive = hooks.at('s2s_receive_packet')
+    this.traffic = { router, receive, log, ackTimeout: options.ackTimeout }
+    this.#finder = new TargetFinder(options)
+    const { maxConnecting } = options
+    this.#slots = { stanzas: new Slots(maxConnecting), keys: new Slots(maxConnecting) }
+    this.#sweep = setInterval(() => this.#look(Date.now()), SWEEP).unref()
+    this.#off = hooks.on(
+      's2s_allow_host',
+      (verdict, { remote }) => (this.#isListed(remote) ? verdict : 'deny'),
+      { by: 's2s' },
+    )
+  }
+
+  get linkCount(): number {
+    return this.#links.size
+  }
+
+  // --- Out.
+
+  send(envelope: Envelope): Outcome {
+    const link = this.#link(envelope.from.domain, envelope.to.domain)
+    if (link !== undefined) return link.send(envelope)
+    const error = new StanzaError('resource-constraint', { text: 'too many servers to speak with' })
+    return this.#parts.router.bounce(envelope, error, 's2s')
+  }
+
+  #link(local: string, remote: string): Link | undefined {
+    const name = `${local} ${remote}`
+    let link = this.#links.get(name)
+    if (link !== undefined) return link
+    if (this.#links.size >= this.#options.maxDomains) return undefined
+    const { limits } = this.#options
+    const { router, log } = this.#parts
+    link = new Link(local, remote, {
+      finder: this.#finder,
+      router,
+      limits,
+      slots: this.#slots,
+      log,
+      open: (socket, target, owner) => this.#open(socket, target, owner),
+    })
+    this.#links.set(name, link)
+    if (this.#isStopping) link.drain()
+    return link
+  }
+
+  #open(plain: Socket, { isDirect }: Target, owner: OutgoingOwner): OutgoingStream {
+    const { turn, log } = this.#parts
+    const { keys, tls, traffic } = this
+    const { parsing: limits, ...policy } = this.#options
+    const { local, remote } = owner
+    const socket = isDirect ? tls.connect(plain, { local, remote, isDirect }) : plain
+    const environment = { tls, keys, policy, limits, traffic }
+    const connection = new Connection(
+      { socket, turn, limits, shaper: undefined, log },
+      (opened) => new OutgoingStream(opened, owner, environment),
+    )
+    this.#connections.add(connection)
+    plain.once('close', () => this.#connections.delete(connection))
+    return connection.handler as OutgoingStream
+  }
+
+  // --- In.
+
+  serves(domain: string): boolean {
+    return this.#parts.serves(domain)
+  }
+
+  allows({ local, remote }: Pair): Maybe<boolean> {
+    const verdict = this.#parts.hooks.at('s2s_allow_host').run('allow', { domain: local, remote })
+    return after(verdict, (decided) => resultOf(decided, 'deny') === 'allow')
+  }
+
+  async verify({ local, remote }: Pair, id: string, key: string): Promise<boolean> {
+    const link = this.#link(local, remote)
+    if (link === undefined) throw new StanzaError('resource-constraint')
+    return await link.verify(id, key)
+  }
+
+  adopt({ local, remote }: Pair, traffic: Traffic): void {
+    this.#link(local, remote)?.adopt(traffic)
+  }
+
+  #isListed(domain: string): boolean {
+    const { allow, deny } = this.#options
+    const fits = (pattern: string) =>
+      pattern.startsWith('*.') ? domain.endsWith(pattern.slice(1)) : domain === pattern
+    return (allow === undefined || allow.some(fits)) && !deny.some(fits)
+  }
+
+  // --- As time passes, and its end.
+
+  #look(now: number): void {
+    this.resumptions.look(now)
+    for (const [name, link] of this.#links) {
+      link.look(now)
+      if (link.isUnused) this.#links.delete(name)
+    }
+  }
+
+  /** Nothing waits for connections any more; what is open goes on. */
+  drain(): void {
+    this.#isStopping = true
+    for (const link of this.#links.values()) link.drain()
+  }
+
+  /** Waits up to `timeout` milliseconds for what was sent to arrive, then ends all connections. */
+  async close(timeout: number): Promise<void> {
+    const links = [...this.#links.values()]
+    await this.#until(timeout, () => links.every((link) => link.isDrained))
+    this.#off()
+    clearInterval(this.#sweep)
+    for (const link of this.#links.values()) link.close()
+    await this.#until(GOODBYE, () => this.#connections.size === 0)
+    for (const connection of this.#connections) connection.destroy()
+    await this.#until(GOODBYE, () => this.#connections.size === 0)
+  }
+
+  async #until(timeout: number, isDone: () => boolean): Promise<void> {
+    const last = Date.now() + timeout
+    while (!isDone() && Date.now() < last) await setTimeout(POLL)
+  }
+}

@@ -1,0 +1,62 @@
+import type { Socket } from 'node:net'
+import type { Connection, ConnectionHandler } from '../connection/connection.ts'
+import { type ListenerOptions as AddressOptions, Listener } from '../connection/listener.ts'
+import type { WriteTurn } from '../connection/write-turn.ts'
+import type { Logger } from '../core/log.ts'
+import type { ParserLimits } from '../xmpp/xml-parser.ts'
+import type { Federation } from './federation.ts'
+import { type IncomingEnvironment, type IncomingPolicy, IncomingStream } from './incoming-stream.ts'
+
+export type ListenerOptions = AddressOptions & {
+  /** `direct`: TLS from the first octet (XEP-0368). The others are the stream's business. */
+  readonly tls: 'direct' | 'required' | 'starttls' | 'none'
+}
+
+/** Accepts the connections of other servers, within bounds, and gives each a stream. */
+export class ServerListener extends Listener {
+  readonly tls: ListenerOptions['tls']
+  readonly #environment: IncomingEnvironment
+  readonly #streams = new Set<IncomingStream>()
+  protected readonly limits: ParserLimits
+
+  constructor(
+    options: ListenerOptions,
+    policy: IncomingPolicy,
+    federation: Federation,
+    turn: WriteTurn,
+    log: Logger,
+  ) {
+    super(options, turn, log)
+    this.tls = options.tls
+    this.limits = policy.preAuthLimits
+    const { keys, tls, traffic, resumptions } = federation
+    this.#environment = {
+      owner: federation,
+      tls,
+      keys,
+      policy,
+      traffic,
+      resumptions,
+      log,
+      onSettled: (connection) => this.settle(connection),
+      onEnd: (stream) => this.#streams.delete(stream),
+    }
+  }
+
+  protected channel(socket: Socket): Socket | undefined {
+    if (this.tls !== 'direct') return socket
+    const { tls } = this.#environment
+    return tls.mayAccept ? tls.accept(socket, { isDirect: true }) : undefined
+  }
+
+  protected open(connection: Connection): ConnectionHandler {
+    const stream = new IncomingStream(connection, this.#environment)
+    this.#streams.add(stream)
+    return stream
+  }
+
+  /** Ends the streams that are left, each when what came in on it is settled. */
+  async shutDown(): Promise<void> {
+    await Promise.all([...this.#streams].map((stream) => stream.shutDown()))
+  }
+}

@@ -1,0 +1,464 @@
+import { TLSSocket } from 'node:tls'
+import type { Connection, ConnectionHandler } from '../connection/connection.ts'
+import { type PeerTls, provesDomain, whyUnproven } from '../connection/peer-tls.ts'
+import { tryParseJid } from '../xmpp/jid.ts'
+import { NO_OCTETS, type Octets } from '../xmpp/octets.ts'
+import type { StanzaError } from '../xmpp/stanza-error.ts'
+import { STREAMS_NS, StreamError } from '../xmpp/stream-error.ts'
+import { type Element, el, escapeAttribute, serialise } from '../xmpp/xml.ts'
+import type { Frame, ParserLimits } from '../xmpp/xml-parser.ts'
+import { type DialbackKeys, dialbackQuestion, readDialback } from './dialback.ts'
+import {
+  BIDI,
+  BIDI_FEATURE_NS,
+  CLOSING,
+  DIALBACK_NS,
+  externalAuth,
+  SASL_NS,
+  SERVER_NS,
+  SM_NS,
+  STARTTLS,
+  streamHeader,
+  TLS_NS,
+} from './protocol.ts'
+import {
+  acknowledged,
+  type Ending,
+  endingOf,
+  Ledger,
+  Traffic,
+  type TrafficParts,
+} from './traffic.ts'
+
+/** Why a stream came to nothing. */
+export class StreamFailure extends Error {
+  override readonly name = 'StreamFailure'
+  /** Another attempt would fare no better. */
+  readonly isFinal: boolean
+
+  constructor(message: string, isFinal = false) {
+    super(message)
+    this.isFinal = isFinal
+  }
+}
+
+/** Who speaks with whom, and how far each trusts what. */
+export type OutgoingPolicy = {
+  /** Whether TLS may be missing; whether the peer has to show a certificate for its domain. */
+  readonly tls: 'required' | 'optional'
+  readonly certificates: 'required' | 'optional'
+  readonly dialback: boolean
+  readonly bidi: boolean
+}
+
+export type OutgoingEnvironment = {
+  readonly tls: PeerTls
+  readonly keys: DialbackKeys
+  readonly policy: OutgoingPolicy
+  readonly limits: ParserLimits
+  readonly traffic: TrafficParts
+}
+
+/** Whose stream it is. */
+export interface OutgoingOwner {
+  readonly local: string
+  readonly remote: string
+  /** What an earlier stream has sent and not had acknowledged. */
+  readonly ledger: Ledger | undefined
+  /** The peer is who it should be, and may be asked about keys; stanzas need `authenticate`. */
+  onNegotiated(stream: OutgoingStream): void
+  /** Stanzas may flow. What `ledger` held is settled: sent again, or not to be had back. */
+  onOpen(stream: OutgoingStream, traffic: Traffic): void
+  /** The earlier stream cannot be gone on with, and what of it arrived will not be known. */
+  onNotResumed(): void
+  onVerified(id: string, type: string, error: StanzaError | undefined): void
+  /** Called once. */
+  onEnd(stream: OutgoingStream, failure: StreamFailure): void
+}
+
+type State =
+  | 'header'
+  | 'features'
+  | 'starttls'
+  | 'sasl'
+  | 'negotiated'
+  | 'dialback'
+  | 'resuming'
+  | 'enabling'
+  | 'open'
+  | 'ended'
+
+/**
+ * A stream that we opened to another server: header, TLS, SASL EXTERNAL or dialback (RFC 6120 §4 to
+ * §6, XEP-0178, XEP-0220), stream management, then stanzas.
+ */
+export class OutgoingStream implements ConnectionHandler {
+  readonly connection: Connection
+  readonly #owner: OutgoingOwner
+  readonly #environment: OutgoingEnvironment
+  #state: State = 'header'
+  /** Of the peer's header, for keys of dialback. */
+  #streamId = ''
+  #lang: Octets | undefined
+  #features: readonly Element[] = []
+  #isAuthenticated = false
+  /** When the state last began in which time matters, milliseconds since the epoch. */
+  #since = Date.now()
+  #isProven = false
+  #isBidi = false
+  #failure: StreamFailure | undefined
+  #ending: Ending = 'lost'
+  #hasEnded = false
+  traffic: Traffic | undefined
+
+  constructor(connection: Connection, owner: OutgoingOwner, environment: OutgoingEnvironment) {
+    this.connection = connection
+    this.#owner = owner
+    this.#environment = environment
+  }
+
+  /** On a socket that is connected; TLS from the first octet if it is to be. */
+  start(): void {
+    const { socket } = this.connection
+    if (socket instanceof TLSSocket) socket.once('secureConnect', () => this.#secured(socket))
+    else this.#sendHeader()
+  }
+
+  get isNegotiated(): boolean {
+    return this.#isAuthenticated || ['negotiated', 'dialback'].includes(this.#state)
+  }
+
+  /** Nothing is said on it since then, milliseconds since the epoch. */
+  isIdleSince(time: number): boolean {
+    const { traffic } = this
+    if (traffic === undefined) return this.#state === 'negotiated' && this.#since <= time
+    return traffic.idleSince !== undefined && traffic.idleSince <= time
+  }
+
+  /** The peer owes an answer since then. */
+  isStuckSince(time: number): boolean {
+    return ['dialback', 'resuming', 'enabling'].includes(this.#state) && this.#since <= time
+  }
+
+  /** Proves our domain by dialback, if nothing else has proved it. */
+  authenticate(): void {
+    if (this.#state !== 'negotiated') return
+    const { policy, keys } = this.#environment
+    const { local, remote } = this.#owner
+    if (!policy.dialback) return this.fail(new StreamFailure(NO_PROOF, true))
+    const subject = { originating: local, receiving: remote, streamId: this.#streamId }
+    this.#state = 'dialback'
+    this.#since = Date.now()
+    this.#offerBidi()
+    const key = keys.keyFor(subject)
+    this.connection.write(dialbackQuestion('result', { from: local, to: remote, key }))
+  }
+
+  /** Asks whether a key that came from there is its own. Once it is negotiated. */
+  verify(id: string, key: string): void {
+    const { local: from, remote: to } = this.#owner
+    this.connection.write(dialbackQuestion('verify', { from, to, id, key }))
+  }
+
+  /** Gives up, with a word to the peer. */
+  fail(failure: StreamFailure, last: Octets = NO_OCTETS): void {
+    this.#failure ??= failure
+    const isStarted = this.#state !== 'ended'
+    this.#state = 'ended'
+    if (isStarted) this.connection.end((last + CLOSING) as Octets)
+    this.#ended()
+  }
+
+  /** Says goodbye once what came in is settled. */
+  close(): void {
+    if (this.#state === 'ended') return
+    if (this.traffic === undefined) return this.fail(new StreamFailure('closed'))
+    void this.traffic.finish()
+  }
+
+  // --- Headers and features.
+
+  #sendHeader(): void {
+    this.#state = 'header'
+    const { local: from, remote: to } = this.#owner
+    this.connection.write(streamHeader({ from, to }))
+  }
+
+  onStreamStart(header: Frame): void {
+    if (header.name !== 'stream' || header.ns !== STREAMS_NS) {
+      throw new StreamError('invalid-namespace', `the stream belongs to ${STREAMS_NS}`)
+    }
+    if (header.defaultNs !== SERVER_NS) {
+      throw new StreamError('invalid-namespace', `servers speak ${SERVER_NS}`)
+    }
+    if (!/^[1-9]\d*\.\d+$/.test(header.attribute('version') ?? '')) {
+      throw new StreamError('unsupported-version', 'the version is 1.0')
+    }
+    const from = header.attribute('from')
+    if (from !== undefined && tryParseJid(from)?.domain !== this.#owner.remote) {
+      throw new StreamError('invalid-from')
+    }
+    this.#streamId = header.attribute('id') ?? ''
+    const lang = header.attribute('xml:lang')
+    this.#lang = lang === undefined ? undefined : escapeAttribute(lang)
+    this.#state = 'features'
+  }
+
+  #has(name: string, ns: string): boolean {
+    return this.#features.some((feature) => feature.name === name && feature.ns === ns)
+  }
+
+  #takeFeatures(frame: Frame): void {
+    const { policy } = this.#environment
+    this.#features = frame.toElement().elements().length === 0 ? [] : childrenOf(frame)
+    if (this.#isAuthenticated) return this.#authenticated()
+    if (!(this.connection.socket instanceof TLSSocket)) {
+      if (this.#has('starttls', TLS_NS)) {
+        this.#state = 'starttls'
+        this.connection.write(STARTTLS)
+        return
+      }
+      if (policy.tls === 'required' || policy.certificates === 'required') {
+        return this.fail(new StreamFailure('no TLS', true))
+      }
+    }
+    const external = this.#features
+      .find(({ name, ns }) => name === 'mechanisms' && ns === SASL_NS)
+      ?.elements('mechanism')
+      .some(({ text }) => text.trim() === 'EXTERNAL')
+    if (external === true) {
+      this.#state = 'sasl'
+      this.#offerBidi()
+      this.connection.write(externalAuth(this.#owner.local))
+      return
+    }
+    this.#negotiated()
+  }
+
+  #negotiated(): void {
+    this.#state = 'negotiated'
+    this.#since = Date.now()
+    this.#owner.onNegotiated(this)
+  }
+
+  #offerBidi(): void {
+    const isOffered = this.#has('bidi', BIDI_FEATURE_NS)
+    if (!isOffered || this.#isBidi || !this.#environment.policy.bidi) return
+    this.#isBidi = true
+    this.connection.write(BIDI)
+  }
+
+  // --- TLS.
+
+  #proceed(): void {
+    const { local, remote } = this.#owner
+    this.connection.secure(NO_OCTETS, (socket) => {
+      const secured = this.#environment.tls.connect(socket, { local, remote, isDirect: false })
+      secured.once('secureConnect', () => this.#secured(secured))
+      return secured
+    })
+  }
+
+  /** RFC 6120 §13.7.2.1: the domain that was asked for, not what DNS made of it. */
+  #secured(socket: TLSSocket): void {
+    const { remote } = this.#owner
+    this.#isProven = provesDomain(socket, remote)
+    if (!this.#isProven && this.#environment.policy.certificates === 'required') {
+      return this.fail(new StreamFailure(whyUnproven(socket, remote), true))
+    }
+    this.#sendHeader()
+  }
+
+  // --- Elements.
+
+  onElement(frame: Frame): void {
+    if (frame.ns === STREAMS_NS) return this.#streamElement(frame)
+    const { traffic } = this
+    if (traffic !== undefined && (frame.ns === SERVER_NS || frame.ns === SM_NS)) {
+      if (frame.ns === SERVER_NS) return traffic.receive(frame)
+      return this.#managedElement(frame, traffic)
+    }
+    switch (frame.ns) {
+      case TLS_NS:
+        if (this.#state !== 'starttls') break
+        if (frame.name === 'proceed') return this.#proceed()
+        return this.fail(new StreamFailure('TLS refused'))
+      case SASL_NS:
+        if (this.#state !== 'sasl') break
+        return this.#sasl(frame)
+      case DIALBACK_NS:
+        return this.#dialback(frame)
+      case SM_NS:
+        return this.#managing(frame)
+    }
+    throw new StreamError('not-authorized')
+  }
+
+  #streamElement(frame: Frame): void {
+    if (frame.name === 'features') {
+      if (this.#state !== 'features') return
+      return this.#takeFeatures(frame)
+    }
+    if (frame.name !== 'error') throw new StreamError('unsupported-stanza-type')
+    const condition = frame.children[0]?.name ?? 'undefined-condition'
+    this.#failure ??= new StreamFailure(`stream error: ${condition}`, FINAL.has(condition))
+    this.#ending = endingOf(condition)
+  }
+
+  #sasl(frame: Frame): void {
+    if (frame.name === 'success') {
+      this.#isAuthenticated = true
+      this.connection.restart(this.#environment.limits)
+      this.#sendHeader()
+      return
+    }
+    const condition = frame.children[0]?.name ?? 'not-authorized'
+    if (!this.#environment.policy.dialback) {
+      return this.fail(new StreamFailure(`not accepted: ${condition}`, true))
+    }
+    this.#negotiated()
+  }
+
+  #dialback(frame: Frame): void {
+    const element = readDialback(frame)
+    const { local, remote } = this.#owner
+    // Answers that nobody asked for are dropped; so are questions, which have no place here.
+    if (element?.type === undefined) return
+    if (element.from !== remote || element.to !== local) return
+    if (element.name === 'verify') {
+      if (element.id !== undefined) this.#owner.onVerified(element.id, element.type, element.error)
+      return
+    }
+    if (this.#state !== 'dialback') return
+    if (element.type === 'valid') return this.#authenticated()
+    const why = element.error?.condition ?? element.type
+    this.fail(new StreamFailure(`dialback: ${why}`))
+  }
+
+  // --- Stream management, then stanzas.
+
+  #authenticated(): void {
+    this.#isAuthenticated = true
+    const { ledger } = this.#owner
+    if (!this.#has('sm', SM_NS)) {
+      if (ledger !== undefined) this.#owner.onNotResumed()
+      return this.#open()
+    }
+    if (ledger?.id === undefined) return this.#enable()
+    this.#state = 'resuming'
+    const { h } = ledger.received
+    this.connection.write(serialise(el('resume', { xmlns: SM_NS, previd: ledger.id, h })))
+  }
+
+  #enable(): void {
+    this.#state = 'enabling'
+    this.connection.write(serialise(el('enable', { xmlns: SM_NS, resume: true })))
+  }
+
+  #managing(frame: Frame): void {
+    const { ledger } = this.#owner
+    const h = countOf(frame)
+    if (this.#state === 'enabling') {
+      if (frame.name === 'failed') return this.#open()
+      if (frame.name !== 'enabled') throw new StreamError('policy-violation')
+      const fresh = new Ledger()
+      fresh.id = isTrue(frame.attribute('resume')) ? frame.attribute('id') : undefined
+      return this.#open(fresh)
+    }
+    if (this.#state !== 'resuming' || ledger === undefined)
+      throw new StreamError('policy-violation')
+    if (frame.name === 'resumed') {
+      for (const { settlement } of acknowledged(ledger.sent, h)) settlement?.finish()
+      return this.#open(ledger)
+    }
+    if (frame.name !== 'failed') throw new StreamError('policy-violation')
+    if (h !== undefined && ledger.sent.covers(h)) {
+      for (const { settlement } of ledger.sent.acknowledge(h)) settlement?.finish()
+    }
+    this.#owner.onNotResumed()
+    this.#enable()
+  }
+
+  #open(ledger?: Ledger): void {
+    this.#state = 'open'
+    const { local, remote } = this.#owner
+    const accepts = (from: string, to: string) => {
+      if (!this.#isBidi) throw new StreamError('not-authorized')
+      if (from !== remote) throw new StreamError('invalid-from')
+      if (to !== local) throw new StreamError('host-unknown')
+    }
+    const options = { accepts, lang: this.#lang, ...(ledger !== undefined && { ledger }) }
+    const traffic = new Traffic(this.connection, this.#environment.traffic, options)
+    this.traffic = traffic
+    if (ledger !== undefined) traffic.manage()
+    this.#owner.onOpen(this, traffic)
+  }
+
+  #managedElement(frame: Frame, traffic: Traffic): void {
+    if (frame.name === 'r') return traffic.answerRequest()
+    if (frame.name === 'a') return traffic.acknowledge(countOf(frame))
+    throw new StreamError('unsupported-stanza-type', `<${frame.name}/> is not supported`)
+  }
+
+  // --- Its end.
+
+  onStreamEnd(): void {
+    if (this.#failure === undefined) this.#ending = 'finished'
+    this.#failure ??= new StreamFailure('closed by the other side')
+    this.#state = 'ended'
+    if (this.traffic === undefined) this.connection.end(CLOSING)
+    else void this.traffic.finish()
+    this.#ended()
+  }
+
+  onStreamError(error: StreamError): void {
+    this.fail(new StreamFailure(error.message), error.toOctets())
+  }
+
+  onFlush(): void {
+    this.traffic?.beforeFlush()
+  }
+
+  onDrain(): void {
+    this.traffic?.owner?.onDrain()
+  }
+
+  onClosed(error: Error | undefined): void {
+    this.#state = 'ended'
+    this.#failure ??= new StreamFailure(error?.message ?? 'connection lost')
+    this.#ended()
+  }
+
+  #ended(): void {
+    if (this.#hasEnded) return
+    this.#hasEnded = true
+    const { traffic } = this
+    traffic?.over(this.#ending)
+    this.#owner.onEnd(this, this.#failure ?? new StreamFailure('closed'))
+  }
+}
+
+const NO_PROOF = 'our certificate is not accepted, and dialback is off'
+
+/** Stream errors that say that we are not wanted. */
+const FINAL: ReadonlySet<string> = new Set([
+  'host-gone',
+  'host-unknown',
+  'not-authorized',
+  'policy-violation',
+])
+
+function childrenOf(frame: Frame): Element[] {
+  return frame.children.map((ref) => frame.child(ref))
+}
+
+export function countOf(frame: Frame): number | undefined {
+  const text = frame.attribute('h')
+  if (text === undefined || !/^\s*\+?\d{1,20}\s*$/.test(text)) return undefined
+  const count = Number(text)
+  return count < 2 ** 32 ? count : undefined
+}
+
+export function isTrue(text: string | undefined): boolean {
+  return text === 'true' || text === '1'
+}

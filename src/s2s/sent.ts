@@ -1,0 +1,65 @@
+import type { Envelope } from '../core/envelope.ts'
+
+/** Counters of XEP-0198 are unsigned integers of 32 bits; after the last comes 0. */
+export const WRAP = 2 ** 32
+
+/** What an envelope takes besides its stanza, in octets, roughly. */
+const OVERHEAD = 200
+/** Places at the front that are worth moving the rest for. */
+const COMPACT_AT = 256
+
+export function weigh({ stanza }: Envelope): number {
+  return stanza.head.length + stanza.payload.length + OVERHEAD
+}
+
+/** What was written to another server and may not have arrived, oldest first. */
+export class Sent {
+  #envelopes: Envelope[] = []
+  #head = 0
+  /** As the peer counts. */
+  #acknowledged = 0
+
+  get size(): number {
+    return this.#envelopes.length - this.#head
+  }
+
+  /** The count that would acknowledge all. */
+  get count(): number {
+    return (this.#acknowledged + this.size) % WRAP
+  }
+
+  push(envelope: Envelope): void {
+    this.#envelopes.push(envelope)
+  }
+
+  /** Whether as many were sent as a peer says it has got. */
+  covers(h: number): boolean {
+    return this.#countTo(h) <= this.size
+  }
+
+  /** Takes out what the peer has got: `h` counts from the start. It must have been sent. */
+  acknowledge(h: number): Envelope[] {
+    return this.take(this.#countTo(h))
+  }
+
+  /** Takes out the oldest ones. */
+  take(count: number): Envelope[] {
+    const taken = this.#envelopes.slice(this.#head, this.#head + count)
+    this.#head += taken.length
+    this.#acknowledged = (this.#acknowledged + taken.length) % WRAP
+    if (this.#head === this.#envelopes.length || this.#head >= COMPACT_AT) {
+      this.#envelopes.splice(0, this.#head)
+      this.#head = 0
+    }
+    return taken
+  }
+
+  /** All of them, which stay. */
+  all(): readonly Envelope[] {
+    return this.#envelopes.slice(this.#head)
+  }
+
+  #countTo(h: number): number {
+    return (h - this.#acknowledged + WRAP) % WRAP
+  }
+}

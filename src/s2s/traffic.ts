@@ -1,0 +1,309 @@
+import type { Connection } from '../connection/connection.ts'
+import { Envelope } from '../core/envelope.ts'
+import { DROP, type HookPoint, Stop } from '../core/hooks.ts'
+import { Lanes } from '../core/lanes.ts'
+import type { Logger } from '../core/log.ts'
+import { after, type Maybe } from '../core/maybe.ts'
+import { dropped, type Outcome } from '../core/outcome.ts'
+import type { Router } from '../core/router.ts'
+import { Settlement } from '../core/settlement.ts'
+import type { Octets } from '../xmpp/octets.ts'
+import { NO_OCTETS } from '../xmpp/octets.ts'
+import { Stanza } from '../xmpp/stanza.ts'
+import { StanzaError } from '../xmpp/stanza-error.ts'
+import { faultOf } from '../xmpp/stanza-fault.ts'
+import { StreamError } from '../xmpp/stream-error.ts'
+import { el } from '../xmpp/xml.ts'
+import type { Frame } from '../xmpp/xml-parser.ts'
+import { type Accepts, addressesOf } from './addresses.ts'
+import { CLOSING, SERVER_NS, SM_NS } from './protocol.ts'
+import { Received } from './received.ts'
+import { Sent } from './sent.ts'
+
+export type TrafficParts = {
+  readonly router: Router
+  readonly receive: HookPoint<'s2s_receive_packet'>
+  readonly log: Logger
+  /** How long the peer may take to acknowledge, milliseconds. */
+  readonly ackTimeout: number
+}
+
+/** Who sends on it. */
+export interface TrafficOwner {
+  /** More may be sent. */
+  onDrain(): void
+  /** It is over; what is in `ledger.sent` may or may not have arrived. */
+  onOver(traffic: Traffic, ending: Ending): void
+}
+
+/**
+ * - `finished`: the peer has closed its stream in order, and said before what it has got;
+ * - `refused`: it has closed it with an error, of which something that it was sent may be the cause;
+ * - `lost`: the connection broke.
+ */
+export type Ending = 'finished' | 'refused' | 'lost'
+
+/** What one stream has sent and received, over as many connections as it takes. */
+export class Ledger {
+  readonly sent = new Sent()
+  readonly received = new Received(NOBODY)
+  /** By which the peer knows it; `undefined` if it ends with its connection. */
+  id: string | undefined
+}
+
+const NOBODY = { onAdvance() {}, onFailure() {} }
+
+/** Stanzas that may wait for the peer's acknowledgement. */
+const MAX_UNACKNOWLEDGED = 2_000
+/** Stanzas of one stream that may wait for somebody's decision; with more nothing is read. */
+const MAX_UNDECIDED = 256
+/** How long what came in may take to settle when the stream ends, milliseconds. */
+const LAST_CALL = 5_000
+
+const REQUEST = `<r xmlns='${SM_NS}'/>` as Octets
+
+/**
+ * The stanzas on one authenticated connection between servers, either way.
+ *
+ * A stanza that was sent is the sender's business until the peer has acknowledged it (XEP-0198), or,
+ * where the peer does not do that, until it was written to the socket.
+ */
+export class Traffic {
+  readonly connection: Connection
+  readonly ledger: Ledger
+  readonly #parts: TrafficParts
+  readonly #accepts: Accepts
+  /** Of the peer's stream: of stanzas that name none themselves. */
+  readonly #lang: Octets | undefined
+  readonly #lanes = new Lanes()
+  readonly #onWritten = () => this.#settle(this.ledger.sent.take(1))
+  owner: TrafficOwner | undefined
+  /** Both sides count. */
+  isManaged = false
+  /** How it ended. */
+  ending: Ending | undefined
+  #undecided = 0
+  /** 0: no request is open. */
+  #requestedAt = 0
+  #owesAnswer = false
+  #hasNews = true
+  #lastUsed = Date.now()
+
+  constructor(
+    connection: Connection,
+    parts: TrafficParts,
+    options: {
+      readonly accepts: Accepts
+      readonly lang: Octets | undefined
+      readonly ledger?: Ledger
+    },
+  ) {
+    this.connection = connection
+    this.#parts = parts
+    this.#accepts = options.accepts
+    this.#lang = options.lang
+    this.ledger = options.ledger ?? new Ledger()
+  }
+
+  get isOver(): boolean {
+    return this.ending !== undefined
+  }
+
+  // --- Out.
+
+  /** Whether what is sent now had better wait. */
+  get isBlocked(): boolean {
+    const isFull = this.isManaged && this.ledger.sent.size >= MAX_UNACKNOWLEDGED
+    return isFull || this.isOver || this.connection.isBlocked
+  }
+
+  send(envelope: Envelope): void {
+    const { connection, ledger } = this
+    ledger.sent.push(envelope)
+    this.#hasNews = true
+    if (!this.isManaged) connection.onceFlushed(this.#onWritten)
+    connection.write(envelope.stanza.toForeignOctets(envelope.from, envelope.to))
+  }
+
+  // --- In. All throw `StreamError` for what ends the stream.
+
+  receive(frame: Frame): void {
+    const { from, to } = addressesOf(frame, this.#accepts)
+    this.#hasNews = true
+    const settlement = this.isManaged ? new Settlement() : undefined
+    settlement?.begin()
+    const stanza = Stanza.fromFrame(frame, SERVER_NS, this.#lang)
+    if (from === undefined) {
+      // Nobody who could be told.
+      this.#parts.log.debug('s2s_sender_malformed', { from: frame.attribute('from') })
+    } else {
+      const origin = { kind: 's2s', domain: from.domain } as const
+      const envelope = new Envelope(from, to.jid, stanza, origin, undefined, settlement)
+      const fault = to.fault ?? faultOf(stanza)
+      const decided = this.#lanes.run(`${from.bare} ${to.jid.bare}`, () =>
+        fault === undefined ? this.#process(envelope) : this.#refuse(envelope, fault),
+      )
+      if (decided instanceof Promise) {
+        this.#wait(decided, settlement)
+        if (settlement !== undefined) this.ledger.received.take(settlement)
+        return
+      }
+    }
+    settlement?.finish()
+    if (settlement !== undefined) this.ledger.received.take(settlement)
+  }
+
+  #wait(decided: Promise<unknown>, settlement: Settlement | undefined): void {
+    this.#undecided++
+    const done = decided.then(() => {
+      this.#undecided--
+      settlement?.finish()
+    })
+    if (this.#undecided >= MAX_UNDECIDED) void this.connection.waitFor(done)
+  }
+
+  /** Does not throw, and does not reject. */
+  #process(envelope: Envelope): Maybe<Outcome> {
+    const { receive, router } = this.#parts
+    try {
+      const routed = after(receive.run(envelope, {}), (verdict) => {
+        if (verdict === DROP)
+          return router.settle(envelope, dropped('s2s_receive_packet', 'filtered'))
+        return router.route(verdict instanceof Stop ? verdict.acc : verdict)
+      })
+      if (!(routed instanceof Promise)) return routed
+      return routed.catch((error) => this.#refuse(envelope, error))
+    } catch (error) {
+      return this.#refuse(envelope, error)
+    }
+  }
+
+  #refuse(envelope: Envelope, error: unknown): Outcome {
+    const { router } = this.#parts
+    const failure =
+      error instanceof StanzaError
+        ? error
+        : new StanzaError('internal-server-error', { type: 'wait' })
+    return router.settle(envelope, router.bounce(envelope, failure, 's2s'))
+  }
+
+  // --- XEP-0198.
+
+  /** From now on both sides count. What `ledger` says was sent and not received is sent again. */
+  manage(): void {
+    this.isManaged = true
+    this.ledger.received.listener = {
+      onAdvance: () => {
+        if (this.#owesAnswer) this.connection.write(NO_OCTETS)
+      },
+      onFailure: (error) => this.#failed(error),
+    }
+    for (const { stanza, from, to } of this.ledger.sent.all()) {
+      this.connection.write(stanza.toForeignOctets(from, to))
+    }
+  }
+
+  /** `<r/>`. */
+  answerRequest(): void {
+    const { received } = this.ledger
+    this.connection.write(acknowledgement(received.h))
+    this.#owesAnswer = received.pending > 0
+  }
+
+  /** `<a/>`. */
+  acknowledge(h: number | undefined): void {
+    if (!this.isManaged) throw new StreamError('policy-violation', 'nothing is counted')
+    this.#requestedAt = 0
+    const wasBlocked = this.isBlocked
+    this.#settle(acknowledged(this.ledger.sent, h))
+    if (wasBlocked && !this.isBlocked) this.owner?.onDrain()
+    // What was sent meanwhile is asked for with the turn's output.
+    else if (this.ledger.sent.size > 0) this.connection.write(NO_OCTETS)
+  }
+
+  beforeFlush(): void {
+    if (!this.isManaged) return
+    const { sent, received } = this.ledger
+    if (this.#owesAnswer) {
+      this.connection.write(acknowledgement(received.h))
+      this.#owesAnswer = received.pending > 0
+    }
+    if (sent.size === 0 || this.#requestedAt !== 0) return
+    this.#requestedAt = Date.now()
+    this.connection.write(REQUEST)
+  }
+
+  #settle(arrived: readonly Envelope[]): void {
+    for (const { settlement } of arrived) settlement?.finish()
+  }
+
+  /** What came in could not be stored: the peer has to come back with it. */
+  #failed(error: unknown): void {
+    this.#parts.log.error('stanza_not_kept', { address: this.connection.address, error })
+    const text = 'What you sent could not be stored'
+    this.connection.handler.onStreamError(new StreamError('internal-server-error', text))
+  }
+
+  // --- As time passes, and its end.
+
+  /** Called every second or so. */
+  look(now: number): void {
+    if (this.#hasNews) this.#lastUsed = now
+    this.#hasNews = false
+    if (this.#requestedAt === 0 || now - this.#requestedAt < this.#parts.ackTimeout) return
+    this.#parts.log.info('s2s_unresponsive', { address: this.connection.address })
+    this.connection.destroy()
+  }
+
+  /** Since when nothing was said, milliseconds since the epoch; `undefined` while something is. */
+  get idleSince(): number | undefined {
+    const isBusy = this.#hasNews || this.#undecided > 0 || this.ledger.sent.size > 0
+    return isBusy ? undefined : this.#lastUsed
+  }
+
+  /** Closes the stream when what came in is settled, and says so. */
+  async finish(last: Octets = NO_OCTETS): Promise<void> {
+    const { received } = this.ledger
+    const { promise: late, resolve } = Promise.withResolvers<void>()
+    const timer = setTimeout(resolve, LAST_CALL).unref()
+    await Promise.race([received.idle, late])
+    clearTimeout(timer)
+    const final = this.isManaged ? acknowledgement(received.h) : NO_OCTETS
+    this.connection.end((final + last + CLOSING) as Octets)
+  }
+
+  /** Nothing more will be sent or received on it. */
+  over(ending: Ending): void {
+    if (this.isOver) return
+    this.ending = ending
+    this.owner?.onOver(this, ending)
+  }
+}
+
+/** How a stream error ends a stream, from the point of view of what was sent on it. */
+export function endingOf(condition: string): Ending {
+  if (condition === 'system-shutdown' || condition === 'reset') return 'finished'
+  return TEMPORARY.has(condition) ? 'lost' : 'refused'
+}
+
+const TEMPORARY: ReadonlySet<string> = new Set([
+  'conflict',
+  'connection-timeout',
+  'internal-server-error',
+  'resource-constraint',
+])
+
+/** What the peer has got. Throws when it claims more than it was sent, or nothing that makes sense. */
+export function acknowledged(sent: Sent, h: number | undefined): Envelope[] {
+  if (h === undefined) throw new StreamError('policy-violation', 'h is no count')
+  if (!sent.covers(h)) {
+    const detail = el('handled-count-too-high', { xmlns: SM_NS, h, 'send-count': sent.count })
+    const text = `You acknowledged ${h} stanzas, but I only sent you ${sent.count} so far.`
+    throw new StreamError('undefined-condition', text, { detail })
+  }
+  return sent.acknowledge(h)
+}
+
+function acknowledgement(h: number): Octets {
+  return `<a xmlns='${SM_NS}' h='${h}'/>` as Octets
+}
