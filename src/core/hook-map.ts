@@ -231,6 +231,11 @@ export interface HookMap {
   offline_message: Hook<Outcome, { readonly envelope: Envelope }>
   /** The same for a groupchat message that a service of this cluster sent. */
   offline_groupchat_message: Hook<Outcome, { readonly envelope: Envelope }>
+  /**
+   * Somebody keeps a message that found nobody, or nobody does. Its write was begun in this turn, so
+   * what a handler writes now is there after a crash exactly if the message is.
+   */
+  sm_message_kept: Hook<Outcome, { readonly envelope: Envelope }>
   /** It was not kept: refused, or over a limit. */
   failed_to_store_message: Hook<Envelope, object>
   /** A probe for an account's presence that only the presence module can answer. */

@@ -235,11 +235,17 @@ export class SessionManager {
     const nobody = dropped(BY, 'nobody available')
     const verdict = this.#point(hook, domainType).run(nobody, { envelope })
     const end = (kept: unknown): Outcome => {
-      if (kept instanceof Stop) return kept.acc as Outcome
-      if (kept === DROP) return dropped('offline_message', 'filtered')
-      return this.#refuse(envelope, 'service-unavailable')
+      const outcome = this.#outcomeOf(kept, envelope)
+      this.#kept(outcome, envelope, domainType)
+      return outcome
     }
     return verdict instanceof Promise ? verdict.then(end) : end(verdict)
+  }
+
+  #outcomeOf(kept: unknown, envelope: Envelope): Outcome {
+    if (kept instanceof Stop) return kept.acc as Outcome
+    if (kept === DROP) return dropped('offline_message', 'filtered')
+    return this.#refuse(envelope, 'service-unavailable')
   }
 
   #presence(envelope: Envelope, domainType: string): Outcome | Promise<Outcome> {
@@ -362,6 +368,13 @@ export class SessionManager {
     if (envelope.stanza.kind !== 'message') return envelope
     const verdict = this.#point('sm_message_decided', domainType).run(envelope, { targets })
     return verdict instanceof Promise ? verdict.then(envelopeOf) : envelopeOf(verdict)
+  }
+
+  #kept(outcome: Outcome, envelope: Envelope, domainType: string): void {
+    const point = this.#point('sm_message_kept', domainType)
+    if (point.isEmpty) return
+    const told = point.run(outcome, { envelope })
+    if (told instanceof Promise) told.catch(() => {})
   }
 
   #delivered(envelope: Envelope, reached: readonly Resource[], domainType: string): void {

@@ -152,24 +152,22 @@ export const streamManagement = defineModule({
       isStreamSession(target) && streams.of(target) !== undefined
 
     hooks.on('xmpp_presend_element', (envelope, { session }) => {
-      streams.of(session)?.sent(envelope)
-      return envelope
+      const isKept = streams.of(session)?.sent(envelope) === true
+      return isKept ? stop(envelope) : envelope
     })
     hooks.on(
       'sm_message_decided',
       (envelope, { targets }) => {
-        const { kept: id } = envelope.notes
-        if (id !== undefined) {
-          // Nobody is there: it is stored, or goes back to its sender.
-          if (targets.length === 0) kept.handOver(envelope, id)
-        } else if (config.durable && isToBeKept(envelope) && targets.some(isManaged)) {
-          return kept.keep(envelope)
-        }
-        return envelope
+        if (!config.durable || !isToBeKept(envelope) || !targets.some(isManaged)) return envelope
+        return kept.keep(envelope)
       },
       // Behind the archive, which may keep it.
       { order: 90 },
     )
+    hooks.on('sm_message_kept', (outcome, { envelope }) => {
+      if (envelope.notes.kept !== undefined) kept.handOver(envelope, envelope.notes.kept)
+      return outcome
+    })
     hooks.on('stanza_acknowledged', (envelope) => {
       if (envelope.notes.kept !== undefined) kept.release(envelope.notes.kept)
       return envelope
@@ -285,7 +283,9 @@ export const streamManagement = defineModule({
  * enough: a client that does not ask the archive would never be shown it.
  */
 function isToBeKept({ settlement, stanza, notes }: Envelope): boolean {
-  if (settlement === undefined || notes.offline !== undefined) return false
+  if (settlement === undefined || notes.offline !== undefined || notes.kept !== undefined) {
+    return false
+  }
   const { type } = stanza
   if (type === 'error' || type === 'headline' || type === 'groupchat') return false
   return !stanza.has('no-store', HINTS_NS) && !isChatStateOnly(stanza)

@@ -116,3 +116,39 @@ test('what a removed account would have got is forgotten', async (context) => {
   await kept.stop()
   assert.deepEqual(await left(storage), [])
 })
+
+test('one that is stored elsewhere is removed in the turn in which that is written', async (context) => {
+  const storage = await openStorage(context)
+  const kept = keptIn(storage)
+  const envelope = kept.keep(chat('one'))
+  await envelope.settlement?.done
+  const requests = context.mock.method(storage, 'write')
+  kept.handOver(envelope, envelope.notes.kept as number)
+  assert.match(String(requests.mock.calls[0]?.arguments[0]), /^delete from sm_kept/)
+  await kept.stop()
+  assert.deepEqual(await left(storage), [])
+})
+
+test('one that could not be stored elsewhere stays', async (context) => {
+  const storage = await openStorage(context)
+  const before = keptIn(storage)
+  before.keep(chat('one'))
+  await before.stop()
+  const kept = keptIn(storage)
+  for await (const envelope of kept.left()) {
+    envelope.settlement?.waitFor(Promise.reject(new Error('the disk is full')))
+    kept.handOver(envelope, envelope.notes.kept as number)
+  }
+  await kept.stop()
+  assert.deepEqual(await left(storage), ['one'])
+})
+
+test('one that was not written yet is not written any more when it is stored elsewhere', async (context) => {
+  const storage = await openStorage(context)
+  const kept = keptIn(storage)
+  const envelope = kept.keep(chat('one'))
+  kept.handOver(envelope, envelope.notes.kept as number)
+  assert.equal(envelope.settlement?.isSettled, true)
+  await kept.stop()
+  assert.deepEqual(await left(storage), [])
+})

@@ -1,4 +1,3 @@
-import { setImmediate } from 'node:timers/promises'
 import type { Envelope } from '../../core/envelope.ts'
 import type { Logger } from '../../core/log.ts'
 import type { Storage } from '../../core/storage.ts'
@@ -82,15 +81,28 @@ export class KeptMessages {
     envelope.settlement?.finish()
   }
 
-  /** It is being stored elsewhere, or goes back to its sender: to be released once that is done. */
-  handOver({ settlement }: Envelope, id: number): void {
-    const stored = async () => {
-      // What is done in this turn is among what the settlement waits for.
-      await setImmediate()
-      await settlement?.done
-      this.release(id)
+  /**
+   * Somebody else stores it, or it goes back to its sender. That was begun in this turn, and what is
+   * written in one turn is there after a crash altogether or not at all: so it comes back once, as
+   * it would not if the one write waited for the other.
+   */
+  handOver(envelope: Envelope, id: number): void {
+    if (this.#waiting[id - this.#firstId] !== undefined) return this.release(id)
+    const removed = this.#storage.write(REMOVE, [id])
+    this.#track(this.#handedOver(envelope, id, removed))
+  }
+
+  async #handedOver(envelope: Envelope, id: number, removing: Promise<unknown>): Promise<void> {
+    const [stored, removed] = await Promise.allSettled([envelope.settlement?.done, removing])
+    if (stored.status === 'fulfilled') {
+      if (removed.status === 'rejected') this.#remove(REMOVE, id)
+      return
     }
-    this.#track(stored().catch((error) => this.#log.warn('message_stays_kept', { id, error })))
+    this.#log.warn('message_stays_kept', { id, error: stored.reason })
+    if (removed.status === 'rejected') return
+    const restored = this.#insert(envelope)
+    restored.catch((error) => this.#log.error('message_not_kept', { id, error }))
+    await restored
   }
 
   releaseAll(account: string): void {
@@ -145,15 +157,19 @@ export class KeptMessages {
   }
 
   #add(envelope: Envelope): void {
-    const { stanza, notes } = toStored(envelope)
-    const { settlement, to } = envelope
-    const parameters = [envelope.notes.kept as number, to.bare, stanza, notes]
+    const { settlement } = envelope
     this.#track(
-      this.#storage.write(ADD, parameters).then(
+      this.#insert(envelope).then(
         () => settlement?.finish(),
         (error) => settlement?.fail(error),
       ),
     )
+  }
+
+  #insert(envelope: Envelope): Promise<unknown> {
+    const { stanza, notes } = toStored(envelope)
+    const parameters = [envelope.notes.kept as number, envelope.to.bare, stanza, notes]
+    return this.#storage.write(ADD, parameters)
   }
 
   #remove(sql: string, parameter: string | number): void {

@@ -128,21 +128,22 @@ export class ManagedStream {
 
   // --- What it gets.
 
-  /** A stanza is about to be written, or would be if there were a connection. */
-  sent(envelope: Envelope): void {
+  /** A stanza is about to be written. True: there is no connection, but it is kept here. */
+  sent(envelope: Envelope): boolean {
     const { session, unacknowledged } = this
-    if (session.isClosed) return
+    if (session.isClosed) return false
     const now = this.#parts.clock.now()
     unacknowledged.push(envelope, now)
     if (this.isDetached) {
       this.#keep([envelope, now])
       // Whoever does not come back for so long begins anew.
       if (this.#isFull) void session.end('lost')
-      return
+      return true
     }
     this.#unrequested++
     if (envelope.notes.kept !== undefined) this.#isUrgent = true
     if (this.#isFull) this.#release ??= session.hold().release
+    return false
   }
 
   #beforeFlush(): void {
