@@ -37,6 +37,13 @@ const ARCHIVED = 8
 
 const NEVER = -1
 
+type Showing = {
+  readonly recipient: number
+  readonly stream: number
+  /** Whether the presence that the recipient sent on this stream has taken effect. */
+  readonly isAvailable: boolean
+}
+
 /** When something was wrong, in milliseconds. */
 type Interval = { readonly from: number; to: number }
 
@@ -168,7 +175,11 @@ export class Ledger {
     this.#ended[stream] = true
   }
 
-  show(transmission: number, recipient: number, stream: number): void {
+  /**
+   * Who has bound a resource gets what is sent to that at once, but only with its presence what waits
+   * for the account (RFC 6121 §8.5.3.1): before that there is no order.
+   */
+  show(transmission: number, { recipient, stream, isAvailable }: Showing): void {
     const message = this.#message[transmission]
     if (message === undefined || this.recipientOf(message) !== recipient) {
       return this.misbehave(`recipient ${recipient} got transmission ${transmission}`)
@@ -183,6 +194,7 @@ export class Ledger {
     this.#mark(message, SHOWN)
     this.shown++
     if (this.#has(message, ACKNOWLEDGED) && !this.#has(message, BOUNCED)) this.owed--
+    if (!isAvailable) return
     const pair = this.#pair[message] as number
     const last = this.#lastShown[pair] as number
     if (message < last) this.#fail('reordered', message, `behind ${last}`)

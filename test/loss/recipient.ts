@@ -26,6 +26,8 @@ export class Recipient extends Client {
   protected readonly greeting = '<presence/>'
   readonly #options: RecipientOptions
   #stream = 0
+  /** Whether its presence has taken effect. */
+  #isAvailable = false
   /** Transmissions by place in the stream, from the first that the server may not know of. */
   #unknown: number[] = []
   /** Count of stanzas before those. */
@@ -63,7 +65,8 @@ export class Recipient extends Client {
       return
     }
     this.#unknown.push(OTHER)
-    if (frame.name === 'message' && payload.startsWith('<result')) this.#archived(payload)
+    if (frame.name === 'presence') this.#isAvailable = true
+    else if (frame.name === 'message' && payload.startsWith('<result')) this.#archived(payload)
     else if (frame.name === 'iq') this.#answered(frame)
   }
 
@@ -77,7 +80,8 @@ export class Recipient extends Client {
 
   #show({ payload }: Frame, stream: number): number {
     const transmission = Number.parseInt(payload.slice('<body>'.length, 20), 10)
-    this.#options.ledger.show(transmission, this.#options.index, stream)
+    const { ledger, index } = this.#options
+    ledger.show(transmission, { recipient: index, stream, isAvailable: this.#isAvailable })
     return transmission
   }
 
@@ -100,7 +104,7 @@ export class Recipient extends Client {
     const { h } = this
     this.#acknowledged = h
     this.write(`<a xmlns='urn:xmpp:sm:3' h='${h % WRAP}'/>`)
-    if (this.#pinged !== undefined || this.#known === h) return
+    if (this.#pinged !== undefined || this.#unknown.every((place) => place === OTHER)) return
     this.#pinged = h
     this.write(`<iq type='get' id='p${h}' to='${DOMAIN}'><ping xmlns='urn:xmpp:ping'/></iq>`)
   }
@@ -140,6 +144,7 @@ export class Recipient extends Client {
   protected onSessionLost(): void {
     this.#options.ledger.endStream(this.#stream)
     this.#unknown = []
+    this.#isAvailable = false
   }
 
   protected override onLeaving(): () => void {

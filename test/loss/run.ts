@@ -20,6 +20,8 @@ const USAGE = `usage: npm run test:loss -- [options]
   --minutes N      the same in minutes
   --seed N         the same happenings again (a random one)
   --no-archive     without the archive, so that queues alone keep messages
+  --without A,B    without happenings of these kinds: kill, terminate, lock, fill, cut, takeover,
+                   replace, leave, offend, stall
   --main FILE      the server's program
   --history        print what happened`
 
@@ -33,6 +35,7 @@ const { values } = parseArgs({
     minutes: { type: 'string' },
     seed: { type: 'string' },
     archive: { type: 'boolean', default: true },
+    without: { type: 'string', default: '' },
     main: { type: 'string' },
     history: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
@@ -47,7 +50,7 @@ if (values.help) {
   process.exit(0)
 }
 
-const plan = makePlan({
+const made = makePlan({
   seed: values.seed === undefined ? randomInt(2 ** 31) : Number(values.seed),
   messages: Number(values.messages),
   kills: Number(values.kills),
@@ -56,6 +59,11 @@ const plan = makePlan({
   seconds: values.minutes === undefined ? Number(values.seconds) : Number(values.minutes) * 60,
   archive: values.archive,
 })
+const without = values.without.split(',')
+const plan: Plan = {
+  ...made,
+  happenings: made.happenings.filter(({ what }) => !without.includes(what)),
+}
 say(`seed ${plan.seed}`)
 const { main } = values
 const report = await runTrial(plan, { main, onProgress: progress(plan) })
