@@ -14,6 +14,7 @@ import { ping } from './modules/ping.ts'
 import { presence } from './modules/presence/index.ts'
 import { privacy } from './modules/privacy/index.ts'
 import { privateStorage } from './modules/private/index.ts'
+import { privilege } from './modules/privilege/index.ts'
 import { register } from './modules/register.ts'
 import { roster } from './modules/roster/index.ts'
 import { streamManagement } from './modules/stream-management/index.ts'
@@ -39,6 +40,7 @@ export const modules: readonly Module[] = [
   ping,
   privacy,
   privateStorage,
+  privilege,
   register,
   time,
   vcard,
