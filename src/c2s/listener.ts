@@ -3,7 +3,8 @@ import type { Connection, ConnectionHandler } from '../connection/connection.ts'
 import { type ListenerOptions as AddressOptions, Listener } from '../connection/listener.ts'
 import type { WriteTurn } from '../connection/write-turn.ts'
 import type { ParserLimits } from '../xmpp/xml-parser.ts'
-import { Negotiation, type StreamEnvironment } from './stream.ts'
+import type { StreamEnvironment } from './environment.ts'
+import { Negotiation } from './stream.ts'
 
 export type ListenerOptions = AddressOptions & {
   /** `direct`: TLS from the first octet (XEP-0368). The others are the stream's business. */

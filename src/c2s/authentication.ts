@@ -1,0 +1,210 @@
+import type { Connection } from '../connection/connection.ts'
+import { type BareJid, jid } from '../xmpp/jid.ts'
+import type { Octets } from '../xmpp/octets.ts'
+import { type Element, el, serialise } from '../xmpp/xml.ts'
+import type { Frame } from '../xmpp/xml-parser.ts'
+import type { Host, StreamEnvironment } from './environment.ts'
+import { decodeInitialResponse, decodeResponse, encodeData } from './sasl/base64.ts'
+import {
+  type Channel,
+  channelBinding,
+  channelBindingFeature,
+  channelBindingTypes,
+} from './sasl/channel-binding.ts'
+import type { Failure, Mechanism, SaslContext, SaslOffer, Step } from './sasl/mechanism.ts'
+import { createMechanism, offerMechanisms } from './sasl/offer.ts'
+
+export const SASL_NS = 'urn:ietf:params:xml:ns:xmpp-sasl'
+
+/** RFC 6120 §6.4.5 asks for 2 to 5. */
+const RETRIES = 3
+
+const MALFORMED: Failure = { kind: 'failure', condition: 'malformed-request' }
+
+/** Who a client turned out to be. */
+export type Login = {
+  readonly account: BareJid
+  readonly mechanism: string
+  readonly isAnonymous: boolean
+}
+
+/** What it needs of the stream that it is for. */
+type Stream = {
+  readonly connection: Connection
+  readonly environment: StreamEnvironment
+  /** The `<success/>` is written. */
+  readonly onLogin: (login: Login) => void
+  /** Closes it behind `last`. */
+  readonly end: (last: Octets) => void
+}
+
+/** SASL on a client's stream (RFC 6120 §6). */
+export class Authentication {
+  readonly #stream: Stream
+  #host: Host
+  #channel: Channel | undefined
+  #offer: SaslOffer = { mechanisms: [], channelBindings: [], isProtected: false }
+  /** Under way. */
+  #mechanism: Mechanism | undefined
+  #mechanismName = ''
+  /** Whom the client wants to be, as far as it has said. */
+  #claimed = ''
+  #failures = 0
+
+  constructor(stream: Stream) {
+    this.#stream = stream
+    this.#host = stream.environment.defaultHost
+  }
+
+  get isUnderWay(): boolean {
+    return this.#mechanism !== undefined
+  }
+
+  /** What is offered on a new stream for `host`; `channel` is its TLS connection. */
+  features(host: Host, channel: Channel | undefined): Element[] {
+    this.#host = host
+    this.#channel = channel
+    const channelBindings = channel === undefined ? [] : channelBindingTypes(channel)
+    const { sasl } = this.#stream.environment.policy
+    this.#offer = offerMechanisms(sasl, { isEncrypted: channel !== undefined, channelBindings })
+    const features: Element[] = []
+    const names = this.#offer.mechanisms.map((name) => el('mechanism', {}, name))
+    if (names.length > 0) features.push(el('mechanisms', { xmlns: SASL_NS }, ...names))
+    const bindings = channelBindingFeature(this.#offer.channelBindings)
+    if (bindings !== undefined) features.push(bindings)
+    return features
+  }
+
+  /** An element of SASL. */
+  onElement(frame: Frame): void {
+    if (frame.name === 'abort') return this.#fail({ kind: 'failure', condition: 'aborted' })
+    const text = frame.toElement().text
+    const mechanism = this.#mechanism
+    if (frame.name === 'auth') {
+      if (mechanism !== undefined) return this.#fail(MALFORMED)
+      return this.#begin(frame.attribute('mechanism') ?? '', text)
+    }
+    if (mechanism === undefined) return this.#fail(MALFORMED)
+    const data = decodeResponse(text)
+    if ('kind' in data) return this.#fail(data)
+    this.#take(mechanism.respond(data))
+  }
+
+  /** The stream has ended: what is still being checked does not matter any more. */
+  abandon(): void {
+    this.#mechanism = undefined
+  }
+
+  #begin(name: string, text: string): void {
+    const mechanism = createMechanism(name, this.#context())
+    if ('kind' in mechanism) return this.#fail(mechanism)
+    const initial = decodeInitialResponse(text)
+    if (initial !== undefined && 'kind' in initial) return this.#fail(initial)
+    this.#mechanism = mechanism
+    this.#mechanismName = name
+    this.#claimed = ''
+    this.#take(mechanism.start(initial))
+  }
+
+  #context(): SaslContext {
+    const { domain, accounts } = this.#host
+    const channel = this.#channel
+    return {
+      domain,
+      isEncrypted: channel !== undefined,
+      offer: this.#offer,
+      channelBinding: (type) => (channel === undefined ? undefined : channelBinding(channel, type)),
+      credentials: (localpart, hash) => accounts.keys(this.#claim(localpart), hash),
+      verifyPassword: (localpart, password) =>
+        accounts.verifyPassword(this.#claim(localpart), password),
+    }
+  }
+
+  #claim(localpart: string): BareJid {
+    this.#claimed = localpart
+    return jid(localpart, this.#host.domain).toBare()
+  }
+
+  #take(step: Step | Promise<Step>): void {
+    if (!(step instanceof Promise)) return this.#step(step)
+    const done = step.then(
+      (next) => this.#step(next),
+      (error) => this.#cannotCheck(error),
+    )
+    void this.#stream.connection.waitFor(done)
+  }
+
+  #step(step: Step): void {
+    const { connection } = this.#stream
+    if (this.#mechanism === undefined) return
+    switch (step.kind) {
+      case 'challenge':
+        return connection.write(
+          `<challenge xmlns='${SASL_NS}'>${encodeData(step.data)}</challenge>` as Octets,
+        )
+      case 'failure':
+        return this.#fail(step)
+      case 'success': {
+        const account = jid(step.localpart, this.#host.domain).toBare()
+        if (step.isAnonymous) return this.#succeed(account, step.data, true)
+        void connection.waitFor(this.#admit(account, step.data))
+      }
+    }
+  }
+
+  /** The password is right; the account may still be closed to its owner. */
+  async #admit(account: BareJid, data: Buffer | undefined): Promise<void> {
+    let isDisabled: boolean
+    try {
+      isDisabled = (await this.#host.accounts.find(account))?.isDisabled ?? true
+    } catch (error) {
+      return this.#cannotCheck(error)
+    }
+    if (this.#mechanism === undefined) return
+    if (isDisabled) return this.#fail({ kind: 'failure', condition: 'account-disabled' })
+    this.#succeed(account, data, false)
+  }
+
+  #succeed(account: BareJid, data: Buffer | undefined, isAnonymous: boolean): void {
+    const { connection, onLogin } = this.#stream
+    this.#mechanism = undefined
+    const body = data === undefined ? '/>' : `>${encodeData(data)}</success>`
+    connection.write(`<success xmlns='${SASL_NS}'${body}` as Octets)
+    onLogin({ account, mechanism: this.#mechanismName, isAnonymous })
+  }
+
+  #cannotCheck(error: unknown): void {
+    this.#stream.environment.log.error('sasl_failed', { mechanism: this.#mechanismName, error })
+    this.#fail({ kind: 'failure', condition: 'temporary-auth-failure' })
+  }
+
+  #fail({ condition, text }: Failure): void {
+    const { connection, end } = this.#stream
+    const answer = el(
+      'failure',
+      { xmlns: SASL_NS },
+      el(condition),
+      text !== undefined && el('text', {}, text),
+    )
+    this.#mechanism = undefined
+    this.#report(condition)
+    if (++this.#failures > RETRIES) return end(serialise(answer))
+    connection.write(serialise(answer))
+  }
+
+  #report(condition: string): void {
+    const { hooks, log } = this.#stream.environment
+    const { address } = this.#stream.connection
+    const { domain, session } = this.#host
+    const localpart = this.#claimed
+    const mechanism = this.#mechanismName
+    log.info('auth_failed', { localpart, domain, address, mechanism, condition })
+    try {
+      const point = hooks.at('auth_failed', session.points.domainType)
+      const told = point.run({}, { localpart, domain, address })
+      if (told instanceof Promise) told.catch(() => {})
+    } catch {
+      // Logged where it failed; the client is refused whatever others make of it.
+    }
+  }
+}
