@@ -6,6 +6,7 @@ import { caps } from './modules/caps.ts'
 import { carbons } from './modules/carbons.ts'
 import { contactAddresses } from './modules/contact-addresses.ts'
 import { csi } from './modules/csi.ts'
+import { delegation } from './modules/delegation/index.ts'
 import { disco } from './modules/disco.ts'
 import { last } from './modules/last.ts'
 import { legacySession } from './modules/legacy-session.ts'
@@ -30,6 +31,7 @@ export const modules: readonly Module[] = [
   presence,
   carbons,
   csi,
+  delegation,
   anonymous,
   archive,
   blocking,
