@@ -327,6 +327,24 @@ test('a client that acknowledges nothing gets no more after a while, and all of 
   await romeo.receives({ body: '24' })
 })
 
+test('more than is kept for a client that is away goes back to the route, once', async () => {
+  await using server = await startServer({
+    modules: { stream_management: { max_unacknowledged: 10 } },
+  })
+  const juliet = await server.connect('juliet')
+  const { client: romeo, id } = await connectResumable(server, 'romeo', 'orchard')
+  await romeo.vanishes()
+  const bodies = Array.from({ length: 12 }, (_, index) => `${index}`)
+  for (const body of bodies) juliet.send(chat(romeo.fullJid, body))
+  await juliet.roundTrip()
+  const back = await authenticated(server, 'romeo')
+  assert.equal(refusal(await tryToResume(back, id, 0)), 'item-not-found')
+  await back.bind('orchard')
+  await back.becomesAvailable()
+  const got = back.inbox({ name: 'message' }).map((message) => message.child('body')?.text)
+  assert.deepEqual(got, bodies)
+})
+
 /** Writes of the test's own that each message to `slow@…` waits for. */
 function slowWrites() {
   const writes: PromiseWithResolvers<void>[] = []
