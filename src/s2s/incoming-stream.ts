@@ -232,9 +232,6 @@ export class IncomingStream implements ConnectionHandler {
     if (frame.ns === TLS_NS && frame.name === 'starttls') return this.#startTls()
     if (this.#mustSecure) throw new StreamError('policy-violation', 'use STARTTLS first')
     switch (frame.ns) {
-      case SERVER_NS:
-        if (this.#traffic !== undefined) return this.#traffic.receive(frame)
-        break
       case SM_NS:
         if (this.#traffic !== undefined) return this.#managing(frame, this.#traffic)
         break
@@ -249,8 +246,8 @@ export class IncomingStream implements ConnectionHandler {
       case STREAMS_NS:
         if (frame.name === 'error') return this.#error(frame)
     }
-    if (this.#traffic !== undefined) throw new StreamError('unsupported-stanza-type')
-    throw new StreamError('not-authorized')
+    if (this.#traffic === undefined) throw new StreamError('not-authorized')
+    this.#traffic.receive(frame)
   }
 
   #error(frame: Frame): void {

@@ -169,7 +169,7 @@ export class Link implements OutgoingOwner, TrafficOwner {
   /** Whoever has a reason to wants a stream. */
   #wake(): void {
     if (this.#stream !== undefined) return this.#stream.authenticate()
-    if (this.#isConnecting || this.#isWaitingForThem) return
+    if (this.#isConnecting || this.#isClosing || this.#isWaitingForThem) return
     const wait = this.#retryAt - Date.now()
     if (wait <= 0) void this.#connect()
     else this.#retry ??= setTimeout(() => this.#retryNow(), wait).unref()
@@ -253,13 +253,14 @@ export class Link implements OutgoingOwner, TrafficOwner {
     const delay = Math.min(limits.maxRetryDelay, limits.retryDelay * 2 ** (this.#failures - 1))
     this.#retryAt = Date.now() + delay * (0.5 + Math.random() / 2)
     const isUnknown = error instanceof ServerNotFound
+    const isUnfit = error instanceof StreamFailure && error.isFinal
     const condition = isUnknown ? 'remote-server-not-found' : 'remote-server-timeout'
     const text = reasonOf(error)
     for (const [id, { answer }] of this.#verifications) {
       this.#verifications.delete(id)
-      answer.reject(new StanzaError(condition, { text }))
+      answer.reject(new StanzaError(isUnfit ? 'not-authorized' : condition, { text }))
     }
-    const isFinal = isUnknown || (error instanceof StreamFailure && error.isFinal)
+    const isFinal = isUnknown || isUnfit
     if (isFinal) {
       this.onNotResumed()
       this.#giveBackQueue(condition, text)
@@ -330,12 +331,13 @@ export class Link implements OutgoingOwner, TrafficOwner {
     const isCurrent = this.#carrier === traffic
     if (isCurrent) this.#carrier = undefined
     const isTheirs = this.#stream?.traffic !== traffic
-    if (ending === 'lost' && traffic.isManaged && ledger.id !== undefined && isCurrent) {
+    // Where nothing was received and all has arrived, neither side has anything to come back for.
+    const isAtStake = ledger.sent.size > 0 || (!isTheirs && ledger.received.h > 0)
+    const mayResume = ending === 'lost' && traffic.isManaged && ledger.id !== undefined
+    if (mayResume && isCurrent && isAtStake && !this.#isClosing) {
       this.ledger = ledger
       this.#isTheirs = isTheirs
       this.#ledgerUntil = Date.now() + this.#parts.limits.resumeTimeout
-      // With nothing at stake, nobody has to come back for it.
-      if (ledger.sent.size === 0 && isTheirs) this.ledger = undefined
     } else {
       const left = ledger.sent.take(ledger.sent.size)
       if (ending === 'finished' && traffic.isManaged && !this.#isClosing) this.#putBack(left)

@@ -173,6 +173,7 @@ export class OutgoingStream implements ConnectionHandler {
   close(): void {
     if (this.#state === 'ended') return
     if (this.traffic === undefined) return this.fail(new StreamFailure('closed'))
+    this.#ending = 'finished'
     void this.traffic.finish()
   }
 
@@ -331,8 +332,10 @@ export class OutgoingStream implements ConnectionHandler {
     }
     if (this.#state !== 'dialback') return
     if (element.type === 'valid') return this.#authenticated()
-    const why = element.error?.condition ?? element.type
-    this.fail(new StreamFailure(`dialback: ${why}`))
+    const { error, type } = element
+    const why =
+      error === undefined ? type : `${error.condition}: ${error.text ?? 'no reason given'}`
+    this.fail(new StreamFailure(`dialback: ${why}`, error?.type !== 'wait'))
   }
 
   // --- Stream management, then stanzas.
