@@ -8,6 +8,7 @@ import { el } from '../../src/xmpp/xml.ts'
 import { COMPONENT_NS, type TestComponent } from '../support/component.ts'
 import { SECRET, startServer } from '../support/server.ts'
 import { chat } from '../support/stanzas.ts'
+import { connectResumable, handled, handledLater } from '../support/stream-management.ts'
 
 const IRC = 'irc.im.example.com'
 const OTHER = 'gateway.example.net'
@@ -381,6 +382,26 @@ test('when a component goes, each stanza has arrived or comes back', async () =>
   assert.equal(new Set(returned).size, returned.length)
   await romeo.sends(chat(IRC, 'Anybody?'))
   await romeo.receives({ error: 'remote-server-not-found' })
+})
+
+test('what waits for a component is not acknowledged to its sender yet', async () => {
+  await using server = await startServer({ component: {} })
+  const irc = await server.connectComponent(IRC)
+  const { client: romeo } = await connectResumable(server, 'romeo')
+  irc.stopsReading()
+  const body = 'x'.repeat(50_000)
+  let sent = 0
+  let count = 0
+  while (count === sent) {
+    await romeo.sends(chat(IRC, body))
+    sent++
+    count = await handled(romeo)
+    assert.ok(sent < 2000)
+  }
+  assert.equal(count, sent - 1)
+  irc.readsOn()
+  assert.equal(await handledLater(romeo), sent)
+  assert.equal(romeo.inbox({ type: 'error' }).length, 0)
 })
 
 test('a server that stops says so', async () => {
