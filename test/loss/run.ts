@@ -5,9 +5,13 @@
  *   node test/loss/run.ts [options]      (or `npm run test:loss -- [options]`)
  */
 import { randomInt } from 'node:crypto'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Ledger } from './ledger.ts'
 import { makePlan, type Plan } from './plan.ts'
+import { shrink } from './shrink.ts'
 import { type Report, runTrial } from './trial.ts'
 
 const USAGE = `usage: npm run test:loss -- [options]
@@ -23,6 +27,8 @@ const USAGE = `usage: npm run test:loss -- [options]
   --without A,B    without happenings of these kinds: kill, terminate, lock, fill, cut, takeover,
                    replace, leave, offend, stall
   --main FILE      the server's program
+  --shrink N       after a failure, how many minutes to look for a shorter history (2)
+  --plan FILE      this plan (JSON) instead of one made from a seed
   --history        print what happened`
 
 const { values } = parseArgs({
@@ -37,6 +43,8 @@ const { values } = parseArgs({
     archive: { type: 'boolean', default: true },
     without: { type: 'string', default: '' },
     main: { type: 'string' },
+    shrink: { type: 'string', default: '2' },
+    plan: { type: 'string' },
     history: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
@@ -60,17 +68,46 @@ const made = makePlan({
   archive: values.archive,
 })
 const without = values.without.split(',')
-const plan: Plan = {
-  ...made,
-  happenings: made.happenings.filter(({ what }) => !without.includes(what)),
-}
+const plan: Plan =
+  values.plan === undefined
+    ? { ...made, happenings: made.happenings.filter(({ what }) => !without.includes(what)) }
+    : JSON.parse(readFileSync(values.plan, 'utf8'))
 say(`seed ${plan.seed}`)
 const { main } = values
 const report = await runTrial(plan, { main, onProgress: progress(plan) })
 if (process.stderr.isTTY) process.stderr.write('\r\x1b[K')
 tell(report)
 if (values.history) for (const line of report.history) say(line)
-process.exitCode = report.breaches.size === 0 ? 0 : 1
+if (report.breaches.size > 0) {
+  process.exitCode = 1
+  await explain(report)
+}
+
+/** Prints the shortest history found that fails as well. */
+async function explain({ breaches, history }: Report): Promise<void> {
+  const until = Date.now() + Number(values.shrink) * 60_000
+  let shortest = history
+  const probe = async (candidate: Plan) => {
+    const { breaches, history, directory } = await runTrial(candidate, { main })
+    if (directory !== undefined) rmSync(directory, { recursive: true, force: true })
+    last = history
+    return new Set(breaches.keys())
+  }
+  let last = history
+  const found = await shrink(plan, new Set(breaches.keys()), probe, {
+    tries: 2,
+    until,
+    onFound({ messages, happenings }) {
+      shortest = last
+      say(`it fails with ${messages} messages and ${happenings.length} happenings as well`)
+    },
+  })
+  if (found === plan) return
+  const file = join(tmpdir(), `meerkat-loss-${plan.seed}.json`)
+  writeFileSync(file, `${JSON.stringify(found, undefined, 1)}\n`)
+  say(`seconds, messages sent, and what happened (again with --plan ${file}):`)
+  for (const line of shortest) say(line)
+}
 
 function tell({ figures, breaches, failures, directory }: Report): void {
   say(
