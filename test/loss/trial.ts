@@ -180,7 +180,10 @@ class Trial {
     while (this.#next < happenings.length) {
       const happening = happenings[this.#next] as Happening
       if (happening.at > this.#ledger.sent) break
-      if (isOfServer(happening) && this.#isRestarting) break
+      if (isOfServer(happening)) {
+        if (this.#isRestarting) break
+        this.#isRestarting = true
+      }
       this.#next++
       const over = this.#happen(happening)
         .catch((error) => this.#ledger.misbehave(`${happening.what}: ${error}`))
@@ -220,7 +223,6 @@ class Trial {
   }
 
   async #restart({ what, away }: Happening & { what: 'kill' | 'terminate' }): Promise<void> {
-    this.#isRestarting = true
     if (what === 'kill') {
       this.#kills++
       this.#ledger.kill()
