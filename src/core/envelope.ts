@@ -23,6 +23,8 @@ export interface Notes {
   readonly offline?: number
   /** Delivered before, perhaps: a resource that acknowledged it is skipped. */
   readonly isRetry?: boolean
+  /** The id under which the recipient's archive has the message. */
+  readonly archived?: string
 }
 
 const NO_NOTES: Notes = {}

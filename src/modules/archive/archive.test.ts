@@ -187,15 +187,16 @@ test('while the disk takes nothing, messages arrive, and are acknowledged once t
 test('where it cannot be told what somebody wants, a message arrives unacknowledged', async () => {
   await using storage = await openSqlite(':memory:')
   const failing = new Failing(storage)
-  const { core, romeo, juliet } = await start({}, failing.storage)
+  const { core, juliet } = await start({}, failing.storage)
   await using _ = core
   failing.fails = 'select'
-  const { settlement } = await send(core, romeo, JULIET, chat('1'))
+  const nurse = await core.connect('nurse')
+  const { settlement } = await send(core, nurse, JULIET, chat('1'))
   assert.equal(juliet.received.length, 1)
   await assert.rejects(settlement.done as Promise<unknown>, { kind: 'full' })
   failing.fails = undefined
-  await (await send(core, romeo, JULIET, chat('2'))).settlement.done
-  assert.deepEqual(await kept(core), ['juliet: 2', 'romeo: 2'])
+  await (await send(core, nurse, JULIET, chat('2'))).settlement.done
+  assert.deepEqual(await kept(core), ['juliet: 1', 'juliet: 2', 'nurse: 2'])
 })
 
 test('ids go on behind those of an earlier run, though the clock was set back', async () => {

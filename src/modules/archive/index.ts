@@ -4,6 +4,7 @@ import type { Envelope } from '../../core/envelope.ts'
 import type { ContactInfo } from '../../core/hook-map.ts'
 import { resultOf } from '../../core/hooks.ts'
 import type { IqRequest } from '../../core/iq.ts'
+import { after } from '../../core/maybe.ts'
 import { defineModule } from '../../core/module.ts'
 import type { BareJid, Jid } from '../../xmpp/jid.ts'
 import { StanzaError } from '../../xmpp/stanza-error.ts'
@@ -154,6 +155,12 @@ export const archive = defineModule({
       },
     })
 
+    // At hand before the first message comes, so that it waits for nothing.
+    hooks.on(
+      'sm_register_connection',
+      (resource) => after(preferences.get(resource.jid.bare), () => resource),
+      { onError: 'skip' },
+    )
     // Nobody but this account's archive says what id it has there (XEP-0359 §5).
     hooks.on('user_send_message', (envelope) => withoutForged(envelope, envelope.from), {
       order: 1,

@@ -1,5 +1,6 @@
 import { Envelope } from '../../core/envelope.ts'
 import type { Logger } from '../../core/log.ts'
+import type { Maybe } from '../../core/maybe.ts'
 import type { Outcome } from '../../core/outcome.ts'
 import type { Resource } from '../../core/session.ts'
 import type { Jid } from '../../xmpp/jid.ts'
@@ -11,13 +12,6 @@ import type { PreferenceStore } from './preference-store.ts'
 import { type DefaultMode, wishFor } from './preferences.ts'
 import { withIdBy } from './stanza-ids.ts'
 import type { ArchivedMessage } from './store.ts'
-
-declare module '../../core/envelope.ts' {
-  interface Notes {
-    /** The id under which the recipient's archive has the message. */
-    readonly archived?: string
-  }
-}
 
 type Parts = {
   readonly ids: ArchiveIds
@@ -55,6 +49,8 @@ export class Recorder {
   #latest: Latest | undefined
   /** The ids of messages that found nobody: whether somebody keeps them is not decided yet. */
   readonly #uncertain = new WeakMap<Stanza, string>()
+  /** The ids that messages sent get, if their senders want them archived: that is being looked up. */
+  readonly #undecided = new WeakMap<Stanza, Promise<string | undefined>>()
 
   /** Messages whose senders' wishes are being looked up. */
   readonly #pending = new Set<Promise<unknown>>()
@@ -101,11 +97,15 @@ export class Recorder {
   }
 
   /** What was sent last, with its id for its sender; other messages as they are. */
-  asSent(envelope: Envelope): Envelope {
+  asSent(envelope: Envelope): Maybe<Envelope> {
     const { stanza, from, to } = envelope
+    const marked = (id: string | undefined) =>
+      id === undefined ? envelope : envelope.with({ stanza: withIdBy(stanza, from.bare, id) })
+    const undecided = this.#undecided.get(stanza)
+    if (undecided !== undefined) return undecided.then(marked)
     const latest = this.#latest
     if (latest?.isSent !== true || latest.stanza !== stanza || latest.to !== to) return envelope
-    return envelope.with({ stanza: withIdBy(stanza, from.bare, latest.id) })
+    return marked(latest.id)
   }
 
   /** Resolves when what was decided upon so far is on its way to the store, or there. */
@@ -128,7 +128,15 @@ export class Recorder {
     const isWanted = this.#isWanted(from, to)
     if (isWanted === false) return
     if (isWanted !== true) {
-      const written = isWanted.then((w) => (w ? this.#write(envelope, from, to) : undefined))
+      const decided = isWanted.then((wanted) => {
+        if (!wanted) return undefined
+        const written = this.#write(envelope, from, to)
+        return { written, id: (this.#latest as Latest).id }
+      })
+      const id = decided.then((kept) => kept?.id)
+      id.catch(() => {})
+      this.#undecided.set(stanza, id)
+      const written = decided.then((kept) => kept?.written)
       written.catch(() => {})
       settlement?.waitFor(written)
       this.#waitFor(isWanted)
