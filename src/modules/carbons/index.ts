@@ -1,0 +1,212 @@
+import { z } from 'zod'
+import { Envelope, type Notes, SERVER } from '../../core/envelope.ts'
+import { DROP, resultOf } from '../../core/hooks.ts'
+import type { IqRequest } from '../../core/iq.ts'
+import { Lanes } from '../../core/lanes.ts'
+import { after } from '../../core/maybe.ts'
+import { defineModule } from '../../core/module.ts'
+import type { Resource, Session } from '../../core/session.ts'
+import { forwarded, isCopy } from '../../xmpp/forward.ts'
+import type { Jid } from '../../xmpp/jid.ts'
+import type { Octets } from '../../xmpp/octets.ts'
+import { Stanza } from '../../xmpp/stanza.ts'
+import { StanzaError } from '../../xmpp/stanza-error.ts'
+import { CARBONS_NS, isEligible, isFromOccupant, isKeptApart } from './eligibility.ts'
+import { Recent } from './recent.ts'
+
+declare module '../../core/session.ts' {
+  interface SharedState {
+    /** The resource wants copies of what the account's other resources send and receive. */
+    readonly carbons?: boolean
+  }
+}
+
+declare module '../../core/envelope.ts' {
+  interface Notes {
+    /** Of a copy: by which the message itself is known, should it come back. */
+    readonly copyOf?: string
+  }
+}
+
+const RULES_NS = 'urn:xmpp:carbons:rules:0'
+
+/** Messages that a session has sent, to know whose error an error is. */
+const REMEMBERED_SENT = 50
+/** Copies that it has got, so as not to show it the same once more. */
+const REMEMBERED_COPIES = 100
+
+/**
+ * Shows each device of an account what its other devices send and receive (XEP-0280).
+ *
+ * - Each resource that wants copies gets a message once: itself if it is delivered there, else a copy.
+ *   Which it is, is decided once, when the message is first delivered or stored.
+ * - What was delivered to a resource that is lost may be delivered to another one later. If that one
+ *   has had a copy and acknowledged it, it is not shown the message again.
+ */
+export const carbons = defineModule({
+  name: 'carbons',
+  implements: ['XEP-0280 1.0.1'],
+  features: [CARBONS_NS, RULES_NS],
+  config: z.strictObject({}),
+
+  start({ hooks, iq, router, sessions: { sessions } }) {
+    /** What a session has sent, until its other devices have copies; then only that it has. */
+    const sent = new Recent<Envelope | typeof COPIED>(REMEMBERED_SENT)
+    const seen = new Recent<true>(REMEMBERED_COPIES)
+    /** An account's copies keep their order. */
+    const lanes = new Lanes()
+
+    const switchTo = (isWanted: boolean) => (request: IqRequest) => {
+      if (request.from.bare !== request.to.bare || request.session === undefined) {
+        throw new StanzaError('not-allowed')
+      }
+      request.session.share({ carbons: isWanted })
+      return undefined
+    }
+    iq.on('account', 'set', CARBONS_NS, 'enable', switchTo(true))
+    iq.on('account', 'set', CARBONS_NS, 'disable', switchTo(false))
+
+    const enabled = (account: string, isLeftOut: (resource: Resource) => boolean) =>
+      sessions.of(account).filter((one) => one.shared.carbons === true && !isLeftOut(one))
+
+    const copy = (
+      name: 'sent' | 'received',
+      { from, to, stanza, notes }: Envelope,
+      targets: readonly Resource[],
+    ) => {
+      const original = forwarded(stanza.toWrapped(from, to))
+      const octets = `<${name} xmlns='${CARBONS_NS}'>${original}</${name}>` as Octets
+      const child = { name, ns: CARBONS_NS, octets }
+      const wrapper = Stanza.around('message', { type: stanza.type }, child)
+      const id = name === 'received' ? idOf(notes) : undefined
+      const noted = id === undefined ? undefined : { copyOf: id }
+      for (const { jid } of targets) {
+        const outcome = router.route(new Envelope(jid.toBare(), jid, wrapper, SERVER, noted))
+        // Where a copy ends is nobody's business; `route` does not reject.
+        if (outcome instanceof Promise) void outcome
+      }
+    }
+
+    /** The sender's other resources see what this one sent. */
+    const copySent = (envelope: Envelope, sender: Session) => {
+      const { from } = envelope
+      const targets = enabled(from.bare, (one) => one === sender)
+      if (targets.length === 0) return
+      const copied = lanes.run(from.bare, () => {
+        const shown = hooks.at('sent_message_copied', sender.domainType).run(envelope, {})
+        return after(shown, (verdict) => copy('sent', resultOf(verdict, envelope), targets))
+      })
+      if (copied instanceof Promise) copied.catch(() => copy('sent', envelope, targets))
+    }
+
+    hooks.on(
+      'user_send_message',
+      (envelope, { session }) => {
+        if (!isEligible(envelope.stanza)) return envelope
+        // To oneself: who does not get it as received is not shown it as sent, either.
+        const isOwn = envelope.from.bare === envelope.to.bare
+        sent.set(session, keyOf(envelope.to, envelope.stanza), isOwn ? COPIED : envelope)
+        return envelope
+      },
+      { order: 89, onError: 'skip' },
+    )
+
+    hooks.on(
+      'message_routed',
+      (outcome, { envelope }) => {
+        const { sender, stanza, to } = envelope
+        if (sender === undefined || stanza.kind !== 'message') return outcome
+        const key = keyOf(to, stanza)
+        const waiting = sent.get(sender, key)
+        if (waiting === undefined || waiting === COPIED || waiting.stanza !== stanza) return outcome
+        sent.set(sender, key, COPIED)
+        // What was filtered never left; its sender's other devices need not know.
+        if (outcome.fate !== 'dropped') copySent(waiting, sender)
+        return outcome
+      },
+      // Behind the archive, whose id the copy has.
+      { order: 60, onError: 'skip' },
+    )
+
+    const copyReceived = (envelope: Envelope, reached: readonly Resource[]) => {
+      const { stanza, to, sender, notes } = envelope
+      // It was copied when it was delivered first.
+      if (notes.isRetry === true) return
+      if (stanza.isError) {
+        if (!answersCopied(envelope, reached)) return
+      } else if (!isEligible(stanza) || isFromOccupant(envelope)) return
+      const isStored = reached.length === 0
+      const targets = enabled(to.bare, (one) => {
+        // Who is not available gets from the store what is there.
+        return reached.includes(one) || one === sender || (isStored && one.priority === undefined)
+      })
+      if (targets.length > 0) void lanes.run(to.bare, () => copy('received', envelope, targets))
+    }
+
+    hooks.on(
+      'sm_message_delivered',
+      (envelope, { reached }) => {
+        copyReceived(envelope, reached)
+        return envelope
+      },
+      { order: 89, onError: 'skip' },
+    )
+    hooks.on(
+      'sm_message_kept',
+      (outcome, { envelope }) => {
+        if (outcome.fate === 'stored') copyReceived(envelope, [])
+        return outcome
+      },
+      { order: 89, onError: 'skip' },
+    )
+
+    /** Whether an error is about a message that was copied, sent by a resource it has reached. */
+    const answersCopied = ({ from, stanza }: Envelope, reached: readonly Resource[]): boolean => {
+      if (isKeptApart(stanza)) return false
+      for (const resource of reached) {
+        const session = resource as Session
+        const key = keyOf(from, stanza)
+        const answered = sent.get(session, key)
+        if (answered === undefined) continue
+        sent.set(session, key, COPIED)
+        // Nobody gets to see an error before the message it is about.
+        if (answered !== COPIED) copySent(answered, session)
+        return true
+      }
+      return false
+    }
+
+    // --- What has been shown as a copy.
+
+    hooks.on('stanza_acknowledged', (envelope, { session }) => {
+      const { copyOf } = envelope.notes
+      if (copyOf !== undefined) seen.set(session, copyOf, true)
+      return envelope
+    })
+    hooks.on(
+      'user_receive_message',
+      (envelope, { session }) => {
+        const { notes } = envelope
+        if (notes.isRetry !== true && notes.offline === undefined) return envelope
+        const id = idOf(notes)
+        return id !== undefined && seen.get(session, id) === true ? DROP : envelope
+      },
+      { onError: 'skip' },
+    )
+    // A copy is for one resource, and goes with it.
+    hooks.on('sm_filter_offline_message', (isForgotten, { envelope: { from, to, stanza } }) => {
+      return isForgotten || (from.full === to.bare && isCopy(stanza))
+    })
+  },
+})
+
+const COPIED = Symbol('copied')
+
+function keyOf(peer: Jid, { id = '' }: Stanza): string {
+  return `${peer.bare} ${id}`
+}
+
+/** The same whenever the message is delivered again, to whomever. */
+function idOf({ archived, kept }: Notes): string | undefined {
+  return archived ?? kept?.toString()
+}
