@@ -73,6 +73,9 @@ const plan: Plan =
     ? { ...made, happenings: made.happenings.filter(({ what }) => !without.includes(what)) }
     : JSON.parse(readFileSync(values.plan, 'utf8'))
 say(`seed ${plan.seed}`)
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.on(signal, () => process.exit(130))
+}
 const { main } = values
 const report = await runTrial(plan, { main, onProgress: progress(plan) })
 if (process.stderr.isTTY) process.stderr.write('\r\x1b[K')

@@ -34,6 +34,12 @@ export const canFill = (() => {
   }
 })()
 
+/** None survives this process. */
+const children = new Set<ChildProcess>()
+process.on('exit', () => {
+  for (const child of children) child.kill('SIGKILL')
+})
+
 /** The server in a process of its own, with its own directory, to be killed and started again. */
 export class ServerProcess implements AsyncDisposable {
   readonly directory: string
@@ -86,8 +92,10 @@ export class ServerProcess implements AsyncDisposable {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     this.#child = child
+    children.add(child)
     child.stderr?.pipe(this.#log, { end: false })
     child.on('exit', (code, signal) => {
+      children.delete(child)
       if (this.#child !== child) return
       this.#child = undefined
       if (!this.#isExpectedToEnd) this.#onDeath(`the server ended by itself: ${code ?? signal}`)
