@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { duration } from '../../core/config-types.ts'
 import {
+  announceFeatures,
   DISCO_INFO_NS,
   DISCO_ITEMS_NS,
   type DiscoQuery,
@@ -35,7 +36,6 @@ import { NestedDisco } from './nested-disco.ts'
 export const delegation = defineModule({
   name: 'delegation',
   implements: ['XEP-0355 0.5'],
-  features: [DELEGATION_NS],
   config: z.strictObject({
     namespaces: z
       .array(delegationSchema)
@@ -53,6 +53,7 @@ export const delegation = defineModule({
     const nested = new NestedDisco({ hooks, iq, log }, delegations)
     let lastId = 0
 
+    announceFeatures(hooks.on, { features: [DELEGATION_NS] })
     hooks.on('component_connected', (component) => {
       const told: Maybe<unknown>[] = []
       for (const name of component.domains) {
