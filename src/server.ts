@@ -21,6 +21,7 @@ import { LocalRoutes } from './core/local-routes.ts'
 import type { Logger } from './core/log.ts'
 import type { Module } from './core/module.ts'
 import { ModuleHost } from './core/module-host.ts'
+import { enforcePrivacy } from './core/privacy.ts'
 import { NoRemoteServers } from './core/remote-servers.ts'
 import { Router, type RoutingModule } from './core/router.ts'
 import { SessionManager } from './core/session-manager.ts'
@@ -211,6 +212,7 @@ export class Server {
     hooks.on('does_user_exist', (known, { account }) => known || accounts.exists(account), {
       by: 'accounts',
     })
+    enforcePrivacy(hooks, this.routes)
     this.#serveDomains()
     const ca = config.s2s?.ca === undefined ? undefined : await readFile(config.s2s.ca)
     this.#certificates = await this.#loadCertificates(ca)

@@ -1,7 +1,56 @@
-import type { Jid } from '../xmpp/jid.ts'
+import type { BareJid, Jid } from '../xmpp/jid.ts'
 import { StanzaError } from '../xmpp/stanza-error.ts'
+import { el } from '../xmpp/xml.ts'
 import type { Envelope } from './envelope.ts'
-import { DROP } from './hooks.ts'
+import type { Verdict } from './hook-map.ts'
+import { DROP, type HookPoint, type Hooks, resultOf } from './hooks.ts'
+import type { LocalRoutes } from './local-routes.ts'
+import { after, type Maybe } from './maybe.ts'
+
+/** Before all that keeps anything of a stanza. */
+const FIRST = { order: 10, by: 'privacy' }
+const BLOCKED = el('blocked', { xmlns: 'urn:xmpp:blocking:errors' })
+
+/**
+ * Has `privacy_check_packet` decide once on each stanza that comes for an account of a hosted domain,
+ * and on what its clients send. A handler that fails, fails closed: the stanza does not pass.
+ */
+export function enforcePrivacy(hooks: Hooks, routes: LocalRoutes): void {
+  const points = new Map<string | undefined, HookPoint<'privacy_check_packet'>>()
+  const pointOf = (domain: string) => {
+    const domainType = routes.find(domain)?.domainType
+    let point = points.get(domainType)
+    if (point === undefined) {
+      point = hooks.at('privacy_check_packet', domainType)
+      points.set(domainType, point)
+    }
+    return point
+  }
+  const decide = (owner: BareJid, envelope: Envelope, direction: 'in' | 'out') => {
+    const point = pointOf(owner.domain)
+    const verdict = point.isEmpty ? 'allow' : point.run('allow', { owner, envelope, direction })
+    return after(verdict, (decided) => resultOf<Verdict | 'block'>(decided, 'deny'))
+  }
+  const arrive = (envelope: Envelope): Maybe<Envelope | typeof DROP> => {
+    const { to, stanza, origin } = envelope
+    if (to.local === '' || !routes.isHosted(to.domain)) return envelope
+    // What this server itself says of the account's own stanzas is not from whom it names.
+    if (stanza.isError && origin.kind === 'server') return envelope
+    return after(decide(to.toBare(), envelope, 'in'), (verdict) =>
+      verdict === 'allow' ? envelope : refuse(envelope),
+    )
+  }
+  const leave = (envelope: Envelope): Maybe<Envelope> =>
+    after(decide(envelope.from.toBare(), envelope, 'out'), (verdict) => {
+      if (verdict === 'allow') return envelope
+      const detail = verdict === 'block' ? { detail: BLOCKED } : {}
+      throw new StanzaError('not-acceptable', { type: 'cancel', ...detail })
+    })
+  hooks.on('filter_local_packet', arrive, FIRST)
+  hooks.on('user_send_message', leave, FIRST)
+  hooks.on('user_send_presence', leave, FIRST)
+  hooks.on('user_send_iq', leave, FIRST)
+}
 
 /**
  * The names under which rules may mean `jid`, the narrowest first: the resource, its account, that

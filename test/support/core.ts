@@ -11,6 +11,7 @@ import { silentLogger } from '../../src/core/log.ts'
 import type { Module, ModuleContext } from '../../src/core/module.ts'
 import { ModuleHost } from '../../src/core/module-host.ts'
 import { Outcome } from '../../src/core/outcome.ts'
+import { enforcePrivacy } from '../../src/core/privacy.ts'
 import { Router } from '../../src/core/router.ts'
 import { SessionManager } from '../../src/core/session-manager.ts'
 import type { Storage } from '../../src/core/storage.ts'
@@ -93,6 +94,7 @@ export class Core implements AsyncDisposable {
       clock: { now: () => this.now },
     })
     const { hooks, iq, router, sessionManager, routes } = this
+    enforcePrivacy(hooks, routes)
     const delivery = new LocalDelivery(hooks, router, silentLogger)
     const elsewhere = (envelope: Envelope) => {
       this.sentAway.push(envelope)

@@ -1,16 +1,12 @@
 import { z } from 'zod'
 import { AccountCache } from '../../core/account-cache.ts'
 import { accountJid } from '../../core/config-types.ts'
-import type { Envelope } from '../../core/envelope.ts'
 import { DROP } from '../../core/hooks.ts'
 import { after } from '../../core/maybe.ts'
 import { defineModule } from '../../core/module.ts'
-import { isOwn, refuse } from '../../core/privacy.ts'
+import { isOwn } from '../../core/privacy.ts'
 import { RateLimit } from '../../core/rate-limit.ts'
-import type { Session } from '../../core/session.ts'
 import type { Jid } from '../../xmpp/jid.ts'
-import { StanzaError } from '../../xmpp/stanza-error.ts'
-import { el } from '../../xmpp/xml.ts'
 import { type Blocklist, NOBODY } from './blocklist.ts'
 import { BLOCKING_NS, Commands } from './commands.ts'
 import { REPORTING_NS, Reports } from './reports.ts'
@@ -19,8 +15,6 @@ import { BlockingStore, migrations } from './store.ts'
 /** Before all that keeps anything of a stanza. */
 const FIRST = { order: 10 }
 const HOUR = 3_600_000
-
-const BLOCKED = el('blocked', { xmlns: 'urn:xmpp:blocking:errors' })
 
 /** Cuts off whom an account does not want to hear of, both ways (XEP-0191), and takes reports. */
 export const blocking = defineModule({
@@ -74,30 +68,6 @@ export const blocking = defineModule({
       (resource) => after(lists.get(resource.jid.toBare()), () => resource),
       { onError: 'skip' },
     )
-    hooks.on(
-      'filter_local_packet',
-      (envelope) => {
-        const { from, to } = envelope
-        if (to.local === '' || !routes.isHosted(to.domain)) return envelope
-        // What this server itself says of the account's own messages is not from whom it names.
-        if (envelope.stanza.isError && envelope.origin.kind === 'server') return envelope
-        const list = lists.get(to.toBare())
-        if (list === NOBODY) return envelope
-        return after(list, (loaded) => (blocks(loaded, to, from) ? refuse(envelope) : envelope))
-      },
-      FIRST,
-    )
-    const send = (envelope: Envelope, { session }: { readonly session: Session }) => {
-      const list = lists.get(session.jid.toBare())
-      if (list === NOBODY) return envelope
-      return after(list, (loaded) => {
-        if (!blocks(loaded, session.jid, envelope.to)) return envelope
-        throw new StanzaError('not-acceptable', { type: 'cancel', detail: BLOCKED })
-      })
-    }
-    hooks.on('user_send_message', send, FIRST)
-    hooks.on('user_send_presence', send, FIRST)
-    hooks.on('user_send_iq', send, FIRST)
     // What was kept before its sender was blocked.
     hooks.on(
       'user_receive_message',
@@ -117,8 +87,10 @@ export const blocking = defineModule({
       )
     })
     hooks.on('privacy_check_packet', (verdict, { owner, envelope, direction }) => {
+      const list = lists.get(owner)
+      if (list === NOBODY) return verdict
       const peer = direction === 'in' ? envelope.from : envelope.to
-      return after(lists.get(owner), (list) => (blocks(list, owner, peer) ? 'block' : verdict))
+      return after(list, (loaded) => (blocks(loaded, owner, peer) ? 'block' : verdict))
     })
 
     iq.on('account', 'get', BLOCKING_NS, 'blocklist', (request) => commands.list(request))

@@ -8,7 +8,6 @@ import { isOwn, refuse } from '../../core/privacy.ts'
 import type { Resource, Session } from '../../core/session.ts'
 import type { Sessions } from '../../core/sessions.ts'
 import { type BareJid, type Jid, tryParseJid } from '../../xmpp/jid.ts'
-import { StanzaError } from '../../xmpp/stanza-error.ts'
 import { type AccountLists, NO_LISTS } from './account-lists.ts'
 import {
   kindOf,
@@ -57,15 +56,14 @@ export class Guard {
     this.#parts = parts
   }
 
-  /** A stanza has come for an account. */
-  arriving(envelope: Envelope): Maybe<Passage> {
-    const { to } = envelope
-    if (to.local === '' || !this.#parts.routes.isHosted(to.domain)) return envelope
-    const lists = this.#parts.lists.get(to.toBare())
-    if (lists === NO_LISTS) return envelope
+  /** On a stanza that has come for the account, or that one of its clients sends. */
+  verdict(owner: BareJid, envelope: Envelope, direction: 'in' | 'out'): Maybe<Verdict> {
+    const lists = this.#parts.lists.get(owner)
+    if (lists === NO_LISTS) return 'allow'
     return after(lists, (loaded) =>
-      after(this.#admits(loaded, envelope), (isAdmitted) =>
-        isAdmitted ? envelope : refuse(envelope),
+      after(
+        direction === 'in' ? this.#admits(loaded, envelope) : this.#letsOut(loaded, envelope),
+        (isAllowed) => (isAllowed ? 'allow' : 'deny'),
       ),
     )
   }
@@ -114,20 +112,6 @@ export class Guard {
     })
   }
 
-  /** A client sends a stanza. Throws `not-acceptable` if its own list forbids that. */
-  sending(envelope: Envelope, session: Session): Maybe<Envelope> {
-    const owner = session.jid.toBare()
-    const lists = this.#parts.lists.get(owner)
-    if (lists === NO_LISTS || isOwn(owner, envelope.to)) return envelope
-    return after(lists, (loaded) => {
-      const question = { owner, peer: envelope.to, kind: kindOf(envelope.stanza, 'out') }
-      return after(this.#allows(listOf(loaded, session), question), (isAllowed) => {
-        if (!isAllowed) throw new StanzaError('not-acceptable', { type: 'cancel' })
-        return envelope
-      })
-    })
-  }
-
   /** Those of `recipients` whom presence, or a probe, may be sent to. */
   recipients(recipients: readonly Jid[], sending: PresenceSending): Maybe<readonly Jid[]> {
     const lists = this.#parts.lists.get(sending.owner)
@@ -150,19 +134,6 @@ export class Guard {
     return Promise.all(verdicts).then((all) => chosen(recipients, all))
   }
 
-  /** For those who want to know. */
-  verdict(owner: BareJid, envelope: Envelope, direction: 'in' | 'out'): Maybe<Verdict> {
-    return after(this.#parts.lists.get(owner), (lists) => {
-      if (direction === 'in') return after(this.#admits(lists, envelope), verdictOf)
-      const { from, to, stanza } = envelope
-      if (isOwn(owner, to)) return 'allow'
-      const sender = this.#parts.sessions.get(from)
-      const list = sender === undefined ? lists.default : listOf(lists, sender)
-      const question = { owner, peer: to, kind: kindOf(stanza, 'out') }
-      return after(this.#allows(list, question), verdictOf)
-    })
-  }
-
   /** Whether a list lets presence go out to a contact. */
   shows(list: PrivacyList | undefined, owner: BareJid, contact: Jid): Maybe<boolean> {
     return this.#allows(list, { owner, peer: contact, kind: PRESENCE_OUT })
@@ -180,6 +151,13 @@ export class Guard {
     const isForResources = kind === MESSAGE || kind === PRESENCE_IN
     const inForce = isForResources ? this.#ofAny(lists, owner) : [lists.default]
     return this.#anyAllows(inForce, { owner, peer: from, kind })
+  }
+
+  #letsOut(lists: AccountLists, { from, to, stanza }: Envelope): Maybe<boolean> {
+    if (lists === NO_LISTS || isOwn(from, to)) return true
+    const sender = this.#parts.sessions.get(from)
+    const list = sender === undefined ? lists.default : listOf(lists, sender)
+    return this.#allows(list, { owner: from.toBare(), peer: to, kind: kindOf(stanza, 'out') })
   }
 
   /** The lists that a resource may go by, and what is for none. */
@@ -233,10 +211,6 @@ export function listOf(lists: AccountLists, { shared }: Resource): PrivacyList |
 /** Errors answer what the account itself has sent; those of iqs only count if this server says so. */
 function isExemptError({ stanza, origin }: Envelope): boolean {
   return stanza.isError && (stanza.kind !== 'iq' || origin.kind === 'server')
-}
-
-function verdictOf(isAllowed: boolean): Verdict {
-  return isAllowed ? 'allow' : 'deny'
 }
 
 function chosen(recipients: readonly Jid[], verdicts: readonly unknown[]): readonly Jid[] {

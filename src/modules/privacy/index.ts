@@ -46,7 +46,9 @@ export const privacy = defineModule({
       (resource) => after(lists.get(resource.jid.toBare()), () => resource),
       { onError: 'skip' },
     )
-    hooks.on('filter_local_packet', (envelope) => guard.arriving(envelope), FIRST)
+    hooks.on('privacy_check_packet', (verdict, { owner, envelope, direction }) =>
+      verdict === 'allow' ? guard.verdict(owner, envelope, direction) : verdict,
+    )
     hooks.on(
       'sm_message_decided',
       (envelope, { targets }) => guard.decided(envelope, targets),
@@ -54,20 +56,12 @@ export const privacy = defineModule({
     )
     for (const kind of ['message', 'presence', 'iq'] as const) {
       hooks.on(
-        `user_send_${kind}`,
-        (envelope, { session }) => guard.sending(envelope, session),
-        FIRST,
-      )
-      hooks.on(
         `user_receive_${kind}`,
         (envelope, { session }) => guard.receiving(envelope, session),
         FIRST,
       )
     }
     hooks.on('presence_recipients', (recipients, sending) => guard.recipients(recipients, sending))
-    hooks.on('privacy_check_packet', (verdict, { owner, envelope, direction }) =>
-      verdict === 'allow' ? guard.verdict(owner, envelope, direction) : verdict,
-    )
 
     iq.on('account', 'get', PRIVACY_NS, 'query', (request) => requests.get(request))
     iq.on('account', 'set', PRIVACY_NS, 'query', (request) => requests.set(request))
