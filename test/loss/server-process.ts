@@ -125,8 +125,11 @@ export class ServerProcess implements AsyncDisposable {
     if (signal === 'SIGTERM' && code !== 0) this.#onDeath(`it stopped with exit code ${code}`)
   }
 
-  /** Another process holds the lock of the database. The returned function lets go. */
-  async lock(): Promise<() => void> {
+  /**
+   * Another process holds the lock of the database. The returned function lets go; `undefined` if
+   * somebody else has the lock.
+   */
+  async lock(): Promise<(() => void) | undefined> {
     const database = new DatabaseSync(join(this.directory, 'data', 'meerkat.db'), { timeout: 0 })
     const end = () => {
       if (!this.#repairs.delete(end)) return
@@ -137,14 +140,13 @@ export class ServerProcess implements AsyncDisposable {
         database.exec('begin immediate')
         this.#repairs.add(end)
         return end
-      } catch (error) {
-        if (Date.now() < until) await new Promise((resolve) => setTimeout(resolve, LOCK_RETRY))
-        else {
-          database.close()
-          throw error
-        }
+      } catch {
+        if (Date.now() > until) break
+        await new Promise((resolve) => setTimeout(resolve, LOCK_RETRY))
       }
     }
+    database.close()
+    return undefined
   }
 
   /** The disk takes no more. The returned function makes room. */

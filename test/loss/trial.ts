@@ -240,8 +240,8 @@ class Trial {
     this.#diskFaults++
     const repaired = this.#ledger.failDisk()
     const end = what === 'lock' ? await this.#server.lock() : this.#server.fill()
-    await sleep(lasting)
-    end()
+    if (end !== undefined) await sleep(lasting)
+    end?.()
     repaired()
     this.#note('the disk works')
   }
