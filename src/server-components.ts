@@ -19,6 +19,7 @@ export function componentListener(
   const { router, components: registry, routes, hooks, log } = server
   const isOurs = (domain: string) => routes.find(domain) !== undefined || registry.has(domain)
   const secrets = new Map(Object.entries(settings.secrets))
+  for (const name of secrets.keys()) registry.expect(name)
   const options = {
     host: settings.address === '*' ? undefined : settings.address,
     port: settings.port,

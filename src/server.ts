@@ -249,7 +249,7 @@ export class Server {
     const builtin = new Map<string, () => RoutingModule>([
       ['global', () => globalRouting(hooks.at('filter_packet'))],
       ['external_local', () => externalLocal(this.components)],
-      ['external', () => external(this.components)],
+      ['external', () => external(this.components, router)],
       ['localdomain', () => localDomain(routes, delivery)],
       ['s2s', () => s2s({ router, servers, allow, send })],
     ])

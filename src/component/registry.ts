@@ -41,6 +41,7 @@ const KICKS = 3
 export class ComponentRegistry implements Components {
   readonly #parts: Parts
   readonly #entries = new Map<string, Entry>()
+  readonly #expected = new Set<string>()
 
   constructor(parts: Parts) {
     this.#parts = parts
@@ -62,8 +63,19 @@ export class ComponentRegistry implements Components {
     return [...this.#entries.keys()]
   }
 
+  /** Keeps a domain for a component, whether it is connected or not. */
+  expect(domain: string): void {
+    this.#expected.add(domain)
+  }
+
+  /** Whether a domain is a component's. */
   has(domain: string): boolean {
-    return this.#entries.has(domain)
+    return this.#entries.has(domain) || this.#expected.has(domain)
+  }
+
+  isAway(domain: string): boolean {
+    if (!this.#expected.has(domain) || this.#entries.has(domain)) return false
+    return this.#parts.routes.find(domain) === undefined
   }
 
   /** Every connection, for administration and for the end of the server. */

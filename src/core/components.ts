@@ -31,6 +31,8 @@ export interface Components {
   onThisNode(envelope: Envelope): Component | undefined
   /** As `onThisNode`, with those of other nodes where this one has none. */
   onAnyNode(envelope: Envelope): Component | undefined
+  /** Whether nobody serves a domain now that is known to be a component's. */
+  isAway(domain: string): boolean
   /** The domains with at least one connection. */
   domains(): readonly string[]
 }

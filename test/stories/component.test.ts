@@ -341,6 +341,35 @@ test('access: a list of domains and JIDs', async () => {
 
 // --- When it does not read, or is gone.
 
+test('the domain of a component that has a secret of its own is never elsewhere', async () => {
+  await using server = await startServer({ component: { secrets: { [IRC]: SECRET } } })
+  const romeo = await server.connect('romeo')
+  const offer = async () => {
+    await romeo.sends(chat(IRC, 'Anybody?'))
+    await romeo.receives({ error: 'service-unavailable' })
+  }
+  await offer()
+  const irc = await server.connectComponent(IRC)
+  await romeo.sends(chat(IRC, 'Anybody?'))
+  await irc.receives({ body: 'Anybody?' })
+  await irc.leaves()
+  await offer()
+})
+
+test('a component that reads nothing for long is disconnected', async () => {
+  await using server = await startServer({
+    component: { blocked_timeout: '1s', max_queue: '64KiB' },
+  })
+  const irc = await server.connectComponent(IRC)
+  const romeo = await server.connect('romeo')
+  irc.stopsReading()
+  while (romeo.inbox({ error: 'remote-server-timeout' }).length === 0) {
+    await romeo.sends(chat(IRC, 'x'.repeat(50_000)))
+    await romeo.roundTrip()
+  }
+  await romeo.receives({ error: 'service-unavailable' })
+})
+
 test('what waits for a component that does not read is bounded', async () => {
   await using server = await startServer({ component: { max_queue: '64KiB' } })
   const irc = await server.connectComponent(IRC)
