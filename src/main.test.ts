@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { makeSelfSigned } from './connection/self-signed.ts'
 
 const MAIN = fileURLToPath(new URL('main.ts', import.meta.url))
 
@@ -147,6 +148,33 @@ test('a running server takes commands, and stops when told to', async () => {
 
   assert.equal(await stopped(server, 'SIGTERM'), 0)
   assert.equal(existsSync(join(home.directory, 'data/meerkat.sock')), false)
+})
+
+test('SIGHUP has the certificates read again; what cannot be read changes nothing', async () => {
+  using home = scratch('tls.certificate = "tls.pem"\ntls.key = "tls.pem"\n')
+  const file = join(home.directory, 'tls.pem')
+  writeFileSync(file, makeSelfSigned(Date.now(), 'localhost'))
+  const server = home.launch('start')
+  const events = createInterface({ input: server.stderr })[Symbol.asyncIterator]()
+  const logs = async (event: string) => {
+    for (;;) {
+      const { value, done } = await events.next()
+      assert(!done, 'the server ended')
+      if (JSON.parse(value).event === event) return
+    }
+  }
+  for await (const line of createInterface({ input: server.stdout })) {
+    if (line.startsWith('ready')) break
+  }
+
+  writeFileSync(file, makeSelfSigned(Date.now(), 'localhost'))
+  server.kill('SIGHUP')
+  await logs('certificates_reloaded')
+  writeFileSync(file, 'torn')
+  server.kill('SIGHUP')
+  await logs('certificates_not_reloaded')
+
+  assert.equal(await stopped(server, 'SIGTERM'), 0)
 })
 
 test('a server that was killed leaves nothing that keeps the next from starting', async () => {

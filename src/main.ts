@@ -45,6 +45,8 @@ function load(options: Options): LoadedConfig {
 
 async function start(options: Options): Promise<void> {
   const stopRequested = untilStopped()
+  // Until there is something to reload, it must not end the process.
+  process.on('SIGHUP', () => {})
   const loaded = load(options)
   const log = processLogger(loaded.config.log)
   process.on('uncaughtException', (error) => {
@@ -60,7 +62,17 @@ async function start(options: Options): Promise<void> {
   }
   const callWith = options.config === undefined ? '' : ` --config ${options.config}`
   for (const warning of loaded.warnings) log.warn('config_warning', { warning })
-  await runServer({ loaded, log, version, commands, say, calledAs, callWith, stopRequested })
+  await runServer({
+    loaded,
+    log,
+    version,
+    commands,
+    say,
+    calledAs,
+    callWith,
+    stopRequested,
+    onReload: (reload) => void process.on('SIGHUP', reload),
+  })
 }
 
 /** Resolves at the first signal to stop; the second ends the process at once. */

@@ -21,6 +21,8 @@ type Foreground = {
   readonly callWith: string
   /** Resolves when the server is to stop. */
   readonly stopRequested: Promise<unknown>
+  /** Registers what is to be done whenever certificates are to be read again. */
+  readonly onReload: (reload: () => void) => void
 }
 
 const STOP_TIMEOUT_MS = 10_000
@@ -40,6 +42,7 @@ export async function runServer(options: Foreground): Promise<void> {
     }
   })
   await using _ = closing(control, server)
+  options.onReload(() => void reloadCertificates(server, log))
   const admin = adminContext(server, version)
   control.serve(admin)
   for (const listening of listenersOf(server)) say(announcement(listening))
@@ -57,6 +60,16 @@ async function started(options: ServerOptions): Promise<Server> {
   const server = await Server.create(options)
   await server.start()
   return server
+}
+
+/** Files that cannot be used change nothing. */
+async function reloadCertificates(server: Server, log: Logger): Promise<void> {
+  try {
+    await server.reloadCertificates()
+    log.info('certificates_reloaded')
+  } catch (error) {
+    log.error('certificates_not_reloaded', { error })
+  }
 }
 
 /** The socket goes last: while it is there, no other server touches the data directory. */

@@ -149,7 +149,10 @@ const tls = z
       .describe('Certificates of single domains: `[tls.domains."im.example.com"]`.'),
   })
   .prefault({})
-  .describe('Certificates. Only `localhost` goes without: it gets one signed by itself.')
+  .describe(
+    'Certificates. Only `localhost` goes without: it gets one signed by itself. After a renewal, ' +
+      'send the server SIGHUP: new connections get what the files hold then.',
+  )
 
 const auth = z
   .strictObject({
