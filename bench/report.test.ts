@@ -48,8 +48,10 @@ test('a server that failed is reported in its row, the others with their figures
   assert.match(rowOf('| pairs-w1 | messages/s'), /\| 4\.00× \| – \|$/)
 })
 
-test('writing the section leaves the text around it alone', () => {
-  const first = withSection('# Results\n', 'one')
-  const second = withSection(`${first}after\n`, 'two')
-  assert.equal(second, first.replace('one', 'two').concat('after\n'))
+test('writing a section leaves the others, and the text around it, alone', () => {
+  const bare = withSection('# Results\n', 'bare', 'one')
+  const both = withSection(bare, 'archive', 'two')
+  assert.ok(both.includes('one') && both.includes('two'))
+  const after = withSection(`${both}after\n`, 'bare', 'three')
+  assert.equal(after, both.replace('one', 'three').concat('after\n'))
 })

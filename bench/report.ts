@@ -164,14 +164,12 @@ function table(titles: readonly string[], rows: readonly (readonly string[])[]):
     .join('\n')
 }
 
-const BEGIN = '<!-- bench: begin -->'
-const END = '<!-- bench: end -->'
-
-/** `document` with the section between its two marks replaced; the marks are added if missing. */
-export function withSection(document: string, section: string): string {
-  const begin = document.indexOf(BEGIN)
-  const end = document.indexOf(END)
-  const marked = `${BEGIN}\n\n${section}\n\n${END}`
+/** `document` with the section of that name, between its marks, replaced; added if missing. */
+export function withSection(document: string, name: string, section: string): string {
+  const [first, last] = [`<!-- ${name}: begin -->`, `<!-- ${name}: end -->`]
+  const begin = document.indexOf(first)
+  const end = document.indexOf(last)
+  const marked = `${first}\n\n${section}\n\n${last}`
   if (begin < 0 || end < begin) return `${document.trimEnd()}\n\n${marked}\n`
-  return document.slice(0, begin) + marked + document.slice(end + END.length)
+  return document.slice(0, begin) + marked + document.slice(end + last.length)
 }

@@ -70,7 +70,14 @@ async function main(): Promise<void> {
   process.stdout.write(`${markdown}\n`)
   if (plan.isWritten) {
     const file = join(import.meta.dirname, 'RESULTS.md')
-    writeFileSync(file, withSection(readFileSync(file, 'utf8'), markdown))
+    writeFileSync(
+      file,
+      withSection(
+        readFileSync(file, 'utf8'),
+        plan.variant,
+        `## Variant \`${plan.variant}\`\n\n${markdown}`,
+      ),
+    )
   }
 }
 
