@@ -66,7 +66,9 @@ export class DnsServer implements AsyncDisposable {
     const question = query.subarray(12, end + 4)
     this.asked.push(name)
     const records = this.#find(name, type)
-    const isKnown = this.#services.has(name) || this.#addresses.has(name)
+    const known = [...this.#services.keys(), ...this.#addresses.keys()]
+    // Names above others are there, too.
+    const isKnown = known.some((other) => other === name || other.endsWith(`.${name}`))
     const code = this.#broken.has(name) ? SERVER_FAILURE : isKnown ? NO_ERROR : NO_SUCH_NAME
     const header = Buffer.alloc(12)
     query.copy(header, 0, 0, 2)
