@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { Client } from '../test/support/client.ts'
+import { TestComponent } from '../test/support/component.ts'
 import { chat } from '../test/support/stanzas.ts'
 import { ConfigError, createServer, defineModule, dropped, JidError } from './index.ts'
 
@@ -14,6 +15,18 @@ test('a server without settings listens on a free port of this machine', async (
   const [address] = server.listeners
   assert.equal(address?.host, '127.0.0.1')
   assert.notEqual(address?.port, 0)
+})
+
+test('a component connects where components may', async () => {
+  await using server = await createServer({ components: { secret: 'rosebud' } })
+  await server.start()
+
+  const [address] = server.componentListeners
+  const { host, port = 0 } = address ?? {}
+  assert.equal(host, '127.0.0.1')
+  await using bot = await TestComponent.open({ host, port, domain: 'bot.localhost' })
+  await bot.startStream()
+  await bot.shakesHands('rosebud')
 })
 
 test('accounts can be had before the server listens', async () => {

@@ -74,6 +74,8 @@ export type ServerSettings = {
   readonly domains?: readonly string[]
   /** Where clients connect: one listener, or several. */
   readonly listen?: Table | readonly Table[]
+  /** Where external components connect, with their secrets; nowhere unless told. */
+  readonly components?: Table | readonly Table[]
   /** Without it nothing is kept: all is in memory. */
   readonly dataDir?: string
   readonly tls?: Table
@@ -98,6 +100,8 @@ export interface EmbeddedServer extends AsyncDisposable {
   stop(): Promise<void>
   /** Where clients connect, in the order of the settings. Known once it has started. */
   readonly listeners: readonly { readonly host: string; readonly port: number }[]
+  /** Where components connect, likewise. */
+  readonly componentListeners: readonly { readonly host: string; readonly port: number }[]
   readonly accounts: EmbeddedAccounts
   /** Registers a handler for as long as the server lives. Returns the undo. */
   readonly on: Server['hooks']['on']
@@ -166,8 +170,8 @@ function configuration(
   directory: string,
 ): Table {
   const { domains = ['localhost'], dataDir, modules = {}, tls, auth, limits, delivery } = settings
-  const listen = settings.listen ?? {}
-  const listeners = Array.isArray(listen) ? (listen as readonly Table[]) : [listen as Table]
+  const listeners = listOf(settings.listen ?? {})
+  const components = listOf(settings.components ?? [])
   const tables = Object.entries(modules).map(([name, table]) => [
     name,
     table === false ? { enabled: false } : table,
@@ -177,6 +181,7 @@ function configuration(
     data_dir: directory,
     listen: {
       c2s: listeners.map((table) => ({ address: '127.0.0.1', port: 0, tls: 'starttls', ...table })),
+      component: components.map((table) => ({ port: 0, ...table })),
     },
     storage: { ...(dataDir === undefined && { url: 'sqlite::memory:' }), ...settings.storage },
     modules: Object.fromEntries(tables),
@@ -186,6 +191,10 @@ function configuration(
     ...(limits !== undefined && { limits }),
     ...(delivery !== undefined && { delivery }),
   }
+}
+
+function listOf(tables: Table | readonly Table[]): readonly Table[] {
+  return Array.isArray(tables) ? tables : [tables as Table]
 }
 
 /** The directory that is asked for, or one that is gone afterwards. */
@@ -228,6 +237,9 @@ function embed(server: Server, release: () => Promise<void>): EmbeddedServer {
     [Symbol.asyncDispose]: stop,
     get listeners() {
       return server.listeners.map(({ address }) => address)
+    },
+    get componentListeners() {
+      return server.componentListeners.map(({ address }) => address)
     },
     accounts: {
       register: async (address, password) => server.lifecycle.register(account(address), password),
