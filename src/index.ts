@@ -20,6 +20,7 @@ import { type ExtraModule, type RoutingModuleFactory, Server } from './server.ts
 import { type BareJid, JidError, parseJid } from './xmpp/jid.ts'
 
 export { ConfigError } from './config.ts'
+export type { Component } from './core/components.ts'
 // Whole files, for declarations in them may be merged with those of a module.
 export * from './core/envelope.ts'
 export * from './core/hook-map.ts'
