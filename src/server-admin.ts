@@ -17,10 +17,12 @@ export function adminContext(server: Server, version: string): AdminContext {
 }
 
 /** Where it listens; the ports are those it got. For a server that was started. */
-export function listenersOf({ config, listeners, componentListeners }: Server): Listening[] {
-  const { c2s, component } = config.listen
+export function listenersOf(server: Server): Listening[] {
+  const { config, listeners, serverListeners, componentListeners } = server
+  const { c2s, s2s, component } = config.listen
   return [
     ...listening('c2s', c2s, listeners),
+    ...listening('s2s', s2s, serverListeners),
     ...listening('component', component, componentListeners),
   ]
 }

@@ -87,6 +87,7 @@ function closing(control: Control, server: Server): AsyncDisposable {
 
 const PEERS: ReadonlyMap<string, string> = new Map([
   ['c2s', 'clients'],
+  ['s2s', 'other servers'],
   ['component', 'components'],
 ])
 

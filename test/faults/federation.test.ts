@@ -1,0 +1,148 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { el } from '../../src/xmpp/xml.ts'
+import { type Client, NS } from '../support/client.ts'
+import { Internet } from '../support/federation.ts'
+import { Relay } from '../support/relay.ts'
+import type { TestServer } from '../support/server.ts'
+import { chat } from '../support/stanzas.ts'
+
+const COUNT = 1_000
+
+/** Between the servers; DNS knows only it. */
+async function relayTo(internet: Internet, server: TestServer): Promise<Relay> {
+  const [listener] = server.server.serverListeners
+  assert(listener !== undefined)
+  const relay = await Relay.start(listener.address)
+  internet.locateAt(server.domain, relay.address.host, relay.address.port)
+  return relay
+}
+
+/** Numbers of the messages that a client has got, in the order in which they came. */
+async function bodiesUntil(client: Client, last: string): Promise<string[]> {
+  const bodies: string[] = []
+  while (bodies.at(-1) !== last) {
+    const { elements } = await client.receives({ name: 'message' }).then((message) => ({
+      elements: message.elements('body'),
+    }))
+    bodies.push(elements[0]?.text ?? '')
+  }
+  return bodies
+}
+
+for (const bidi of [true, false]) {
+  test(`a connection that breaks again and again loses, doubles and mixes up nothing (bidi: ${bidi})`, async () => {
+    await using internet = await Internet.start()
+    const capulet = await internet.server('capulet.example', { s2s: { bidi } })
+    const montague = await internet.server('montague.example', { s2s: { bidi } })
+    await using relay = await relayTo(internet, montague)
+    const juliet = await capulet.connect('juliet', 'balcony')
+    const romeo = await montague.connect('romeo', 'orchard')
+    const expected = Array.from({ length: COUNT }, (_, number) => String(number))
+
+    const sending = (async () => {
+      for (const body of expected) {
+        await juliet.sends(chat(romeo.fullJid, body))
+        if (Number(body) % 100 === 50) {
+          await juliet.roundTrip()
+          relay.cut()
+        }
+      }
+    })()
+    const received = await bodiesUntil(romeo, String(COUNT - 1))
+    await sending
+
+    assert.deepEqual(received, expected)
+    await juliet.receivesNothing({ type: 'error' })
+    await romeo.receivesNothing()
+  })
+}
+
+test('the way back on the same connection survives it, too', async () => {
+  await using internet = await Internet.start()
+  const capulet = await internet.server('capulet.example')
+  const montague = await internet.server('montague.example')
+  await using relay = await relayTo(internet, montague)
+  const juliet = await capulet.connect('juliet', 'balcony')
+  const romeo = await montague.connect('romeo', 'orchard')
+  await juliet.sends(chat(romeo.fullJid, 'first'))
+  await romeo.receives({ body: 'first' })
+  const expected = Array.from({ length: COUNT }, (_, number) => String(number))
+
+  const sending = (async () => {
+    for (const body of expected) {
+      await romeo.sends(chat(juliet.fullJid, body))
+      if (Number(body) % 100 === 50) {
+        await romeo.roundTrip()
+        relay.cut()
+      }
+    }
+  })()
+  const received = await bodiesUntil(juliet, String(COUNT - 1))
+  await sending
+
+  assert.deepEqual(received, expected)
+  await romeo.receivesNothing({ type: 'error' })
+})
+
+test('what a server that never comes back has not acknowledged is returned, once each', async () => {
+  await using internet = await Internet.start()
+  const patience = { resume_timeout: '1s', queue_timeout: '1s' }
+  const capulet = await internet.server('capulet.example', { s2s: patience })
+  const montague = await internet.server('montague.example')
+  await using relay = await relayTo(internet, montague)
+  const juliet = await capulet.connect('juliet', 'balcony')
+  const romeo = await montague.connect('romeo', 'orchard')
+  await juliet.sends(chat(romeo.fullJid, 'first'))
+  await romeo.receives({ body: 'first' })
+  // Its acknowledgement comes before this answer.
+  await juliet.ask('get', 'montague.example', el('ping', { xmlns: NS.ping }))
+
+  relay.hang()
+  await juliet.sends(...Array.from({ length: 100 }, (_, i) => chat(romeo.fullJid, `lost ${i}`)))
+  await juliet.roundTrip()
+  relay.goDown()
+
+  const returned: string[] = []
+  while (returned.length < 100) {
+    const error = await juliet.receives({ name: 'message', error: 'remote-server-timeout' })
+    returned.push(error.child('body')?.text ?? '')
+  }
+  assert.equal(new Set(returned).size, 100)
+  await juliet.receivesNothing({ name: 'message', type: 'error' })
+  await romeo.receivesNothing()
+})
+
+test('a server that hangs is noticed, and what it did not take goes another way', async () => {
+  await using internet = await Internet.start()
+  const capulet = await internet.server('capulet.example', { s2s: { ack_timeout: '1s' } })
+  const montague = await internet.server('montague.example')
+  await using relay = await relayTo(internet, montague)
+  const juliet = await capulet.connect('juliet', 'balcony')
+  const romeo = await montague.connect('romeo', 'orchard')
+  await juliet.sends(chat(romeo.fullJid, 'first'))
+  await romeo.receives({ body: 'first' })
+
+  relay.hang()
+  await juliet.sends(chat(romeo.fullJid, 'second'))
+
+  await romeo.receivesNext({ body: 'second' })
+})
+
+test('a server that is started again', async () => {
+  await using internet = await Internet.start()
+  const capulet = await internet.server('capulet.example')
+  const before = await internet.server('montague.example')
+  const juliet = await capulet.connect('juliet', 'balcony')
+  const romeo = await before.connect('romeo', 'orchard')
+  await juliet.sends(chat(romeo.bareJid, 'first'))
+  await romeo.receives({ body: 'first' })
+
+  await before.stop()
+  await juliet.sends(chat(romeo.bareJid, 'second'))
+  const after = await internet.server('montague.example')
+  await after.createAccount('romeo')
+  const again = await after.connect('romeo', 'orchard')
+
+  await again.receives({ body: 'second' })
+})
