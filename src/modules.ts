@@ -8,6 +8,7 @@ import { contactAddresses } from './modules/contact-addresses.ts'
 import { csi } from './modules/csi.ts'
 import { delegation } from './modules/delegation/index.ts'
 import { disco } from './modules/disco.ts'
+import { duplicates } from './modules/duplicates.ts'
 import { last } from './modules/last.ts'
 import { legacySession } from './modules/legacy-session.ts'
 import { offline } from './modules/offline/index.ts'
@@ -36,6 +37,7 @@ export const modules: readonly Module[] = [
   archive,
   blocking,
   contactAddresses,
+  duplicates,
   legacySession,
   last,
   offline,

@@ -25,9 +25,18 @@ export interface Notes {
   readonly isRetry?: boolean
   /** The id under which the recipient's archive has the message. */
   readonly archived?: string
+  /** Key of the durable copy of a message that nothing else keeps until it is acknowledged. */
+  readonly kept?: number
+  /** Of a copy: the id (`idOf`) of the message, should that be delivered to the same client yet. */
+  readonly copyOf?: string
 }
 
 const NO_NOTES: Notes = {}
+
+/** What a message is known by, however often it is delivered; undefined if nobody keeps it. */
+export function idOf({ archived, kept }: Notes): string | undefined {
+  return archived ?? kept?.toString()
+}
 
 /**
  * A stanza on its way with its two addresses, where it came from, and what was noted about it.

@@ -88,6 +88,12 @@ export const archive = defineModule({
         'Archive messages of rooms for each participant, too; rooms have archives of their own.',
       ),
     markers: z.boolean().default(true).describe('Archive who has read how far (XEP-0333), too.'),
+    replaces_offline: z
+      .boolean()
+      .default(true)
+      .describe(
+        'Whether a client that has read messages here, before it became available, is not sent them once more when it gets what was kept for it offline.',
+      ),
     fulltext: z
       .boolean()
       .default(false)
@@ -122,6 +128,7 @@ export const archive = defineModule({
     const reader = new ArchiveReader(store, {
       pageSize: Math.min(config.page_size, config.max_page_size),
       maxPageSize: config.max_page_size,
+      replacesOffline: config.replaces_offline,
     })
 
     const isContact = (owner: Jid, peer: Jid): boolean | Promise<boolean> => {

@@ -13,10 +13,12 @@ import { timeOf } from './ids.ts'
 import { type ArchiveQuery, MAM_NS } from './query.ts'
 import type { ArchiveStore, Found, Kept, Selection } from './store.ts'
 
-export type PageLimits = {
+export type ReaderSettings = {
   /** Messages of a page, where the client does not say. */
   readonly pageSize: number
   readonly maxPageSize: number
+  /** Whether who reads a message here need not be given it when it becomes available. */
+  readonly replacesOffline: boolean
 }
 
 /** A page ends behind the message with which it has so many bytes: it waits in the session's memory. */
@@ -33,11 +35,11 @@ type Page = {
 /** Answers what accounts ask of their archives. */
 export class ArchiveReader {
   readonly #store: ArchiveStore
-  readonly #limits: PageLimits
+  readonly #settings: ReaderSettings
 
-  constructor(store: ArchiveStore, limits: PageLimits) {
+  constructor(store: ArchiveStore, settings: ReaderSettings) {
     this.#store = store
-    this.#limits = limits
+    this.#settings = settings
   }
 
   /**
@@ -46,7 +48,7 @@ export class ArchiveReader {
    */
   async answer(owner: BareJid, query: ArchiveQuery, resource: Resource): Promise<Element> {
     const { named, page, ids } = query
-    if (named.length > this.#limits.maxPageSize + 4) {
+    if (named.length > this.#settings.maxPageSize + 4) {
       throw new StanzaError('resource-constraint', { text: 'too many ids' })
     }
     const kept = await this.#store.byIds(owner.bare, named)
@@ -117,7 +119,7 @@ export class ArchiveReader {
   }
 
   #limit(max: number | undefined): number {
-    const { pageSize, maxPageSize } = this.#limits
+    const { pageSize, maxPageSize } = this.#settings
     return Math.min(max ?? pageSize, maxPageSize)
   }
 
@@ -127,6 +129,7 @@ export class ArchiveReader {
     const inner = forwarded(encode(xml), delay({ at: timeOf(id) }))
     const octets = `<result xmlns='${MAM_NS}'${queryId} id='${id}'>${inner}</result>` as Octets
     const stanza = Stanza.around('message', {}, { name: 'result', ns: MAM_NS, octets })
-    return new Envelope(owner, to.jid, stanza, SERVER)
+    const isAwaited = this.#settings.replacesOffline && (to.priority ?? -1) < 0
+    return new Envelope(owner, to.jid, stanza, SERVER, isAwaited ? { copyOf: id } : undefined)
   }
 }

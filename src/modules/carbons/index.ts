@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { Envelope, type Notes, SERVER } from '../../core/envelope.ts'
-import { DROP, resultOf } from '../../core/hooks.ts'
+import { Envelope, idOf, SERVER } from '../../core/envelope.ts'
+import { resultOf } from '../../core/hooks.ts'
 import type { IqRequest } from '../../core/iq.ts'
 import { Lanes } from '../../core/lanes.ts'
 import { after } from '../../core/maybe.ts'
@@ -21,27 +21,15 @@ declare module '../../core/session.ts' {
   }
 }
 
-declare module '../../core/envelope.ts' {
-  interface Notes {
-    /** Of a copy: by which the message itself is known, should it come back. */
-    readonly copyOf?: string
-  }
-}
-
 const RULES_NS = 'urn:xmpp:carbons:rules:0'
 
 /** Messages that a session has sent, to know whose error an error is. */
 const REMEMBERED_SENT = 50
-/** Copies that it has got, so as not to show it the same once more. */
-const REMEMBERED_COPIES = 100
 
 /**
- * Shows each device of an account what its other devices send and receive (XEP-0280).
- *
- * - Each resource that wants copies gets a message once: itself if it is delivered there, else a copy.
- *   Which it is, is decided once, when the message is first delivered or stored.
- * - What was delivered to a resource that is lost may be delivered to another one later. If that one
- *   has had a copy and acknowledged it, it is not shown the message again.
+ * Shows each device of an account what its other devices send and receive (XEP-0280). Each resource
+ * that wants copies gets a message once: itself if it is delivered there, else a copy. Which it is, is
+ * decided once, when the message is first delivered or stored.
  */
 export const carbons = defineModule({
   name: 'carbons',
@@ -52,7 +40,6 @@ export const carbons = defineModule({
   start({ hooks, iq, router, sessions: { sessions } }) {
     /** What a session has sent, until its other devices have copies; then only that it has. */
     const sent = new Recent<Envelope | typeof COPIED>(REMEMBERED_SENT)
-    const seen = new Recent<true>(REMEMBERED_COPIES)
     /** An account's copies keep their order. */
     const lanes = new Lanes()
 
@@ -176,23 +163,6 @@ export const carbons = defineModule({
       return false
     }
 
-    // --- What has been shown as a copy.
-
-    hooks.on('stanza_acknowledged', (envelope, { session }) => {
-      const { copyOf } = envelope.notes
-      if (copyOf !== undefined) seen.set(session, copyOf, true)
-      return envelope
-    })
-    hooks.on(
-      'user_receive_message',
-      (envelope, { session }) => {
-        const { notes } = envelope
-        if (notes.isRetry !== true && notes.offline === undefined) return envelope
-        const id = idOf(notes)
-        return id !== undefined && seen.get(session, id) === true ? DROP : envelope
-      },
-      { onError: 'skip' },
-    )
     // A copy is for one resource, and goes with it.
     hooks.on('sm_filter_offline_message', (isForgotten, { envelope: { from, to, stanza } }) => {
       return isForgotten || (from.full === to.bare && isCopy(stanza))
@@ -204,9 +174,4 @@ const COPIED = Symbol('copied')
 
 function keyOf(peer: Jid, { id = '' }: Stanza): string {
   return `${peer.bare} ${id}`
-}
-
-/** The same whenever the message is delivered again, to whomever. */
-function idOf({ archived, kept }: Notes): string | undefined {
-  return archived ?? kept?.toString()
 }

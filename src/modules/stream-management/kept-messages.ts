@@ -4,13 +4,6 @@ import type { Storage } from '../../core/storage.ts'
 import type { Eventually } from './eventually.ts'
 import { fromStored, toStored } from './stored-envelope.ts'
 
-declare module '../../core/envelope.ts' {
-  interface Notes {
-    /** Key of the durable copy of a message that nothing else keeps until it is acknowledged. */
-    readonly kept?: number
-  }
-}
-
 declare module '../../core/storage.ts' {
   interface Schema {
     /**
