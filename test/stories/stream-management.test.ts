@@ -189,6 +189,23 @@ test('a session is resumed while its old connection is open still', async () => 
   await back.receives({ body: 'live' })
 })
 
+test('of two connections that resume a session together, the later one has it', async () => {
+  await using server = await startServer()
+  const juliet = await server.connect('juliet')
+  const { client: romeo, id } = await connectResumable(server, 'romeo', 'orchard')
+  await romeo.vanishes()
+  const first = await authenticated(server, 'romeo')
+  const second = await authenticated(server, 'romeo')
+  for (const client of [first, second]) {
+    client.fullJid = romeo.fullJid
+    client.send(el('resume', { xmlns: SM_NS, previd: id, h: 0 }), chat(juliet.fullJid, 'Hist!'))
+  }
+  await first.receivesStreamError('conflict')
+  const answer = await second.receives({ name: 'resumed', ns: SM_NS })
+  // What the first sent counts, if it had the session for a moment.
+  await handles(second, Number(answer.attr('h')) + 1)
+})
+
 test('a session that is not there, or is another’s, is not resumed; binding goes on', async () => {
   await using server = await startServer()
   const { id } = await connectResumable(server, 'romeo')

@@ -32,10 +32,12 @@ export async function resume(
   const managed = find(streams, id, account)
   if (managed === undefined) return refuse()
   const { session, unacknowledged } = managed
-  await disconnected(managed)
-  await managed.prepare()
-  // All of it again: another connection may have been quicker, or the time was up.
-  await disconnected(managed)
+  do {
+    await disconnected(managed)
+    await managed.prepare()
+    // Another connection may have been quicker.
+  } while (session.isConnected)
+  // The time may have been up, too.
   if (find(streams, id, account) !== managed || !managed.isDetached) return refuse()
   if (!unacknowledged.covers(h)) {
     managed.prepareInVain()
