@@ -59,6 +59,9 @@ export abstract class Listener {
   /** Who speaks on a new connection. */
   protected abstract open(connection: Connection): ConnectionHandler
 
+  /** Called every second or so, with milliseconds since the epoch. */
+  protected look(_now: number): void {}
+
   /** Whether connections from there are refused. */
   protected isUnwanted(_address: string): boolean {
     return false
@@ -176,5 +179,6 @@ export abstract class Listener {
         connection.destroy()
       }
     }
+    this.look(now)
   }
 }

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import { setTimeout } from 'node:timers/promises'
+import { TLSSocket } from 'node:tls'
 import { Connection } from '../connection/connection.ts'
 import type { PeerTls } from '../connection/peer-tls.ts'
 import type { WriteTurn } from '../connection/write-turn.ts'
@@ -98,6 +99,11 @@ export class Federation implements RemoteServers, IncomingOwner {
     return this.#links.size
   }
 
+  /** Milliseconds. */
+  get idleTimeout(): number {
+    return this.#options.limits.idleTimeout
+  }
+
   // --- Out.
 
   send(envelope: Envelope): Outcome {
@@ -161,6 +167,8 @@ export class Federation implements RemoteServers, IncomingOwner {
   }
 
   adopt({ local, remote }: Pair, traffic: Traffic): void {
+    const isEncrypted = traffic.connection.socket instanceof TLSSocket
+    if (this.#options.tls === 'required' && !isEncrypted) return
     this.#link(local, remote)?.adopt(traffic)
   }
 

@@ -123,10 +123,6 @@ export class IncomingStream implements ConnectionHandler {
     return this.#traffics.at(-1)
   }
 
-  get isIdle(): boolean {
-    return this.#traffic?.idleSince !== undefined
-  }
-
   get #isEncrypted(): boolean {
     return this.connection.socket instanceof TLSSocket
   }
@@ -210,7 +206,8 @@ export class IncomingStream implements ConnectionHandler {
     }
     if (policy.bidi && !this.isProved) features.push(el('bidi', { xmlns: BIDI_FEATURE_NS }))
     if (this.isProved || policy.dialback) features.push(el('sm', { xmlns: SM_NS }))
-    features.push(limitsFeature(this.isProved ? policy.limits.maxStanzaSize : policy.preAuthBytes))
+    // There may be no other features after dialback.
+    features.push(limitsFeature(policy.limits.maxStanzaSize))
     return features
   }
 
@@ -466,6 +463,18 @@ export class IncomingStream implements ConnectionHandler {
     const { address } = this.connection
     log.info('s2s_in_failed', { remote: this.#from, address, reason: error.message })
     this.#end(error.toOctets())
+  }
+
+  /** Called every second or so: ends a stream on which nothing was said for `timeout` milliseconds. */
+  look(now: number, timeout: number): void {
+    const traffic = this.#traffic
+    if (traffic === undefined || this.#state === 'ended') return
+    traffic.look(now)
+    const { idleSince } = traffic
+    if (idleSince === undefined || now - idleSince < timeout) return
+    this.#ending = 'finished'
+    this.#state = 'ended'
+    void traffic.finish()
   }
 
   /** As the server stops: what came in is settled first. */

@@ -48,6 +48,9 @@ type Verification = {
 const MAX_VERIFICATIONS = 100
 /** Time for one connection, in those that one target may take. */
 const MOST_ATTEMPTS = 3
+/** How long the other side may take to come back for the stream that it had opened, milliseconds. */
+const THEIR_GRACE = 10_000
+const TOO_LARGE = ['policy-violation', 'too large for this server'] as const
 const BY = 's2s'
 
 /**
@@ -113,9 +116,7 @@ export class Link implements OutgoingOwner, TrafficOwner {
   send(envelope: Envelope): Outcome {
     const carrier = this.#carrier
     if (carrier !== undefined && this.#queue.length === 0 && !carrier.isBlocked) {
-      envelope.settlement?.begin()
-      carrier.send(envelope)
-      return this.#forwarded
+      return this.#hand(envelope, carrier) ? this.#forwarded : this.#refuse(envelope, ...TOO_LARGE)
     }
     if (this.#isClosing && carrier === undefined) {
       return this.#refuse(envelope, 'remote-server-timeout', 'this server is stopping')
@@ -131,6 +132,13 @@ export class Link implements OutgoingOwner, TrafficOwner {
     return this.#forwarded
   }
 
+  #hand(envelope: Envelope, carrier: Traffic): boolean {
+    envelope.settlement?.begin()
+    const isTaken = carrier.send(envelope)
+    if (!isTaken) envelope.settlement?.finish()
+    return isTaken
+  }
+
   onDrain(): void {
     const carrier = this.#carrier
     if (carrier === undefined) return
@@ -138,7 +146,7 @@ export class Link implements OutgoingOwner, TrafficOwner {
     while (taken < this.#queue.length && !carrier.isBlocked) {
       const { envelope } = this.#queue[taken++] as Waiting
       this.#queued -= weigh(envelope)
-      carrier.send(envelope)
+      if (!carrier.send(envelope)) this.#giveBack([envelope], ...TOO_LARGE)
     }
     this.#queue.splice(0, taken)
   }
@@ -255,7 +263,7 @@ export class Link implements OutgoingOwner, TrafficOwner {
     const isUnknown = error instanceof ServerNotFound
     const isUnfit = error instanceof StreamFailure && error.isFinal
     const condition = isUnknown ? 'remote-server-not-found' : 'remote-server-timeout'
-    const text = reasonOf(error)
+    const text = textOf(error)
     for (const [id, { answer }] of this.#verifications) {
       this.#verifications.delete(id)
       answer.reject(new StanzaError(isUnfit ? 'not-authorized' : condition, { text }))
@@ -314,7 +322,11 @@ export class Link implements OutgoingOwner, TrafficOwner {
     const isResumed = this.ledger !== undefined && traffic.ledger === this.ledger
     const isSame = this.#carrier?.connection === traffic.connection
     if (this.#carrier !== undefined && !isSame) return
-    if (this.ledger !== undefined && !isResumed) return
+    if (this.ledger !== undefined && !isResumed) {
+      // It has begun anew, if it is not about to resume still; ours is ours to resume.
+      if (!this.#isTheirs || !traffic.isManaged) return
+      this.onNotResumed()
+    }
     this.#use(traffic)
   }
 
@@ -337,7 +349,9 @@ export class Link implements OutgoingOwner, TrafficOwner {
     if (mayResume && isCurrent && isAtStake && !this.#isClosing) {
       this.ledger = ledger
       this.#isTheirs = isTheirs
-      this.#ledgerUntil = Date.now() + this.#parts.limits.resumeTimeout
+      const { resumeTimeout } = this.#parts.limits
+      const patience = isTheirs ? Math.min(THEIR_GRACE, resumeTimeout) : resumeTimeout
+      this.#ledgerUntil = Date.now() + patience
     } else {
       const left = ledger.sent.take(ledger.sent.size)
       if (ending === 'finished' && traffic.isManaged && !this.#isClosing) this.#putBack(left)
@@ -433,8 +447,15 @@ export class Link implements OutgoingOwner, TrafficOwner {
   }
 }
 
-/** For whoever gets a stanza back, and for the log. */
+/** For whoever gets a stanza back. */
+function textOf(error: unknown): string {
+  const isKnown = error instanceof StreamFailure || error instanceof ServerNotFound
+  return isKnown ? error.message : 'no connection'
+}
+
+/** For the log. */
 function reasonOf(error: unknown): string {
   if (error instanceof AggregateError && error.message === '') return reasonOf(error.errors[0])
-  return error instanceof Error ? error.message : String(error)
+  if (!(error instanceof Error)) return String(error)
+  return error.cause instanceof Error ? `${error.message} (${error.cause.message})` : error.message
 }

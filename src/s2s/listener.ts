@@ -12,11 +12,15 @@ export type ListenerOptions = AddressOptions & {
   readonly tls: 'direct' | 'required' | 'starttls' | 'none'
 }
 
+/** It is for who connected to say goodbye; so many times our own patience later we do. */
+const PATIENCE = 2
+
 /** Accepts the connections of other servers, within bounds, and gives each a stream. */
 export class ServerListener extends Listener {
   readonly tls: ListenerOptions['tls']
   readonly #environment: IncomingEnvironment
   readonly #streams = new Set<IncomingStream>()
+  readonly #idleTimeout: number
   protected readonly limits: ParserLimits
 
   constructor(
@@ -29,6 +33,7 @@ export class ServerListener extends Listener {
     super(options, turn, log)
     this.tls = options.tls
     this.limits = policy.preAuthLimits
+    this.#idleTimeout = federation.idleTimeout * PATIENCE
     const { keys, tls, traffic, resumptions } = federation
     this.#environment = {
       owner: federation,
@@ -53,6 +58,10 @@ export class ServerListener extends Listener {
     const stream = new IncomingStream(connection, this.#environment)
     this.#streams.add(stream)
     return stream
+  }
+
+  protected override look(now: number): void {
+    for (const stream of this.#streams) stream.look(now, this.#idleTimeout)
   }
 
   /** Ends the streams that are left, each when what came in on it is settled. */

@@ -14,6 +14,7 @@ import {
   CLOSING,
   DIALBACK_NS,
   externalAuth,
+  LIMITS_NS,
   SASL_NS,
   SERVER_NS,
   SM_NS,
@@ -36,8 +37,8 @@ export class StreamFailure extends Error {
   /** Another attempt would fare no better. */
   readonly isFinal: boolean
 
-  constructor(message: string, isFinal = false) {
-    super(message)
+  constructor(message: string, isFinal = false, options: ErrorOptions = {}) {
+    super(message, options)
     this.isFinal = isFinal
   }
 }
@@ -209,9 +210,16 @@ export class OutgoingStream implements ConnectionHandler {
     return this.#features.some((feature) => feature.name === name && feature.ns === ns)
   }
 
+  /** XEP-0478. */
+  get #maxSize(): number | undefined {
+    const limits = this.#features.find(({ name, ns }) => name === 'limits' && ns === LIMITS_NS)
+    const size = Number(limits?.child('max-bytes')?.text)
+    return size > 0 ? size : undefined
+  }
+
   #takeFeatures(frame: Frame): void {
     const { policy } = this.#environment
-    this.#features = frame.toElement().elements().length === 0 ? [] : childrenOf(frame)
+    this.#features = frame.children.map((ref) => frame.child(ref))
     if (this.#isAuthenticated) return this.#authenticated()
     if (!(this.connection.socket instanceof TLSSocket)) {
       if (this.#has('starttls', TLS_NS)) {
@@ -390,7 +398,12 @@ export class OutgoingStream implements ConnectionHandler {
       if (from !== remote) throw new StreamError('invalid-from')
       if (to !== local) throw new StreamError('host-unknown')
     }
-    const options = { accepts, lang: this.#lang, ...(ledger !== undefined && { ledger }) }
+    const options = {
+      accepts,
+      lang: this.#lang,
+      maxSize: this.#maxSize,
+      ...(ledger !== undefined && { ledger }),
+    }
     const traffic = new Traffic(this.connection, this.#environment.traffic, options)
     this.traffic = traffic
     if (ledger !== undefined) traffic.manage()
@@ -428,7 +441,7 @@ export class OutgoingStream implements ConnectionHandler {
 
   onClosed(error: Error | undefined): void {
     this.#state = 'ended'
-    this.#failure ??= new StreamFailure(error?.message ?? 'connection lost')
+    this.#failure ??= new StreamFailure('connection lost', false, { cause: error })
     this.#ended()
   }
 
@@ -450,10 +463,6 @@ const FINAL: ReadonlySet<string> = new Set([
   'not-authorized',
   'policy-violation',
 ])
-
-function childrenOf(frame: Frame): Element[] {
-  return frame.children.map((ref) => frame.child(ref))
-}
 
 export function countOf(frame: Frame): number | undefined {
   const text = frame.attribute('h')

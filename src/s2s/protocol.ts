@@ -11,7 +11,7 @@ export const DIALBACK_FEATURE_NS = 'urn:xmpp:features:dialback'
 export const BIDI_NS = 'urn:xmpp:bidi'
 export const BIDI_FEATURE_NS = 'urn:xmpp:features:bidi'
 export const SM_NS = 'urn:xmpp:sm:3'
-const LIMITS_NS = 'urn:xmpp:stream-limits:0'
+export const LIMITS_NS = 'urn:xmpp:stream-limits:0'
 
 export const CLOSING = '</stream:stream>' as Octets
 export const STARTTLS = `<starttls xmlns='${TLS_NS}'/>` as Octets

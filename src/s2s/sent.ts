@@ -16,11 +16,17 @@ export function weigh({ stanza }: Envelope): number {
 export class Sent {
   #envelopes: Envelope[] = []
   #head = 0
+  #bytes = 0
   /** As the peer counts. */
   #acknowledged = 0
 
   get size(): number {
     return this.#envelopes.length - this.#head
+  }
+
+  /** In octets, roughly. */
+  get bytes(): number {
+    return this.#bytes
   }
 
   /** The count that would acknowledge all. */
@@ -30,6 +36,7 @@ export class Sent {
 
   push(envelope: Envelope): void {
     this.#envelopes.push(envelope)
+    this.#bytes += weigh(envelope)
   }
 
   /** Whether as many were sent as a peer says it has got. */
@@ -45,6 +52,7 @@ export class Sent {
   /** Takes out the oldest ones. */
   take(count: number): Envelope[] {
     const taken = this.#envelopes.slice(this.#head, this.#head + count)
+    for (const envelope of taken) this.#bytes -= weigh(envelope)
     this.#head += taken.length
     this.#acknowledged = (this.#acknowledged + taken.length) % WRAP
     if (this.#head === this.#envelopes.length || this.#head >= COMPACT_AT) {

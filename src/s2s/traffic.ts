@@ -53,10 +53,20 @@ export class Ledger {
 
 const NOBODY = { onAdvance() {}, onFailure() {} }
 
-/** Stanzas that may wait for the peer's acknowledgement. */
-const MAX_UNACKNOWLEDGED = 2_000
-/** Stanzas of one stream that may wait for somebody's decision; with more nothing is read. */
-const MAX_UNDECIDED = 256
+type TrafficOptions = {
+  readonly accepts: Accepts
+  readonly lang: Octets | undefined
+  readonly ledger?: Ledger
+  /** Octets of a stanza that the peer takes, as far as it has said so (XEP-0478). */
+  readonly maxSize?: number | undefined
+}
+
+/** Stanzas, and octets, that may wait for the peer's acknowledgement. */
+const MAX_UNACKNOWLEDGED = { stanzas: 5_000, bytes: 4 * 1024 * 1024 }
+/** Those of one stream that may wait for somebody's decision; with more nothing is read. */
+const MAX_UNDECIDED = { stanzas: 256, bytes: 1024 * 1024 }
+/** How long the peer may leave output unread, milliseconds. */
+const BLOCKED_TIMEOUT = 60_000
 /** How long what came in may take to settle when the stream ends, milliseconds. */
 const LAST_CALL = 5_000
 
@@ -75,6 +85,7 @@ export class Traffic {
   readonly #accepts: Accepts
   /** Of the peer's stream: of stanzas that name none themselves. */
   readonly #lang: Octets | undefined
+  readonly #maxSize: number
   readonly #lanes = new Lanes()
   readonly #onWritten = () => this.#settle(this.ledger.sent.take(1))
   owner: TrafficOwner | undefined
@@ -82,26 +93,19 @@ export class Traffic {
   isManaged = false
   /** How it ended. */
   ending: Ending | undefined
-  #undecided = 0
+  readonly #undecided = { stanzas: 0, bytes: 0 }
   /** 0: no request is open. */
   #requestedAt = 0
   #owesAnswer = false
   #hasNews = true
   #lastUsed = Date.now()
 
-  constructor(
-    connection: Connection,
-    parts: TrafficParts,
-    options: {
-      readonly accepts: Accepts
-      readonly lang: Octets | undefined
-      readonly ledger?: Ledger
-    },
-  ) {
+  constructor(connection: Connection, parts: TrafficParts, options: TrafficOptions) {
     this.connection = connection
     this.#parts = parts
     this.#accepts = options.accepts
     this.#lang = options.lang
+    this.#maxSize = options.maxSize ?? Number.POSITIVE_INFINITY
     this.ledger = options.ledger ?? new Ledger()
   }
 
@@ -113,16 +117,21 @@ export class Traffic {
 
   /** Whether what is sent now had better wait. */
   get isBlocked(): boolean {
-    const isFull = this.isManaged && this.ledger.sent.size >= MAX_UNACKNOWLEDGED
-    return isFull || this.isOver || this.connection.isBlocked
+    const { size, bytes } = this.ledger.sent
+    const isFull = size >= MAX_UNACKNOWLEDGED.stanzas || bytes >= MAX_UNACKNOWLEDGED.bytes
+    return (this.isManaged && isFull) || this.isOver || this.connection.isBlocked
   }
 
-  send(envelope: Envelope): void {
+  /** False: the peer would not take one so large. */
+  send(envelope: Envelope): boolean {
     const { connection, ledger } = this
+    const octets = envelope.stanza.toForeignOctets(envelope.from, envelope.to)
+    if (octets.length > this.#maxSize) return false
     ledger.sent.push(envelope)
     this.#hasNews = true
     if (!this.isManaged) connection.onceFlushed(this.#onWritten)
-    connection.write(envelope.stanza.toForeignOctets(envelope.from, envelope.to))
+    connection.write(octets)
+    return true
   }
 
   // --- In. All throw `StreamError` for what ends the stream.
@@ -144,7 +153,7 @@ export class Traffic {
         fault === undefined ? this.#process(envelope) : this.#refuse(envelope, fault),
       )
       if (decided instanceof Promise) {
-        this.#wait(decided, settlement)
+        this.#wait(decided, frame.size, settlement)
         if (settlement !== undefined) this.ledger.received.take(settlement)
         return
       }
@@ -153,13 +162,19 @@ export class Traffic {
     if (settlement !== undefined) this.ledger.received.take(settlement)
   }
 
-  #wait(decided: Promise<unknown>, settlement: Settlement | undefined): void {
-    this.#undecided++
+  #wait(decided: Promise<unknown>, size: number, settlement: Settlement | undefined): void {
+    const undecided = this.#undecided
+    undecided.stanzas++
+    undecided.bytes += size
     const done = decided.then(() => {
-      this.#undecided--
+      undecided.stanzas--
+      undecided.bytes -= size
       settlement?.finish()
     })
-    if (this.#undecided >= MAX_UNDECIDED) void this.connection.waitFor(done)
+    const { stanzas, bytes } = MAX_UNDECIDED
+    if (undecided.stanzas >= stanzas || undecided.bytes >= bytes) {
+      void this.connection.waitFor(done)
+    }
   }
 
   /** Does not throw, and does not reject. */
@@ -250,14 +265,17 @@ export class Traffic {
   look(now: number): void {
     if (this.#hasNews) this.#lastUsed = now
     this.#hasNews = false
-    if (this.#requestedAt === 0 || now - this.#requestedAt < this.#parts.ackTimeout) return
+    const { blockedSince } = this.connection
+    const isBlocked = blockedSince !== 0 && now - blockedSince >= BLOCKED_TIMEOUT
+    const isDeaf = this.#requestedAt !== 0 && now - this.#requestedAt >= this.#parts.ackTimeout
+    if (!isBlocked && !isDeaf) return
     this.#parts.log.info('s2s_unresponsive', { address: this.connection.address })
     this.connection.destroy()
   }
 
   /** Since when nothing was said, milliseconds since the epoch; `undefined` while something is. */
   get idleSince(): number | undefined {
-    const isBusy = this.#hasNews || this.#undecided > 0 || this.ledger.sent.size > 0
+    const isBusy = this.#hasNews || this.#undecided.stanzas > 0 || this.ledger.sent.size > 0
     return isBusy ? undefined : this.#lastUsed
   }
 
