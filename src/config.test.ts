@@ -84,7 +84,12 @@ test('a file with nothing but its domain has working defaults', () => {
       anonymous: false,
     },
     storage: { url: `sqlite:${join(directory, 'data/meerkat.db')}` },
-    limits: { max_sessions_per_user: 50, unknown_recipients_per_minute: 100 },
+    limits: {
+      max_sessions_per_user: 50,
+      max_depth: 100,
+      max_attributes: 100,
+      unknown_recipients_per_minute: 100,
+    },
     delivery: { normal_to_gone_resource: 'bounce' },
     log: { level: 'info', format: 'auto' },
     modules: new Map([

@@ -6,17 +6,16 @@ import type { TlsCertificates } from './connection/tls.ts'
 import type { WriteTurn } from './connection/write-turn.ts'
 import type { Server } from './server.ts'
 
-const PARSING = { maxDepth: 100, maxAttributes: 100 }
 /** A stream header, or a handshake, in octets. */
 const PRE_AUTH_SIZE = 10_000
 
 export function componentListener(
   settings: Settings,
-  server: Pick<Server, 'router' | 'components' | 'routes' | 'hooks' | 'log'>,
+  server: Pick<Server, 'router' | 'components' | 'routes' | 'hooks' | 'log' | 'parsing'>,
   certificates: TlsCertificates | undefined,
   turn: WriteTurn,
 ): ComponentListener {
-  const { router, components: registry, routes, hooks, log } = server
+  const { router, components: registry, routes, hooks, log, parsing } = server
   const isOurs = (domain: string) => routes.find(domain) !== undefined || registry.has(domain)
   const secrets = new Map(Object.entries(settings.secrets))
   for (const name of secrets.keys()) registry.expect(name)
@@ -46,8 +45,8 @@ export function componentListener(
   }
   const policy = {
     onConflict: settings.conflict_behaviour,
-    preAuthLimits: { ...PARSING, maxStanzaSize: PRE_AUTH_SIZE },
-    limits: { ...PARSING, maxStanzaSize: settings.max_stanza_size },
+    preAuthLimits: { ...parsing, maxStanzaSize: PRE_AUTH_SIZE },
+    limits: { ...parsing, maxStanzaSize: settings.max_stanza_size },
     secretOf: (name: string) => secrets.get(name) ?? settings.secret,
     subdomainsOf: (name: string) => routes.hosted.map((domain) => `${name}.${domain}`),
   }

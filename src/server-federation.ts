@@ -14,7 +14,6 @@ import { ServerListener } from './s2s/listener.ts'
 import type { Target } from './s2s/targets.ts'
 import type { Server } from './server.ts'
 
-const PARSING = { maxDepth: 100, maxAttributes: 100 }
 /** How long a server may leave output unread, milliseconds. */
 const BLOCKED_TIMEOUT = 60_000
 /** Of stanzas on connections of ours where no listener says how large they may be. */
@@ -24,11 +23,11 @@ type Certificates = Authorities & { readonly certificates: TlsCertificates | und
 
 export function federation(
   settings: Settings,
-  server: Pick<Server, 'config' | 'router' | 'components' | 'routes' | 'hooks' | 'log'>,
+  server: Pick<Server, 'config' | 'router' | 'components' | 'routes' | 'hooks' | 'log' | 'parsing'>,
   turn: WriteTurn,
   { certificates, ca }: Certificates,
 ): Federation {
-  const { config, router, components, routes, hooks, log } = server
+  const { config, router, components, routes, hooks, log, parsing } = server
   const { allow, deny, resolver, tls, dialback, bidi } = settings
   const sizes = config.listen.s2s.map(({ max_stanza_size }) => max_stanza_size)
   const options = {
@@ -44,7 +43,7 @@ export function federation(
     ackTimeout: settings.ack_timeout,
     maxDomains: settings.max_domains,
     maxConnecting: settings.max_connecting,
-    parsing: { ...PARSING, maxStanzaSize: sizes.length > 0 ? Math.max(...sizes) : MAX_STANZA_SIZE },
+    parsing: { ...parsing, maxStanzaSize: sizes.length > 0 ? Math.max(...sizes) : MAX_STANZA_SIZE },
     limits: {
       queueSize: settings.queue_size,
       queueTimeout: settings.queue_timeout,
@@ -77,7 +76,7 @@ function overridesOf({ overrides }: Settings): Readonly<Record<string, Target>> 
 export function serverListeners(
   { listen, s2s }: Config,
   federation: Federation | undefined,
-  { log }: Pick<Server, 'log'>,
+  { log, parsing }: Pick<Server, 'log' | 'parsing'>,
   turn: WriteTurn,
 ): ServerListener[] {
   if (s2s === undefined || federation === undefined) return []
@@ -93,7 +92,7 @@ export function serverListeners(
       preAuthTimeout: settings.pre_auth_timeout,
       blockedTimeout: BLOCKED_TIMEOUT,
     }
-    return new ServerListener(options, policyOf(settings, s2s), federation, turn, log)
+    return new ServerListener(options, policyOf(settings, s2s, parsing), federation, turn, log)
   })
 }
 
@@ -104,14 +103,18 @@ const START_TLS = {
   none: 'none',
 } as const satisfies Record<ListenerSettings['tls'], IncomingPolicy['startTls']>
 
-function policyOf(settings: ListenerSettings, { dialback, bidi }: Settings): IncomingPolicy {
+function policyOf(
+  settings: ListenerSettings,
+  { dialback, bidi }: Settings,
+  parsing: Server['parsing'],
+): IncomingPolicy {
   const { pre_auth_bytes, max_stanza_size } = settings
   return {
     startTls: START_TLS[settings.tls],
     dialback,
     bidi,
     preAuthBytes: pre_auth_bytes,
-    preAuthLimits: { ...PARSING, maxStanzaSize: Math.min(pre_auth_bytes, max_stanza_size) },
-    limits: { ...PARSING, maxStanzaSize: max_stanza_size },
+    preAuthLimits: { ...parsing, maxStanzaSize: Math.min(pre_auth_bytes, max_stanza_size) },
+    limits: { ...parsing, maxStanzaSize: max_stanza_size },
   }
 }

@@ -39,6 +39,7 @@ import { federation, serverListeners } from './server-federation.ts'
 import { accountMigrations, sqlAccountStore } from './storage/account-store.ts'
 import { openStorage } from './storage/open.ts'
 import { StreamError } from './xmpp/stream-error.ts'
+import type { ElementLimits } from './xmpp/xml-outline.ts'
 
 /** A module in code, for those who embed the server. */
 export type ExtraModule = { readonly module: Module; readonly settings?: unknown }
@@ -62,9 +63,6 @@ export type ServerOptions = {
 const DOMAIN_TYPE = 'default'
 /** How long a graceful stop waits for sessions to end, milliseconds. */
 const STOP_TIMEOUT = 10_000
-/** How deep elements may nest, and how many attributes each may have. */
-const MAX_DEPTH = 100
-const MAX_ATTRIBUTES = 100
 /** How long a client may leave output unread, milliseconds. */
 const BLOCKED_TIMEOUT = 60_000
 
@@ -74,6 +72,8 @@ const BLOCKED_TIMEOUT = 60_000
 export class Server {
   readonly config: Config
   readonly log: Logger
+  /** Of each element that anybody sends. */
+  readonly parsing: ElementLimits
   readonly storage: Storage
   readonly hooks: Hooks
   readonly router: Router
@@ -100,6 +100,8 @@ export class Server {
   private constructor(config: Config, storage: Storage, log: Logger) {
     this.config = config
     this.log = log
+    const { max_depth, max_attributes } = config.limits
+    this.parsing = { maxDepth: max_depth, maxAttributes: max_attributes }
     this.storage = storage
     this.hooks = new Hooks(log)
     this.router = new Router(log, this.hooks.at('message_routed'))
@@ -336,7 +338,6 @@ export class Server {
 
   #policy(settings: ListenerSettings): StreamPolicy {
     const { auth } = this.config
-    const parsing = { maxDepth: MAX_DEPTH, maxAttributes: MAX_ATTRIBUTES }
     const startTls = { required: 'required', starttls: 'offered', direct: 'none', none: 'none' }
     return {
       startTls: startTls[settings.tls] as StreamPolicy['startTls'],
@@ -347,10 +348,10 @@ export class Server {
       },
       preAuthBytes: settings.pre_auth_bytes,
       preAuthLimits: {
-        ...parsing,
+        ...this.parsing,
         maxStanzaSize: Math.min(settings.pre_auth_bytes, settings.max_stanza_size),
       },
-      limits: { ...parsing, maxStanzaSize: settings.max_stanza_size },
+      limits: { ...this.parsing, maxStanzaSize: settings.max_stanza_size },
     }
   }
 }

@@ -103,12 +103,14 @@ export class Binding {
   }
 
   #establish(full: FullJid, iq: Stanza): Promise<void> | undefined {
-    const { connection, host, info, lang, take } = this.#stream
+    const { connection, environment, host, info, lang, take } = this.#stream
     const opening = { jid: full, id: randomUUID(), info: info(), lang }
     if (!take()) return undefined
     const session = new ClientSession(opening, connection, host.session)
     connection.handler = session
     const registered = host.session.sessionManager.register(session)
+    const { connection: kind, address, mechanism } = opening.info
+    environment.log.debug('session_opened', { jid: full.full, kind, address, mechanism })
     const bound = el('bind', { xmlns: BIND_NS }, el('jid', {}, full.full))
     const result = Stanza.build('iq', { type: 'result', id: iq.id }, bound)
     connection.write(result.toOctets(undefined, undefined))

@@ -2,6 +2,7 @@ import { isIP } from 'node:net'
 import { z } from 'zod'
 import { domain, domainPattern, duration, size } from '../core/config-types.ts'
 import { LOG_LEVELS } from '../core/log.ts'
+import { MOST_ATTRIBUTES, MOST_DEPTH } from '../xmpp/xml-parser.ts'
 import { componentListener } from './component-schema.ts'
 import {
   isListenAddress,
@@ -201,6 +202,18 @@ const limits = z
       .max(10_000)
       .default(50)
       .describe('Resources one account may have connected at the same time.'),
+    max_depth: z
+      .int()
+      .min(20)
+      .max(MOST_DEPTH)
+      .default(100)
+      .describe('How deep elements may nest; whoever nests them deeper is disconnected.'),
+    max_attributes: z
+      .int()
+      .min(20)
+      .max(MOST_ATTRIBUTES)
+      .default(100)
+      .describe('How many attributes an element may have, declarations of namespaces included.'),
     unknown_recipients_per_minute: z
       .int()
       .min(0)

@@ -8,6 +8,7 @@ import { StreamError } from '../xmpp/stream-error.ts'
 import { el } from '../xmpp/xml.ts'
 
 const NS = 'urn:xmpp:ping'
+const LIMITS_NS = 'urn:xmpp:stream-limits:0'
 const PING = el('ping', { xmlns: NS })
 
 /**
@@ -28,9 +29,20 @@ export const ping = defineModule({
       .describe('A client that has not answered after so long is taken for lost.'),
   }),
 
-  start({ config, iq, sessions, clock, every, log }) {
+  start({ config, hooks, iq, sessions, clock, every, log }) {
     iq.on('server', 'get', NS, 'ping', () => undefined)
     iq.on('account', 'get', NS, 'ping', () => undefined)
+
+    // XEP-0478: how long a client may be silent until it is asked.
+    const idle = el('idle-seconds', {}, String(Math.floor(config.interval / 1000)))
+    hooks.on('c2s_stream_features', (features, { account }) => {
+      if (account === undefined) return features
+      return features.map((feature) =>
+        feature.name === 'limits' && feature.ns === LIMITS_NS
+          ? feature.withChildren(...feature.children, idle)
+          : feature,
+      )
+    })
 
     const asked = new WeakSet<StreamSession>()
 

@@ -24,8 +24,9 @@ export interface ParserLimits extends ElementLimits {
   maxStanzaSize: number
 }
 
-export const DEFAULT_MAX_DEPTH = 100
-export const DEFAULT_MAX_ATTRIBUTES = 100
+/** What limits may be at most. */
+export const MOST_DEPTH = 500
+export const MOST_ATTRIBUTES = 500
 
 // What comes next.
 const DECLARATION = 0
@@ -378,7 +379,8 @@ function checkDeclaration(text: string): void {
   if (encoding.toUpperCase() !== 'UTF-8') throw new StreamError('unsupported-encoding')
 }
 
-const READ_LIMITS = { maxDepth: DEFAULT_MAX_DEPTH, maxAttributes: DEFAULT_MAX_ATTRIBUTES }
+/** What a stream has let in can be read, whatever its limits were. */
+const READ_LIMITS = { maxDepth: MOST_DEPTH, maxAttributes: MOST_ATTRIBUTES }
 
 /**
  * Reads one element from octets of any origin, with all the checks of a stream; `ns` is the default

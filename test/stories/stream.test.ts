@@ -379,6 +379,38 @@ test('the limits in force are announced (XEP-0478)', async () => {
   await client.receivesStreamError('policy-violation')
 })
 
+test('after authentication, clients learn when they are asked whether they are there', async () => {
+  await using server = await startServer({ modules: { ping: { interval: '90s' } } })
+  await server.createAccount('romeo')
+  const client = await server.openStream()
+  const announced = () =>
+    client.features?.child('limits', LIMITS_NS)?.child('idle-seconds', LIMITS_NS)?.text
+
+  assert.equal(announced(), undefined)
+  await client.authenticate({ localpart: 'romeo', password: PASSWORD })
+  assert.equal(announced(), '90')
+})
+
+test('how deep elements may nest, and how many attributes they may have, is configurable', async () => {
+  await using server = await startServer({ limits: { max_depth: 120, max_attributes: 20 } })
+  const juliet = `juliet@${server.domain}`
+  await server.createAccount('juliet')
+  const romeo = await server.connect('romeo')
+  const deep = (depth: number) =>
+    `<message to='${juliet}' type='chat'><body>O</body>${nested(depth)}</message>`
+
+  // It is kept, and read again.
+  romeo.send(deep(119))
+  const client = await server.connect('juliet')
+  await client.receives({ name: 'message', body: 'O' })
+
+  romeo.send(deep(120))
+  await romeo.receivesStreamError('policy-violation')
+  const attributes = Array.from({ length: 21 }, (_, index) => `a${index}=''`).join(' ')
+  client.send(`<message ${attributes}/>`)
+  await client.receivesStreamError('policy-violation')
+})
+
 test('an address on a block list is turned away without a word', async () => {
   await using server = await startServer()
   server.server.hooks.on('check_bl_c2s', (_, { address }) => address.endsWith('127.0.0.1'))
