@@ -1,11 +1,16 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { el } from '../../src/xmpp/xml.ts'
+import { setTimeout } from 'node:timers/promises'
+import { type Element, el } from '../../src/xmpp/xml.ts'
+import { writePem } from '../support/certificates.ts'
 import { type Client, NS } from '../support/client.ts'
 import { Internet } from '../support/federation.ts'
-import { Relay } from '../support/relay.ts'
-import type { TestServer } from '../support/server.ts'
+import { freePort, Relay } from '../support/relay.ts'
+import { DOMAIN, startServer, type TestServer } from '../support/server.ts'
+import { ServerProcess } from '../support/server-process.ts'
 import { chat } from '../support/stanzas.ts'
+import { temporaryDirectory } from '../support/storage-backends.ts'
+import { enable, handled } from '../support/stream-management.ts'
 
 const COUNT = 1_000
 
@@ -127,6 +132,67 @@ test('a server that hangs is noticed, and what it did not take goes another way'
   await juliet.sends(chat(romeo.fullJid, 'second'))
 
   await romeo.receivesNext({ body: 'second' })
+})
+
+test('a server that is killed: what was acknowledged has arrived, or came back', async () => {
+  await using internet = await Internet.start()
+  await using directory = await temporaryDirectory()
+  {
+    await using before = await startServer({
+      data_dir: directory.path,
+      storage: { url: `sqlite:${directory.path}/meerkat.db` },
+    })
+    await before.createAccount('romeo')
+  }
+  const certificate = await writePem(internet.directory, DOMAIN, internet.certify(DOMAIN))
+  const port = await freePort('127.0.0.200')
+  internet.locateAt(DOMAIN, '127.0.0.200', port)
+  const settings = `
+[tls]
+certificate = "${certificate}"
+key = "${certificate}"
+[[listen.s2s]]
+address = "127.0.0.200"
+port = ${port}
+[s2s]
+ca = "${internet.ca}"
+resolver = ["${internet.dns.address}"]
+[modules.offline]
+max_messages = 5000
+`
+  const capulet = await internet.server('capulet.example')
+  const juliet = await capulet.connect('juliet', 'balcony')
+  await enable(juliet)
+  const sent = Array.from({ length: COUNT }, (_, number) => String(number))
+  {
+    await using first = await ServerProcess.start(directory.path, settings)
+    for (const body of sent.slice(0, COUNT / 2)) juliet.send(chat(`romeo@${DOMAIN}`, body))
+    // In their midst: some are acknowledged, some are not.
+    while ((await handled(juliet)) === 0) await juliet.roundTrip()
+    await first.kill()
+  }
+  for (const body of sent.slice(COUNT / 2)) juliet.send(chat(`romeo@${DOMAIN}`, body))
+  await using second = await ServerProcess.start(directory.path, settings)
+  const isMessage = (element: Element) => element.name === 'message'
+  while ((await handled(juliet)) < COUNT) await setTimeout(20)
+
+  const returned = juliet
+    .inbox(isMessage)
+    .map((message) => message.child('body')?.text ?? '')
+    .toSorted()
+  const romeo = await second.connect('romeo', 'orchard')
+  await romeo.becomesAvailable()
+  juliet.send(chat(`romeo@${DOMAIN}`, 'last'))
+  const received = await bodiesUntil(romeo, 'last')
+
+  assert.equal(new Set(received).size, received.length, 'nothing arrived twice')
+  assert.equal(new Set(returned).size, returned.length, 'nothing came back twice')
+  const accounted = new Set([...received, ...returned])
+  assert.deepEqual(
+    sent.filter((body) => !accounted.has(body)),
+    [],
+    'nothing is lost',
+  )
 })
 
 test('a server that is started again', async () => {

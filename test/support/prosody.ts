@@ -2,13 +2,14 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { writePem } from './certificates.ts'
 import { Client } from './client.ts'
 import type { Internet } from './federation.ts'
+import { freePort } from './relay.ts'
 import { PASSWORD } from './server.ts'
 
 const PROSODY = '/usr/bin/prosody'
@@ -128,15 +129,6 @@ export class Prosody implements AsyncDisposable {
       await delay(50)
     }
   }
-}
-
-async function freePort(host: string): Promise<number> {
-  const server = createServer()
-  await once(server.listen(0, host), 'listening')
-  const { port } = server.address() as { readonly port: number }
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 function answers(host: string, port: number): Promise<boolean> {
