@@ -134,6 +134,13 @@ export abstract class Client {
     if (link === undefined) return
     this.#options.figures.cuts++
     this.#stayAway(away)
+    if (how === 'dead') {
+      // The server does not notice, and goes on sending to where nobody reads.
+      link.socket.pause()
+      this.#drop(link)
+      setTimeout(() => link.socket.destroy(), away)
+      return
+    }
     if (how === 'half-sent') {
       link.write(`<message type='chat' to='r0@${DOMAIN}'><body>this is not all of`)
       link.socket.end()
@@ -332,8 +339,8 @@ export abstract class Client {
   #resumed(link: Link, frame: Frame): void {
     this.#options.figures.resumed++
     link.step = 'none'
-    this.isOnline = true
     this.onHandled(Number(frame.attribute('h')))
+    this.isOnline = true
     this.onOnline(true)
   }
 

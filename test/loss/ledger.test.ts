@@ -115,6 +115,18 @@ test('a message shown behind a later one is reordered', () => {
   assert.deepEqual(breaches(), { reordered: 1 })
 })
 
+test('what comes again comes in order, too', () => {
+  const [first, second] = [acknowledged(), acknowledged()]
+  const stream = ledger.beginStream()
+  shown(first, stream)
+  shown(second, stream)
+  ledger.endStream(stream)
+  const next = ledger.beginStream()
+  shown(second, next)
+  shown(first, next)
+  assert.deepEqual(breaches(), { reordered: 1 })
+})
+
 test('to a resource that is not available yet there is no order', () => {
   const stream = ledger.beginStream()
   const [first, second] = [acknowledged(), acknowledged()]

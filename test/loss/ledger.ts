@@ -79,6 +79,9 @@ export class Ledger {
   /** By pair: the last message shown for the first time, and archived for the first time. */
   readonly #lastShown: Int32Array
   readonly #lastArchived: Int32Array
+  /** By pair: the stream on which the last transmission was shown, and that. */
+  readonly #lastStream: Int32Array
+  readonly #lastTransmission: Int32Array
   readonly #kills: number[] = []
   readonly #diskFaults: Interval[] = []
   readonly failures: Failure[] = []
@@ -103,6 +106,8 @@ export class Ledger {
     this.#ackedAt = new Float64Array(messages)
     this.#lastShown = new Int32Array(senders * recipients).fill(NEVER)
     this.#lastArchived = new Int32Array(senders * recipients).fill(NEVER)
+    this.#lastStream = new Int32Array(senders * recipients).fill(NEVER)
+    this.#lastTransmission = new Int32Array(senders * recipients)
   }
 
   get transmissions(): number {
@@ -190,15 +195,11 @@ export class Ledger {
     else if (this.#has(message, SHOWN)) this.ambiguous++
     this.#stream[transmission] = stream
     this.#knownAt[transmission] = 0
+    if (isAvailable) this.#checkOrder(transmission, message, stream)
     if (this.#has(message, SHOWN)) return
     this.#mark(message, SHOWN)
     this.shown++
     if (this.#has(message, ACKNOWLEDGED) && !this.#has(message, BOUNCED)) this.owed--
-    if (!isAvailable) return
-    const pair = this.#pair[message] as number
-    const last = this.#lastShown[pair] as number
-    if (message < last) this.#fail('reordered', message, `behind ${last}`)
-    else this.#lastShown[pair] = message
   }
 
   /** The server knows that the recipient has it. */
@@ -252,6 +253,21 @@ export class Ledger {
       if (!this.#has(message, SHOWN)) this.#fail('lost', message)
       if (wasArchived && !this.#has(message, ARCHIVED)) this.#fail('unarchived', message)
     }
+  }
+
+  /** On one stream even what is shown again comes in the order in which it was sent. */
+  #checkOrder(transmission: number, message: number, stream: number): void {
+    const pair = this.#pair[message] as number
+    const before = this.#lastStream[pair] === stream ? (this.#lastTransmission[pair] as number) : 0
+    const last = this.#lastShown[pair] as number
+    if (transmission < before) {
+      this.#fail('reordered', message, `transmission ${transmission} behind ${before}`)
+    } else if (message < last && !this.#has(message, SHOWN)) {
+      this.#fail('reordered', message, `behind ${last}`)
+    }
+    this.#lastStream[pair] = stream
+    this.#lastTransmission[pair] = Math.max(transmission, before)
+    this.#lastShown[pair] = Math.max(message, last)
   }
 
   #repeat(transmission: number, message: number, stream: number): void {

@@ -1,7 +1,8 @@
 import { Random } from './random.ts'
 
-/** How a socket dies: closed, reset, or in the middle of a stanza. */
-export type Cut = 'close' | 'reset' | 'half-sent'
+/** How a socket dies: closed, reset, in the middle of a stanza, or without the server's knowledge. */
+export const CUTS = ['close', 'reset', 'half-sent', 'dead'] as const
+export type Cut = (typeof CUTS)[number]
 
 /**
  * What happens, once `at` messages have been sent. `who` is a client by its place, senders first;
@@ -76,7 +77,7 @@ const SHARES = [
 /** Other happenings for each kill. */
 const PER_KILL = 10
 /** Beyond it resources are taken for lost, milliseconds. */
-const RESUME_TIMEOUTS = [2_000, 5_000, 60_000]
+const RESUME_TIMEOUTS = [1_000, 2_000, 60_000]
 const LONGEST_AWAY = 3_000
 
 export function makePlan(wanted: Wanted): Plan {
@@ -116,7 +117,7 @@ function happening(random: Random, { messages, senders, recipients }: Wanted): H
   const what = pickShare(random)
   switch (what) {
     case 'cut':
-      return { at, what, who, how: random.pick(['close', 'reset', 'half-sent'] as const), away }
+      return { at, what, who, how: random.pick(CUTS), away }
     case 'takeover':
     case 'replace':
       return { at, what, who }

@@ -22,7 +22,7 @@ export class Random {
 
   /** Mostly small, seldom near `most`. */
   skewed(most: number): number {
-    return Math.floor(most * this.next() ** 3)
+    return Math.floor(most * this.next() ** 2)
   }
 
   pick<T>(list: readonly T[]): T {
