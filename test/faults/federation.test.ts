@@ -168,7 +168,7 @@ max_messages = 5000
     await using first = await ServerProcess.start(directory.path, settings)
     for (const body of sent.slice(0, COUNT / 2)) juliet.send(chat(`romeo@${DOMAIN}`, body))
     // In their midst: some are acknowledged, some are not.
-    while ((await handled(juliet)) === 0) await juliet.roundTrip()
+    while ((await handled(juliet)) === 0) await setTimeout(5)
     await first.kill()
   }
   for (const body of sent.slice(COUNT / 2)) juliet.send(chat(`romeo@${DOMAIN}`, body))
