@@ -135,6 +135,19 @@ test('changes at once are made one after the other, whatever the cache and the d
   )
 })
 
+test('a reader waits for the changes that were asked for before', async () => {
+  const store = new SlowStore()
+  const rosters = new Rosters({ store, now: () => 1000, maxCached: 1000 })
+  const added = rosters.change(romeo, nurse, edit('Friends'))
+  while (await store.release(0));
+  await added
+  const changed = rosters.change(romeo, nurse, edit('Work'))
+  const read = Promise.resolve(rosters.get(romeo)).then((roster) => roster.get(nurse)?.groups)
+  while (await store.release(0));
+  assert.deepEqual(await read, ['Friends', 'Work'])
+  await changed
+})
+
 test('what could not be stored was never there', async () => {
   const store = new SlowStore()
   const rosters = new Rosters({ store, now: () => 1000, maxCached: 1000 })

@@ -34,7 +34,8 @@ const MAX_WAITING = 1000
 
 /**
  * Rosters by account, cached as long as there is room. Changes of one account are made one after
- * the other, each durable before the next is decided; readers see only what is durable.
+ * the other, each durable before the next is decided. Readers see only what is durable, and wait for
+ * the changes that were asked for before: what somebody has revoked is not shown any more.
  */
 export class Rosters {
   readonly #store: RosterStore
@@ -45,7 +46,7 @@ export class Rosters {
   #weight = 0
   readonly #loading = new Map<string, Promise<Roster>>()
   /** The last change asked for, and how many wait for it; only while there are any. */
-  readonly #changing = new Map<string, { tail: Promise<unknown>; count: number }>()
+  readonly #changing = new Map<string, { tail: Promise<void>; count: number }>()
 
   constructor({ store, now, maxCached }: Options) {
     this.#store = store
@@ -54,6 +55,12 @@ export class Rosters {
   }
 
   get(owner: BareJid): Roster | Promise<Roster> {
+    const changing = this.#changing.get(owner.full)
+    if (changing === undefined) return this.#current(owner)
+    return changing.tail.then(() => this.#current(owner))
+  }
+
+  #current(owner: BareJid): Roster | Promise<Roster> {
     const cached = this.#cached.get(owner.full)
     if (cached === undefined) return this.#load(owner)
     this.#cached.delete(owner.full)
@@ -72,7 +79,7 @@ export class Rosters {
     committed?: (changed: Changed) => void,
   ): Promise<Changed> {
     return this.#inTurn(owner, async () => {
-      const loaded = this.get(owner)
+      const loaded = this.#current(owner)
       const roster = loaded instanceof Promise ? await loaded : loaded
       const before = roster.get(contact) ?? newItem(contact)
       const wanted = edit(before, roster)
@@ -92,7 +99,7 @@ export class Rosters {
   /** Forgets an account. Resolves with what it had. */
   remove(owner: BareJid): Promise<Roster> {
     return this.#inTurn(owner, async () => {
-      const loaded = this.get(owner)
+      const loaded = this.#current(owner)
       const roster = loaded instanceof Promise ? await loaded : loaded
       await this.#store.removeAll(owner)
       this.#forget(owner.full)
@@ -130,7 +137,10 @@ export class Rosters {
     queue.count++
     this.#changing.set(key, queue)
     const turn = queue.tail.then(work)
-    queue.tail = turn.catch(() => {})
+    queue.tail = turn.then(
+      () => {},
+      () => {},
+    )
     try {
       return await turn
     } finally {
