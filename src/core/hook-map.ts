@@ -203,7 +203,7 @@ export interface HookMap {
   sm_register_connection: Hook<Resource, object>
   /**
    * A session is there again after a restart, without a connection, with what its client has not
-   * acknowledged. What else waits for it may be delivered: it comes behind that.
+   * acknowledged. Nothing is to be delivered before all such sessions are there.
    */
   session_restored: Hook<readonly Envelope[], InSession>
   /** A session is no longer registered. */

@@ -11,6 +11,11 @@ export class SharedDelivery {
     this.#holders = holders
   }
 
+  /** One more resource has it. */
+  join(): void {
+    this.#holders++
+  }
+
   acknowledge(): void {
     this.#hasArrived = true
   }

@@ -125,7 +125,6 @@ export const offline = defineModule({
         return seq === undefined ? [] : [{ seq, size: sizeOf(envelope) }]
       })
       backlog.adopt(session, own)
-      if ((session.priority ?? -1) >= 0) backlog.deliverTo(session)
       return envelopes
     })
     hooks.on('stanza_acknowledged', (envelope, { session }) => {

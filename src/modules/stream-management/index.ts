@@ -17,8 +17,9 @@ import { Eventually } from './eventually.ts'
 import { KeptMessages } from './kept-messages.ts'
 import { ManagedStream } from './managed-stream.ts'
 import { enabled, failed, SM_NS, wantedMaximum, wantsResumption } from './protocol.ts'
+import { RestoredDeliveries } from './restored-deliveries.ts'
 import { countOf, resume } from './resumption.ts'
-import { migrations, type Snapshot, Snapshots } from './snapshots.ts'
+import { migrations, type Queued, type Snapshot, Snapshots } from './snapshots.ts'
 import { Streams } from './streams.ts'
 
 const HINTS_NS = 'urn:xmpp:hints'
@@ -257,18 +258,27 @@ export const streamManagement = defineModule({
       await sessions.register(session)
       const envelopes = queue.map(([envelope]) => envelope)
       await hooks.at('session_restored', session.domainType).run(envelopes, { session })
+      restored.push(session)
     }
 
+    const restored: Session[] = []
     const waiting = new Set<number>()
     const damaged = (id: string, error: unknown) => {
       log.error('session_unreadable', { id, error })
       forget(id)
     }
+    const deliveries = new RestoredDeliveries(await kept.ids())
     for await (const snapshot of snapshots.all(damaged)) {
-      for (const [envelope] of snapshot.queue) {
+      const queue = snapshot.queue.map(([envelope, at]): Queued => {
         if (envelope.notes.kept !== undefined) waiting.add(envelope.notes.kept)
-      }
-      await restore(snapshot)
+        return [deliveries.restore(envelope), at]
+      })
+      await restore({ ...snapshot, queue })
+    }
+    // Once it is known what each of them has already; and before what is newer.
+    for (const session of restored) {
+      if ((session.priority ?? -1) < 0) continue
+      await hooks.at('resend_offline_messages', session.domainType).run(session.jid, { session })
     }
     for await (const envelope of kept.left()) {
       const id = envelope.notes.kept as number

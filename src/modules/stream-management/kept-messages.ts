@@ -18,6 +18,7 @@ declare module '../../core/storage.ts' {
 const ADD = 'insert into sm_kept (id, account, stanza, notes) values (?, ?, ?, ?)'
 const REMOVE = 'delete from sm_kept where id = ?'
 const REMOVE_ALL = 'delete from sm_kept where account = ?'
+const IDS = 'select id from sm_kept'
 const PAGE = 'select id, stanza, notes from sm_kept where id > ? order by id limit ?'
 const PAGE_SIZE = 500
 
@@ -103,6 +104,12 @@ export class KeptMessages {
       if (envelope?.to.bare === account) this.release(envelope.notes.kept as number)
     }
     this.#remove(REMOVE_ALL, account)
+  }
+
+  /** Of what an earlier run of the server has left. */
+  async ids(): Promise<ReadonlySet<number>> {
+    const rows = await this.#storage.read<{ id: number }>(IDS, [])
+    return new Set(rows.map(({ id }) => id))
   }
 
   /** What an earlier run of the server has left, oldest first. */
