@@ -7,6 +7,7 @@ import type { Envelope } from './envelope.ts'
 import type { EndReason, InboundSubscription, SubscriptionType } from './hook-map.ts'
 import { DROP, type HookName, type HookPoint, type Hooks, Stop, type Verdict } from './hooks.ts'
 import type { IqDispatcher } from './iq.ts'
+import { settled } from './maybe.ts'
 import { answered, dropped, Outcome } from './outcome.ts'
 import { RateLimit } from './rate-limit.ts'
 import type { Router } from './router.ts'
@@ -71,7 +72,9 @@ export class SessionManager {
 
   /**
    * Registers a session. A session of the same full JID is told `conflict` and replaced (RFC 6120
-   * §7.7.2.2); over the limit of sessions the account's oldest one is closed.
+   * §7.7.2.2); over the limit of sessions the account's oldest one is closed. The promise waits for
+   * what the replaced session gives back: all of that is decided before the new one can say whether it
+   * wants it.
    */
   register(session: Session): Promise<void> | undefined {
     const { sessions } = this
@@ -83,7 +86,8 @@ export class SessionManager {
       void oldest.close(new StreamError('policy-violation', 'Too many sessions of this account'))
     }
     const told = this.#point('sm_register_connection', session.domainType).run(session, {})
-    return told instanceof Promise ? told.then(() => {}) : undefined
+    const over = settled([told, replaced && this.#leaving.get(session.jid.bare)])
+    return over instanceof Promise ? over : undefined
   }
 
   /** False if the session was displaced by another of the same full JID before. */

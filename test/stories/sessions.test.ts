@@ -4,6 +4,7 @@ import { setImmediate } from 'node:timers/promises'
 import type { Client } from '../support/client.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 import { chat } from '../support/stanzas.ts'
+import { connectResumable } from '../support/stream-management.ts'
 
 const FILLING = 'x'.repeat(32 * 1024)
 /** More of them than the kernel and the server together keep for somebody who does not read. */
@@ -232,4 +233,17 @@ test('a client that reads nothing but asks on is cut off', async () => {
 
   romeo.readsOn()
   await romeo.closes()
+})
+
+test('what a replaced session had is decided upon before its successor says what it wants', async () => {
+  await using server = await startServer()
+  const romeo = await server.connect('romeo')
+  const { client: old } = await connectResumable(server, 'juliet', 'balcony', { priority: 0 })
+  for (const body of ['one', 'two', 'three']) romeo.send(chat(old.fullJid, body))
+  await old.receives({ body: 'three' })
+  // A negative priority: nothing that waits for the account.
+  const next = await server.connect('juliet', 'balcony', { priority: -1 })
+  await next.receivesNothing({ name: 'message' })
+  await next.becomesAvailable(0)
+  for (const body of ['one', 'two', 'three']) await next.receives({ body })
 })
