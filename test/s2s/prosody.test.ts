@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { el } from '../../src/xmpp/xml.ts'
 import { makeDomainCertificate } from '../support/certificates.ts'
 import { Internet, type ServerWishes } from '../support/federation.ts'
-import { Prosody, type ProsodyWishes, withoutProsody } from '../support/prosody.ts'
+import { type ProsodyWishes, startProsody, withoutProsody } from '../support/prosody.ts'
 import { chat, presence } from '../support/stanzas.ts'
 
 type Way = {
@@ -33,7 +33,7 @@ for (const [way, { ours, theirs, isSelfSigned = false }] of Object.entries(ways)
       ...ours,
       ...(isSelfSigned && { certificate: makeDomainCertificate('capulet.example', undefined) }),
     })
-    await using montague = await Prosody.start(internet, 'montague.example', ['romeo'], theirs)
+    await using montague = await startProsody(internet, 'montague.example', ['romeo'], theirs)
     const juliet = await capulet.connect('juliet', 'balcony')
     const romeo = await montague.connect('romeo', 'orchard')
     try {
@@ -61,7 +61,7 @@ for (const [way, { ours, theirs, isSelfSigned = false }] of Object.entries(ways)
       ...ours,
       ...(isSelfSigned && { certificate: makeDomainCertificate('capulet.example', undefined) }),
     })
-    await using montague = await Prosody.start(internet, 'montague.example', ['romeo'], theirs)
+    await using montague = await startProsody(internet, 'montague.example', ['romeo'], theirs)
     const juliet = await capulet.connect('juliet', 'balcony')
     const romeo = await montague.connect('romeo', 'orchard')
     try {

@@ -73,6 +73,14 @@ export class Internet implements AsyncDisposable {
     this.dns.addresses(`xmpp.${domain}`, address)
   }
 
+  /** As `locate`, for those who look up addresses elsewhere than in DNS. */
+  locateByAddress(domain: string, server: TestServer): void {
+    const [listener] = server.server.serverListeners
+    if (listener === undefined) throw new Error('it does not listen for servers')
+    const { host, port } = listener.address
+    this.dns.services(`_xmpp-server._tcp.${domain}`, { port, target: host })
+  }
+
   certify(domain: string, wishes: Parameters<typeof makeDomainCertificate>[2] = {}): Credential {
     return makeDomainCertificate(domain, this.authority, wishes)
   }

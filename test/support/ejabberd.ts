@@ -1,0 +1,115 @@
+import { globSync } from 'node:fs'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { el } from '../../src/xmpp/xml.ts'
+import type { Internet } from './federation.ts'
+import { ForeignServer, type Place } from './foreign-server.ts'
+import { PASSWORD } from './server.ts'
+
+/** The library folder of the Debian package. */
+const LIBRARY = globSync('/usr/lib/*/ejabberd-*/ebin')[0]
+
+/** Why tests with it are left out, if they are. */
+export const withoutEjabberd = LIBRARY === undefined ? 'ejabberd is not installed' : false
+
+export type EjabberdWishes = {
+  /** Of others: `required_trusted` wants certificates. */
+  readonly starttls: 'required' | 'required_trusted'
+  readonly dialback: boolean
+}
+
+const USUAL: EjabberdWishes = { starttls: 'required', dialback: true }
+
+/** ejabberd for `domain`, with accounts that have the password of the tests. */
+export async function startEjabberd(
+  internet: Internet,
+  domain: string,
+  accounts: readonly string[],
+  wishes: Partial<EjabberdWishes> = {},
+): Promise<ForeignServer> {
+  const server = await ForeignServer.start(internet, domain, async (place) => {
+    const { directory } = place
+    const file = join(directory, 'ejabberd.yml')
+    await writeFile(file, configuration(place, { ...USUAL, ...wishes }))
+    await mkdir(join(directory, 'mnesia'))
+    const [host = '', port = ''] = place.dns.split(':')
+    const resolver = join(directory, 'inetrc')
+    const settings = [
+      '{lookup, [dns]}.',
+      // Not those of the machine.
+      '{resolv_conf, ""}.',
+      '{hosts_file, ""}.',
+      `{nameserver, {${host.replaceAll('.', ',')}}, ${port}}.`,
+    ]
+    await writeFile(resolver, `${settings.join('\n')}\n`)
+    return {
+      command: [
+        ...(['erl', '-noinput', '-mnesia', 'dir', `"${directory}/mnesia"`] as const),
+        ...['-kernel', 'inetrc', `"${resolver}"`, '-s', 'ejabberd'],
+      ],
+      environment: {
+        HOME: directory,
+        EJABBERD_CONFIG_PATH: file,
+        EJABBERD_LOG_PATH: join(directory, 'ejabberd.log'),
+        ERL_LIBS: dirname(dirname(LIBRARY ?? '')),
+        ERL_CRASH_DUMP: join(directory, 'crash.dump'),
+      },
+    }
+  })
+  for (const account of accounts) await register(server, account)
+  return server
+}
+
+/** In-band (XEP-0077). */
+async function register(server: ForeignServer, account: string): Promise<void> {
+  await using client = await server.open()
+  const form = el(
+    'query',
+    { xmlns: 'jabber:iq:register' },
+    el('username', {}, account),
+    el('password', {}, PASSWORD),
+  )
+  const answer = await client.ask('set', server.place.domain, form)
+  if (answer.attr('type') !== 'result') throw new Error(`not registered: ${answer}`)
+}
+
+/** What it logged. */
+export async function logOfEjabberd({ place }: ForeignServer): Promise<string> {
+  return await readFile(join(place.directory, 'ejabberd.log'), 'utf8')
+}
+
+function configuration(place: Place, wishes: EjabberdWishes): string {
+  return `
+loglevel: debug
+hosts: ["${place.domain}"]
+certfiles: ["${place.certificate}"]
+ca_file: "${place.ca}"
+s2s_cafile: "${place.ca}"
+s2s_use_starttls: ${wishes.starttls}
+s2s_dns_retries: 1
+listen:
+  - port: ${place.clientPort}
+    ip: "127.0.0.1"
+    module: ejabberd_c2s
+    starttls: false
+    access: all
+  - port: ${place.serverPort}
+    ip: "${place.address}"
+    module: ejabberd_s2s_in
+auth_method: internal
+auth_password_format: plain
+disable_sasl_mechanisms: ["digest-md5", "X-OAUTH2"]
+registration_timeout: infinity
+modules:
+  mod_roster: {}
+  mod_ping: {}
+  mod_disco: {}
+  mod_register:
+    access: all
+    ip_access: all
+    captcha_protected: false
+    password_strength: 0
+    welcome_message: {subject: "", body: ""}
+${wishes.dialback ? '  mod_s2s_dialback: {}' : ''}
+`
+}
