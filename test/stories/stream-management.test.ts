@@ -221,6 +221,24 @@ test('a session that is not there, or is another’s, is not resumed; binding go
   assert.equal(refusal(await tryToResume(tybalt, id, 0)), 'unexpected-request')
 })
 
+test('a request to resume that says too little is refused; another may follow', async () => {
+  await using server = await startServer()
+  const { client: romeo, id } = await connectResumable(server, 'romeo')
+  await romeo.vanishes()
+  const back = await authenticated(server, 'romeo')
+  for (const attributes of [
+    { previd: id },
+    { h: '0' },
+    { previd: id, h: '' },
+    { previd: id, h: '-1' },
+    { previd: id, h: '4294967296' },
+  ]) {
+    back.send(el('resume', { xmlns: SM_NS, ...attributes }))
+    assert.equal(refusal(await back.receives({ ns: SM_NS })), 'bad-request')
+  }
+  assert.equal((await tryToResume(back, id, 0)).name, 'resumed')
+})
+
 test('who resumes too late learns how much was handled', async () => {
   await using server = await startServer()
   const { client: romeo, id } = await connectResumable(server, 'romeo')

@@ -23,8 +23,9 @@ export async function resume(
   stream: AuthenticatedStream,
   element: Element,
 ): Promise<void> {
-  const h = countOf(element)
-  const id = element.attr('previd') ?? ''
+  const h = readCount(element)
+  const id = element.attr('previd')
+  if (h === undefined || id === undefined) return stream.write(failed('bad-request'))
   const account = stream.account.full
   const refuse = () => {
     stream.write(failed('item-not-found', streams.handledBefore(id, account)))
