@@ -206,7 +206,7 @@ export class Server {
     await this.modules.unloadAll()
     this.iq.close()
     await this.storage.close()
-    this.log.info('stopped')
+    if (this.startedAt > 0) this.log.info('stopped')
   }
 
   async #build(options: ServerOptions): Promise<void> {

@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { el } from '../../src/xmpp/xml.ts'
+import type { Kysely } from 'kysely'
+import { Envelope } from '../../src/core/envelope.ts'
+import { jid, parseJid } from '../../src/xmpp/jid.ts'
+import { Stanza } from '../../src/xmpp/stanza.ts'
+import { type Element, el } from '../../src/xmpp/xml.ts'
 import { conditionOf } from '../support/client.ts'
 import { DOMAIN, PASSWORD, startServer } from '../support/server.ts'
+import { enable } from '../support/stream-management.ts'
 
 const NS = 'jabber:iq:register'
 const FEATURE = 'http://jabber.org/features/iq-register'
@@ -79,4 +84,44 @@ test('a removed account is answered, logged out everywhere, and gone', async () 
   const again = await server.openStream()
   const refused = await again.tryToAuthenticate({ localpart: 'juliet', password: PASSWORD })
   assert.equal(refused.name, 'failure')
+})
+
+test('of an account that is removed, no table keeps anything', async () => {
+  await using server = await startServer(open)
+  const { storage, lifecycle, router } = server.server
+  const juliet = await server.connect('juliet')
+  const set = async (payload: Element) => {
+    assert.equal((await juliet.ask('set', juliet.bareJid, payload)).attr('type'), 'result')
+  }
+  const mercutio = 'mercutio@verona.example'
+  await set(el('query', { xmlns: 'jabber:iq:roster' }, el('item', { jid: mercutio })))
+  await set(el('vCard', { xmlns: 'vcard-temp' }, el('FN', {}, 'Juliet')))
+  await set(el('query', { xmlns: 'jabber:iq:private' }, el('note', { xmlns: 'urn:example:note' })))
+  await set(el('block', { xmlns: 'urn:xmpp:blocking' }, el('item', { jid: mercutio })))
+  await set(el('prefs', { xmlns: 'urn:xmpp:mam:2', default: 'always' }, el('always'), el('never')))
+  const rule = el('item', { type: 'jid', value: mercutio, action: 'deny', order: 1 })
+  const list = el('list', { name: 'feud' }, rule)
+  await set(el('query', { xmlns: 'jabber:iq:privacy' }, list))
+  await enable(juliet)
+  await juliet.leaves()
+  const from = parseJid('romeo@verona.example')
+  const origin = { kind: 's2s', domain: from.domain } as const
+  const words = Stanza.build('message', { type: 'chat' }, el('body', {}, 'Wilt thou be gone?'))
+  await router.route(new Envelope(from, parseJid(juliet.bareJid), words, origin))
+
+  const db = storage.db as unknown as Kysely<Record<string, Record<string, unknown>>>
+  const tables = async (mention: boolean) => {
+    const found: string[] = []
+    for (const { name } of await db.introspection.getTables()) {
+      const rows = await db.selectFrom(name).selectAll().execute()
+      const isThere = rows.some((row) => JSON.stringify(Object.values(row)).includes('juliet'))
+      if (isThere === mention) found.push(name)
+    }
+    return found
+  }
+  // Of no account; and those that are written when the server stops.
+  const others = ['migration', 'secret', 'sm_kept', 'sm_queue', 'sm_session']
+  assert.deepEqual(await tables(false), others, 'a new table is to be filled here')
+  await lifecycle.remove(jid('juliet', DOMAIN).toBare())
+  assert.deepEqual(await tables(true), [])
 })
