@@ -12,12 +12,13 @@ import ssl
 import sys
 import xml.etree.ElementTree as ET
 
-from slixmpp import ClientXMPP
+from slixmpp import JID, ClientXMPP
 from slixmpp.exceptions import IqError, IqTimeout
 from slixmpp.xmlstream import tostring
 
 PLUGINS = {
     "feature_mechanisms": {"unencrypted_plain": True},
+    "xep_0016": {},  # privacy lists
     "xep_0030": {},  # disco
     "xep_0048": {},  # bookmarks
     "xep_0049": {},  # private XML
@@ -28,6 +29,8 @@ PLUGINS = {
     "xep_0203": {},  # delay
     "xep_0280": {},  # carbons
     "xep_0313": {},  # archive
+    "xep_0352": {},  # client state
+    "xep_0441": {},  # archive preferences
 }
 
 
@@ -210,6 +213,58 @@ class Driver(ClientXMPP):
         async for result in self["xep_0313"].iterate(with_jid=with_jid):
             bodies.append(result["mam_result"]["forwarded"]["stanza"]["body"])
         return bodies
+
+    async def do_archive_ends(self):
+        """When the first and the last message in the own archive came."""
+        reply = await self["xep_0313"].get_archive_metadata()
+        metadata = reply["mam_metadata"]
+        return [metadata[end]["timestamp"].isoformat() for end in ("start", "end")]
+
+    async def do_archive_fields(self):
+        form = await self["xep_0313"].get_fields()
+        return sorted(field["var"] for field in form["fields"])
+
+    async def do_archive_preferences(self):
+        default, always, never = await self["xep_0441"].get_preferences()
+        lists = [sorted(str(jid) for jid in jids) for jids in (always, never)]
+        return {"default": default, "always": lists[0], "never": lists[1]}
+
+    async def do_set_archive_preferences(self, default, always=(), never=()):
+        jids = [{JID(jid) for jid in listed} for listed in (always, never)]
+        await self["xep_0441"].set_preferences(default, *jids)
+
+    # The plugin's own functions for these do not tell the answers.
+
+    async def do_set_privacy_list(self, name, items):
+        iq = self.make_iq_set()
+        iq["privacy"]["list"]["name"] = name
+        for item in items:
+            kinds = {kind: True for kind in item.get("kinds", ())}
+            iq["privacy"]["list"].add_item(
+                item.get("value", ""), item["action"], str(item["order"]), item.get("type"), **kinds
+            )
+        await iq.send()
+
+    async def do_choose_privacy_list(self, use, name=None):
+        """`use` is "active" or "default"; without a name none is."""
+        iq = self.make_iq_set()
+        iq["privacy"].enable(use)
+        if name is not None:
+            iq["privacy"][use]["name"] = name
+        await iq.send()
+
+    async def do_privacy_lists(self):
+        iq = self.make_iq_get()
+        iq.enable("privacy")
+        reply = (await iq.send())["privacy"]
+        return {
+            "active": reply["active"]["name"],
+            "default": reply["default"]["name"],
+            "names": sorted(each["name"] for each in reply["lists"]),
+        }
+
+    async def do_tell_state(self, state):
+        getattr(self["xep_0352"], "send_" + state)()
 
     async def do_change_password(self, password):
         await self["xep_0077"].change_password(password, jid=self.boundjid.domain)

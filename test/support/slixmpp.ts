@@ -28,6 +28,21 @@ export interface SlixmppOptions extends ClientOptions {
   readonly streamManagement?: boolean
 }
 
+export type ArchivePreferences = {
+  readonly default: string
+  readonly always: readonly string[]
+  readonly never: readonly string[]
+}
+
+export type PrivacyItem = {
+  readonly action: 'allow' | 'deny'
+  readonly order: number
+  readonly type?: 'jid' | 'group' | 'subscription'
+  readonly value?: string
+  /** All, without any. */
+  readonly kinds?: readonly ('message' | 'iq' | 'presence_in' | 'presence_out')[]
+}
+
 /** An IQ answered with an error, or a failure of the driver under the name of its exception. */
 export class SlixmppError extends Error {
   readonly condition: string
@@ -215,6 +230,43 @@ export class SlixmppClient implements RealClient {
   /** Bodies in one's own archive (XEP-0313), oldest first. */
   async archive(withJid?: string): Promise<string[]> {
     return (await this.#call('archive', { with_jid: withJid })) as string[]
+  }
+
+  /** When the oldest and the newest message of the archive came. */
+  async archiveEnds(): Promise<string[]> {
+    return (await this.#call('archive_ends')) as string[]
+  }
+
+  /** By what one can search the archive. */
+  async archiveFields(): Promise<string[]> {
+    return (await this.#call('archive_fields')) as string[]
+  }
+
+  async archivePreferences(): Promise<ArchivePreferences> {
+    return (await this.#call('archive_preferences')) as ArchivePreferences
+  }
+
+  async setArchivePreferences(preferences: Partial<ArchivePreferences>): Promise<void> {
+    await this.#call('set_archive_preferences', preferences)
+  }
+
+  async setPrivacyList(name: string, items: readonly PrivacyItem[]): Promise<void> {
+    await this.#call('set_privacy_list', { name, items })
+  }
+
+  /** Without a name, none is in use. */
+  async choosePrivacyList(use: 'active' | 'default', name?: string): Promise<void> {
+    await this.#call('choose_privacy_list', { use, name })
+  }
+
+  async privacyLists(): Promise<{ active: string; default: string; names: string[] }> {
+    const lists = await this.#call('privacy_lists')
+    return lists as Awaited<ReturnType<SlixmppClient['privacyLists']>>
+  }
+
+  /** Whether somebody looks at the client (XEP-0352). */
+  async tellState(state: 'active' | 'inactive'): Promise<void> {
+    await this.#call('tell_state', { state })
   }
 
   async changePassword(password: string): Promise<void> {
