@@ -16,6 +16,7 @@ import {
   certificateGaps,
 } from './config/certificates.ts'
 import { componentListener } from './config/component-schema.ts'
+import { serverListener } from './config/federation-schema.ts'
 import {
   componentProblems,
   type Listeners,
@@ -49,7 +50,6 @@ import {
   fileSchema,
   moduleSwitches,
   type ServerListener,
-  serverListener,
 } from './config/schema.ts'
 
 export type { ModuleDeclaration, ModuleSettings } from './config/modules.ts'

@@ -1,6 +1,10 @@
 import { accessSync, constants, existsSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
+import { z } from 'zod'
 import { expected, type Problem } from './problems.ts'
+
+/** Text that names a file or directory. */
+export const path = z.string().min(1, 'a path')
 
 /** A data directory that we could neither use nor make. Touches nothing. */
 export function* dataDirectoryProblems(dataDir: string, directory: string): Generator<Problem> {
