@@ -1,6 +1,6 @@
 /** TLS between servers, each of which may show a certificate (RFC 6120 §13.7, XEP-0178). */
 import type { X509Certificate } from 'node:crypto'
-import type { Socket } from 'node:net'
+import { isIP, type Socket } from 'node:net'
 import { connect, type SecureContext, type TLSSocket } from 'node:tls'
 import { namesDomain } from './server-identity.ts'
 import {
@@ -50,12 +50,17 @@ export class PeerTls {
     return connect({
       socket,
       secureContext: this.#certificates?.contextFor(local) ?? this.#anonymous,
-      servername: asciiDomain(remote),
+      servername: serverName(remote),
       rejectUnauthorized: false,
       checkServerIdentity: () => undefined,
       ...(isDirect && { ALPNProtocols: [ALPN.server] }),
     })
   }
+}
+
+/** XEP-0368 §3; addresses have none (RFC 6066 §3). */
+function serverName(domain: string): string {
+  return isIP(domain.replace(/^\[|\]$/g, '')) === 0 ? asciiDomain(domain) : ''
 }
 
 /** What Node.js asks of the connections of its own TLS servers, to set `authorized`. */

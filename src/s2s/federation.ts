@@ -13,10 +13,12 @@ import type { RemoteServers } from '../core/remote-servers.ts'
 import type { Router } from '../core/router.ts'
 import { StanzaError } from '../xmpp/stanza-error.ts'
 import type { ParserLimits } from '../xmpp/xml-parser.ts'
+import { Connector } from './connector.ts'
 import { DialbackKeys } from './dialback.ts'
-import type { IncomingOwner, Pair } from './incoming-stream.ts'
+import type { IncomingOwner } from './incoming-stream.ts'
 import { Link, type LinkLimits } from './link.ts'
 import { type OutgoingOwner, type OutgoingPolicy, OutgoingStream } from './outgoing-stream.ts'
+import type { Pair } from './proofs.ts'
 import { Resumptions } from './resumptions.ts'
 import { Slots } from './slots.ts'
 import { type Target, TargetFinder } from './targets.ts'
@@ -66,7 +68,7 @@ export class Federation implements RemoteServers, IncomingOwner {
   readonly traffic: TrafficParts
   readonly #options: FederationOptions
   readonly #parts: Parts
-  readonly #finder: TargetFinder
+  readonly #connector: Connector
   readonly #slots: { readonly stanzas: Slots; readonly keys: Slots }
   readonly #links = new Map<string, Link>()
   readonly #connections = new Set<Connection>()
@@ -84,7 +86,12 @@ export class Federation implements RemoteServers, IncomingOwner {
     this.resumptions = new Resumptions(options.limits.resumeTimeout)
     const receive = hooks.at('s2s_receive_packet')
     this.traffic = { router, receive, log, ackTimeout: options.ackTimeout }
-    this.#finder = new TargetFinder(options)
+    this.#connector = new Connector({
+      finder: new TargetFinder(options),
+      connectTimeout: options.limits.connectTimeout,
+      log,
+      open: (socket, target, owner) => this.#open(socket, target, owner),
+    })
     const { maxConnecting } = options
     this.#slots = { stanzas: new Slots(maxConnecting), keys: new Slots(maxConnecting) }
     this.#sweep = setInterval(() => this.#look(Date.now()), SWEEP).unref()
@@ -107,27 +114,22 @@ export class Federation implements RemoteServers, IncomingOwner {
   // --- Out.
 
   send(envelope: Envelope): Outcome {
-    const link = this.#link(envelope.from.domain, envelope.to.domain)
+    const link = this.#link(envelope.from.domain, envelope.to.domain, this.#options.maxDomains)
     if (link !== undefined) return link.send(envelope)
     const error = new StanzaError('resource-constraint', { text: 'too many servers to speak with' })
     return this.#parts.router.bounce(envelope, error, 's2s')
   }
 
-  #link(local: string, remote: string): Link | undefined {
+  /** A new one only if there are fewer than `most`. */
+  #link(local: string, remote: string, most: number): Link | undefined {
     const name = `${local} ${remote}`
     let link = this.#links.get(name)
     if (link !== undefined) return link
-    if (this.#links.size >= this.#options.maxDomains) return undefined
+    if (this.#links.size >= most) return undefined
     const { limits } = this.#options
     const { router, log } = this.#parts
-    link = new Link(local, remote, {
-      finder: this.#finder,
-      router,
-      limits,
-      slots: this.#slots,
-      log,
-      open: (socket, target, owner) => this.#open(socket, target, owner),
-    })
+    const slots = this.#slots
+    link = new Link(local, remote, { connector: this.#connector, router, limits, slots, log })
     this.#links.set(name, link)
     if (this.#isStopping) link.drain()
     return link
@@ -161,7 +163,8 @@ export class Federation implements RemoteServers, IncomingOwner {
   }
 
   async verify({ local, remote }: Pair, id: string, key: string): Promise<boolean> {
-    const link = this.#link(local, remote)
+    // Strangers may name any domain; there has to be room for those that our users write to.
+    const link = this.#link(local, remote, this.#options.maxDomains / 2)
     if (link === undefined) throw new StanzaError('resource-constraint')
     return await link.verify(id, key)
   }
@@ -169,7 +172,7 @@ export class Federation implements RemoteServers, IncomingOwner {
   adopt({ local, remote }: Pair, traffic: Traffic): void {
     const isEncrypted = traffic.connection.socket instanceof TLSSocket
     if (this.#options.tls === 'required' && !isEncrypted) return
-    this.#link(local, remote)?.adopt(traffic)
+    this.#link(local, remote, this.#options.maxDomains)?.adopt(traffic)
   }
 
   #isListed(domain: string): boolean {

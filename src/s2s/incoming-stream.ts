@@ -6,18 +6,13 @@ import type { Logger } from '../core/log.ts'
 import { after, type Maybe } from '../core/maybe.ts'
 import { tryParseJid } from '../xmpp/jid.ts'
 import { NO_OCTETS, type Octets } from '../xmpp/octets.ts'
-import { STANZA_ERROR_NS, StanzaError } from '../xmpp/stanza-error.ts'
+import { STANZA_ERROR_NS } from '../xmpp/stanza-error.ts'
 import { STREAMS_NS, StreamError } from '../xmpp/stream-error.ts'
 import { type Element, el, escapeAttribute, serialise } from '../xmpp/xml.ts'
 import type { Frame, ParserLimits } from '../xmpp/xml-parser.ts'
-import {
-  type DialbackElement,
-  type DialbackKeys,
-  dialbackAnswer,
-  dialbackError,
-  readDialback,
-} from './dialback.ts'
+import { type DialbackKeys, readDialback } from './dialback.ts'
 import { countOf, isTrue } from './outgoing-stream.ts'
+import { type Judge, type Pair, Proofs } from './proofs.ts'
 import {
   BIDI_FEATURE_NS,
   BIDI_NS,
@@ -39,9 +34,6 @@ import {
 import type { Resumptions } from './resumptions.ts'
 import { type Ending, endingOf, Ledger, Traffic, type TrafficParts } from './traffic.ts'
 
-/** One domain of ours and one of another server. */
-export type Pair = { readonly local: string; readonly remote: string }
-
 export type IncomingPolicy = {
   /** `required`: STARTTLS before anything else. */
   readonly startTls: 'required' | 'offered' | 'none'
@@ -54,15 +46,9 @@ export type IncomingPolicy = {
 }
 
 /** What streams ask of those who know more than one of them. */
-export interface IncomingOwner {
+export interface IncomingOwner extends Judge {
   /** For peers that name none of our domains. */
   readonly defaultDomain: string
-  /** Whether stanzas for that domain are taken here. */
-  serves(domain: string): boolean
-  /** Whether this server speaks with that one. */
-  allows(pair: Pair): Maybe<boolean>
-  /** Asks the server of `remote` whether a key is its own. Rejects with `StanzaError` if it cannot. */
-  verify(pair: Pair, id: string, key: string): Promise<boolean>
   /** Stanzas for the pair may be sent on this connection, too. */
   adopt(pair: Pair, traffic: Traffic): void
 }
@@ -80,10 +66,6 @@ export type IncomingEnvironment = {
   readonly onEnd: (stream: IncomingStream) => void
 }
 
-/** Domains that one stream may prove, and proofs that may be on their way at once. */
-const MAX_PAIRS = 100
-const MAX_PENDING = 10
-
 /**
  * A stream that another server opened to us: who it is (RFC 6120 §4 to §6, XEP-0178, XEP-0220),
  * whether keys that others got are ours, then its stanzas.
@@ -97,9 +79,7 @@ export class IncomingStream implements ConnectionHandler {
   #from: string | undefined
   #to: string | undefined
   #lang: Octets | undefined
-  /** Which of the other's domains may send to which of ours: `other ours`. */
-  readonly #proved = new Set<string>()
-  readonly #pending = new Set<string>()
+  readonly #proofs: Proofs
   /** Of the header, by SASL. */
   #isAuthenticated = false
   #wantsBidi = false
@@ -112,11 +92,26 @@ export class IncomingStream implements ConnectionHandler {
   constructor(connection: Connection, environment: IncomingEnvironment) {
     this.connection = connection
     this.#environment = environment
+    const { owner: judge, keys, policy, log } = environment
+    this.#proofs = new Proofs(this, { judge, keys, dialback: policy.dialback, log })
+  }
+
+  /** Of the stream, as we have called it. */
+  get id(): string {
+    return this.#id
+  }
+
+  get address(): string {
+    return this.connection.address
+  }
+
+  get isEnded(): boolean {
+    return this.#state === 'ended'
   }
 
   /** Whether any domain is proved. */
   get isProved(): boolean {
-    return this.#proved.size > 0
+    return !this.#proofs.isEmpty
   }
 
   get #traffic(): Traffic | undefined {
@@ -164,7 +159,7 @@ export class IncomingStream implements ConnectionHandler {
     if (from === undefined || to === undefined) return this.#sendFeatures()
     if (this.#isAuthenticated) {
       this.#sendFeatures()
-      return this.#prove({ local: to, remote: from })
+      return this.#proofs.add({ local: to, remote: from })
     }
     this.#await(
       after(owner.allows({ local: to, remote: from }), (isAllowed) => {
@@ -194,7 +189,7 @@ export class IncomingStream implements ConnectionHandler {
     const { policy } = this.#environment
     const features: Element[] = []
     const mayProve = !this.#isAuthenticated && this.#from !== undefined
-    const isVouchedFor = mayProve && this.#isVouchedFor(this.#from as string)
+    const isVouchedFor = mayProve && this.isVouchedFor(this.#from as string)
     if (isVouchedFor) {
       const mechanism = el('mechanism', {}, 'EXTERNAL')
       features.push(el('mechanisms', { xmlns: SASL_NS }, mechanism))
@@ -209,11 +204,6 @@ export class IncomingStream implements ConnectionHandler {
     // There may be no other features after dialback.
     features.push(limitsFeature(policy.limits.maxStanzaSize))
     return features
-  }
-
-  #isVouchedFor(domain: string): boolean {
-    const { socket } = this.connection
-    return socket instanceof TLSSocket && provesDomain(socket, domain)
   }
 
   #whyNot(domain: string): string {
@@ -256,7 +246,7 @@ export class IncomingStream implements ConnectionHandler {
   #startTls(): void {
     const { tls, policy } = this.#environment
     if (this.#isEncrypted || policy.startTls === 'none' || !tls.mayAccept || this.isProved) {
-      return this.#end(TLS_FAILURE)
+      return this.end(TLS_FAILURE)
     }
     this.#hasSentHeader = false
     this.#state = 'header'
@@ -275,7 +265,7 @@ export class IncomingStream implements ConnectionHandler {
       return this.#refuse('malformed-request')
     }
     if (frame.attribute('mechanism') !== 'EXTERNAL') return this.#refuse('invalid-mechanism')
-    if (!this.#isVouchedFor(from)) return this.#refuse('not-authorized')
+    if (!this.isVouchedFor(from)) return this.#refuse('not-authorized')
     const text = frame.toElement().text.trim()
     const claimed = text === '' || text === '=' ? from : domainOf(decodeBase64(text))
     if (claimed !== from) return this.#refuse('invalid-authzid')
@@ -290,7 +280,7 @@ export class IncomingStream implements ConnectionHandler {
     const { log } = this.#environment
     log.info('s2s_auth_failed', { remote: this.#from, address: this.connection.address, condition })
     this.connection.write(saslFailure(condition))
-    if (!this.#environment.policy.dialback) this.#end(NO_OCTETS)
+    if (!this.#environment.policy.dialback) this.end(NO_OCTETS)
   }
 
   // --- Dialback (XEP-0220).
@@ -298,89 +288,27 @@ export class IncomingStream implements ConnectionHandler {
   #dialback(frame: Frame): void {
     const element = readDialback(frame)
     if (element === undefined) throw new StreamError('improper-addressing')
-    // Answers to what was never asked on this connection.
-    if (element.type !== undefined) return
-    if (element.name === 'verify') return this.#answerVerify(element)
-    this.#await(this.#answerResult(element))
+    this.#await(this.#proofs.take(element))
   }
 
-  /** As the authoritative server: whether a key that somebody got is ours. */
-  #answerVerify({ from, to, id, key }: DialbackElement): void {
-    const { owner, keys } = this.#environment
-    const answer = { from: to, to: from, id }
-    if (!owner.serves(to)) {
-      const error = new StanzaError('item-not-found')
-      return this.connection.write(dialbackError('verify', answer, error))
-    }
-    const subject = { originating: to, receiving: from, streamId: id ?? '' }
-    const type = id !== undefined && keys.isValid(key, subject) ? 'valid' : 'invalid'
-    this.connection.write(dialbackAnswer('verify', { ...answer, type }))
+  isVouchedFor(domain: string): boolean {
+    const { socket } = this.connection
+    return socket instanceof TLSSocket && provesDomain(socket, domain)
   }
 
-  /** As the receiving server: whether the peer may send from one domain to another. */
-  #answerResult({ from, to, key }: DialbackElement): Maybe<void> {
-    const { owner, policy } = this.#environment
-    const pair = { local: to, remote: from }
-    const name = pairName(from, to)
-    const fail = (error: StanzaError) =>
-      this.connection.write(dialbackError('result', { from: to, to: from }, error))
-    if (!owner.serves(to)) return fail(new StanzaError('item-not-found'))
-    if (owner.serves(from)) return fail(new StanzaError('not-authorized'))
-    if (this.#pending.has(name)) return
-    if (this.#proved.has(name)) return this.#valid(pair)
-    if (this.#pending.size >= MAX_PENDING || this.#proved.size >= MAX_PAIRS) {
-      return fail(new StanzaError('resource-constraint'))
-    }
-    return after(owner.allows(pair), (isAllowed) => {
-      if (!isAllowed) return fail(new StanzaError('policy-violation', { type: 'cancel' }))
-      // Dialback without dialing back (XEP-0344 §3.2).
-      if (this.#isVouchedFor(from)) return this.#valid(pair)
-      if (!policy.dialback) return fail(new StanzaError('not-authorized'))
-      this.#pending.add(name)
-      // The peer's other domains go on meanwhile.
-      void this.#verify(pair, key).finally(() => this.#pending.delete(name))
-    })
+  write(octets: Octets): void {
+    this.connection.write(octets)
   }
 
-  async #verify(pair: Pair, key: string): Promise<void> {
-    const { owner, log } = this.#environment
-    const { local: from, remote: to } = pair
-    let isValid: boolean
-    try {
-      isValid = await owner.verify(pair, this.#id, key)
-    } catch (error) {
-      const failure =
-        error instanceof StanzaError ? error : new StanzaError('remote-server-timeout')
-      return this.connection.write(dialbackError('result', { from, to }, failure))
-    }
-    if (this.#state === 'ended') return
-    if (isValid) return this.#valid(pair)
-    log.warn('s2s_spoofed', { remote: to, address: this.connection.address })
-    if (this.isProved) {
-      const error = new StanzaError('forbidden')
-      return this.connection.write(dialbackError('result', { from, to }, error))
-    }
-    this.#end(dialbackAnswer('result', { from, to, type: 'invalid' }))
-  }
-
-  #valid(pair: Pair): void {
-    const { local: from, remote: to } = pair
-    this.connection.write(dialbackAnswer('result', { from, to, type: 'valid' }))
+  onProved(pair: Pair): void {
     this.connection.limits = this.#environment.policy.limits
-    this.#prove(pair)
-  }
-
-  // --- Stanzas.
-
-  #prove(pair: Pair): void {
-    const { log, onSettled } = this.#environment
-    this.#proved.add(pairName(pair.remote, pair.local))
-    log.info('s2s_in_opened', { ...pair, address: this.connection.address })
-    onSettled(this.connection)
+    this.#environment.onSettled(this.connection)
     if (this.#traffic !== undefined) return
     this.#pair = pair
     this.#begin()
   }
+
+  // --- Stanzas.
 
   /** Stanzas flow from here on, under this count. */
   #begin(ledger = new Ledger(), isManaged = false): Traffic {
@@ -394,7 +322,7 @@ export class IncomingStream implements ConnectionHandler {
   }
 
   #accept(from: string, to: string): void {
-    if (this.#proved.has(pairName(from, to))) return
+    if (this.#proofs.has({ local: to, remote: from })) return
     if (!this.#environment.owner.serves(to)) throw new StreamError('host-unknown')
     throw new StreamError('invalid-from')
   }
@@ -451,7 +379,7 @@ export class IncomingStream implements ConnectionHandler {
   onStreamEnd(): void {
     if (this.#ending === 'lost') this.#ending = 'finished'
     const traffic = this.#traffic
-    if (traffic === undefined) return this.#end(NO_OCTETS)
+    if (traffic === undefined) return this.end(NO_OCTETS)
     this.#state = 'ended'
     void traffic.finish()
     this.#over()
@@ -462,7 +390,7 @@ export class IncomingStream implements ConnectionHandler {
     const { log } = this.#environment
     const { address } = this.connection
     log.info('s2s_in_failed', { remote: this.#from, address, reason: error.message })
-    this.#end(error.toOctets())
+    this.end(error.toOctets())
   }
 
   /** Called every second or so: ends a stream on which nothing was said for `timeout` milliseconds. */
@@ -500,7 +428,7 @@ export class IncomingStream implements ConnectionHandler {
     this.#over()
   }
 
-  #end(last: Octets): void {
+  end(last: Octets): void {
     this.#state = 'ended'
     this.connection.end((last + (this.#hasSentHeader ? CLOSING : '')) as Octets)
     this.#over()
@@ -518,10 +446,6 @@ export class IncomingStream implements ConnectionHandler {
   #await(work: Maybe<void>): void {
     if (work instanceof Promise) void this.connection.waitFor(work)
   }
-}
-
-function pairName(from: string, to: string): string {
-  return `${from} ${to}`
 }
 
 /** '' for what is there and no domain. */

@@ -1,18 +1,20 @@
-import type { Socket } from 'node:net'
 import type { Envelope } from '../core/envelope.ts'
 import type { Logger } from '../core/log.ts'
 import { Outcome } from '../core/outcome.ts'
 import type { Router } from '../core/router.ts'
 import { type StanzaCondition, StanzaError } from '../xmpp/stanza-error.ts'
-import { dial } from './dial.ts'
-import { type OutgoingOwner, type OutgoingStream, StreamFailure } from './outgoing-stream.ts'
+import { type Connector, reasonOf } from './connector.ts'
+import type { OutgoingOwner, OutgoingStream } from './outgoing-stream.ts'
 import { weigh } from './sent.ts'
 import type { Slots } from './slots.ts'
-import { ServerNotFound, type Target, type TargetFinder } from './targets.ts'
+import { StreamFailure } from './stream-failure.ts'
+import { ServerNotFound } from './targets.ts'
 import type { Ending, Ledger, Traffic, TrafficOwner } from './traffic.ts'
+import { Verifications } from './verifications.ts'
 
+/** Durations in milliseconds. */
 export type LinkLimits = {
-  /** Octets that may wait, and how long a stanza may, in milliseconds. */
+  /** Octets that may wait, and how long a stanza may. */
   readonly queueSize: number
   readonly queueTimeout: number
   /** Until a peer accepts us, at each target. */
@@ -25,32 +27,30 @@ export type LinkLimits = {
 }
 
 export type LinkParts = {
-  readonly finder: TargetFinder
+  readonly connector: Connector
   readonly router: Router
   readonly limits: LinkLimits
   /** Connections that may be on the way at the same time: for stanzas, and to ask about keys only. */
   readonly slots: { readonly stanzas: Slots; readonly keys: Slots }
   readonly log: Logger
-  /** A stream on a connected socket, not started. */
-  open(socket: Socket, target: Target, owner: OutgoingOwner): OutgoingStream
 }
 
 type Waiting = { readonly envelope: Envelope; readonly at: number }
 
-type Verification = {
-  readonly key: string
-  readonly at: number
-  readonly answer: PromiseWithResolvers<boolean>
-  isSent: boolean
+/** What a stream whose connection broke has sent. */
+type Interrupted = {
+  readonly ledger: Ledger
+  /** Whether the other side had opened it, which then is the one to resume it. */
+  readonly isTheirs: boolean
+  /** Until when it may be resumed, milliseconds since the epoch. */
+  readonly until: number
 }
 
-/** Keys of one domain that may be asked about at the same time. */
-const MAX_VERIFICATIONS = 100
-/** Time for one connection, in those that one target may take. */
-const MOST_ATTEMPTS = 3
 /** How long the other side may take to come back for the stream that it had opened, milliseconds. */
 const THEIR_GRACE = 10_000
 const TOO_LARGE = ['policy-violation', 'too large for this server'] as const
+const STOPPING = ['remote-server-timeout', 'this server is stopping'] as const
+const LOST = ['remote-server-timeout', 'connection lost'] as const
 const BY = 's2s'
 
 /**
@@ -62,24 +62,19 @@ export class Link implements OutgoingOwner, TrafficOwner {
   readonly remote: string
   readonly #parts: LinkParts
   readonly #forwarded: Outcome
+  readonly #verifications = new Verifications()
   #queue: Waiting[] = []
   #queued = 0
   /** A stream of ours, from when it is negotiated. */
   #stream: OutgoingStream | undefined
   /** What takes stanzas: of our stream, or of one that the other server has opened. */
   #carrier: Traffic | undefined
-  /** Of the last stream, until it is resumed or not. */
-  ledger: Ledger | undefined
-  /** Until when it may be; and whether it is for the other side to do so. */
-  #ledgerUntil = 0
-  #isTheirs = false
+  #interrupted: Interrupted | undefined
   #isConnecting = false
-  #negotiating: Pick<PromiseWithResolvers<void>, 'resolve' | 'reject'> | undefined
   #failures = 0
   #retryAt = 0
   #retry: NodeJS.Timeout | undefined
   #isClosing = false
-  readonly #verifications = new Map<string, Verification>()
 
   constructor(local: string, remote: string, parts: LinkParts) {
     this.local = local
@@ -94,8 +89,8 @@ export class Link implements OutgoingOwner, TrafficOwner {
       this.#queue.length === 0 &&
       this.#carrier === undefined &&
       this.#stream === undefined &&
-      this.ledger === undefined &&
-      this.#verifications.size === 0 &&
+      this.#interrupted === undefined &&
+      this.#verifications.isEmpty &&
       !this.#isConnecting &&
       Date.now() >= this.#retryAt
     )
@@ -103,8 +98,8 @@ export class Link implements OutgoingOwner, TrafficOwner {
 
   /** All that was sent has arrived. */
   get isDrained(): boolean {
-    const unacknowledged = this.#carrier?.ledger.sent.size ?? this.ledger?.sent.size ?? 0
-    return this.#queue.length === 0 && unacknowledged === 0
+    const { ledger } = this.#carrier ?? this.#interrupted ?? {}
+    return this.#queue.length === 0 && (ledger === undefined || ledger.sent.size === 0)
   }
 
   get #names() {
@@ -116,11 +111,12 @@ export class Link implements OutgoingOwner, TrafficOwner {
   send(envelope: Envelope): Outcome {
     const carrier = this.#carrier
     if (carrier !== undefined && this.#queue.length === 0 && !carrier.isBlocked) {
-      return this.#hand(envelope, carrier) ? this.#forwarded : this.#refuse(envelope, ...TOO_LARGE)
+      if (carrier.isTooLarge(envelope)) return this.#refuse(envelope, ...TOO_LARGE)
+      envelope.settlement?.begin()
+      carrier.send(envelope)
+      return this.#forwarded
     }
-    if (this.#isClosing && carrier === undefined) {
-      return this.#refuse(envelope, 'remote-server-timeout', 'this server is stopping')
-    }
+    if (this.#isClosing && carrier === undefined) return this.#refuse(envelope, ...STOPPING)
     const size = weigh(envelope)
     if (this.#queued + size > this.#parts.limits.queueSize) {
       return this.#refuse(envelope, 'resource-constraint', 'too much is waiting for this server')
@@ -132,13 +128,6 @@ export class Link implements OutgoingOwner, TrafficOwner {
     return this.#forwarded
   }
 
-  #hand(envelope: Envelope, carrier: Traffic): boolean {
-    envelope.settlement?.begin()
-    const isTaken = carrier.send(envelope)
-    if (!isTaken) envelope.settlement?.finish()
-    return isTaken
-  }
-
   onDrain(): void {
     const carrier = this.#carrier
     if (carrier === undefined) return
@@ -146,7 +135,8 @@ export class Link implements OutgoingOwner, TrafficOwner {
     while (taken < this.#queue.length && !carrier.isBlocked) {
       const { envelope } = this.#queue[taken++] as Waiting
       this.#queued -= weigh(envelope)
-      if (!carrier.send(envelope)) this.#giveBack([envelope], ...TOO_LARGE)
+      if (carrier.isTooLarge(envelope)) this.#giveBack([envelope], ...TOO_LARGE)
+      else carrier.send(envelope)
     }
     this.#queue.splice(0, taken)
   }
@@ -163,9 +153,10 @@ export class Link implements OutgoingOwner, TrafficOwner {
     }
   }
 
-  #giveBackQueue(condition: StanzaCondition, text: string, until = Number.POSITIVE_INFINITY): void {
-    let count = 0
-    while ((this.#queue[count]?.at ?? Number.POSITIVE_INFINITY) < until) count++
+  /** What waits, of that what has come before. */
+  #giveBackQueue(condition: StanzaCondition, text: string, before = Number.POSITIVE_INFINITY) {
+    let count = this.#queue.findIndex(({ at }) => at >= before)
+    if (count === -1) count = this.#queue.length
     if (count === 0) return
     const envelopes = this.#queue.splice(0, count).map(({ envelope }) => envelope)
     for (const envelope of envelopes) this.#queued -= weigh(envelope)
@@ -174,10 +165,24 @@ export class Link implements OutgoingOwner, TrafficOwner {
 
   // --- Connecting.
 
-  /** Whoever has a reason to wants a stream. */
+  /** Whether there is something that a stream of ours is needed for. */
+  get #hasReason(): boolean {
+    if (this.#verifications.isWaiting || this.ledger !== undefined) return true
+    const mayGo = this.#carrier === undefined && this.#interrupted === undefined
+    return mayGo && this.#queue.length > 0
+  }
+
   #wake(): void {
-    if (this.#stream !== undefined) return this.#stream.authenticate()
-    if (this.#isConnecting || this.#isClosing || this.#isWaitingForThem) return
+    if (!this.#hasReason || this.#isClosing) return
+    const stream = this.#stream
+    if (stream !== undefined) {
+      if (stream.isNegotiated) this.#verifications.sendOn(stream)
+      if (stream.traffic === undefined) {
+        if (this.#queue.length > 0 || this.ledger !== undefined) stream.authenticate()
+      } else if (this.#interrupted === undefined) this.#use(stream.traffic)
+      return
+    }
+    if (this.#isConnecting) return
     const wait = this.#retryAt - Date.now()
     if (wait <= 0) void this.#connect()
     else this.#retry ??= setTimeout(() => this.#retryNow(), wait).unref()
@@ -185,154 +190,108 @@ export class Link implements OutgoingOwner, TrafficOwner {
 
   #retryNow(): void {
     this.#retry = undefined
-    if (this.#hasReason) this.#wake()
-  }
-
-  get #hasReason(): boolean {
-    return (
-      (this.#queue.length > 0 && this.#carrier === undefined) ||
-      (this.ledger !== undefined && !this.#isTheirs) ||
-      [...this.#verifications.values()].some(({ isSent }) => !isSent)
-    )
-  }
-
-  /** The stream that is to be resumed was opened by the other side. */
-  get #isWaitingForThem(): boolean {
-    return this.#isTheirs && this.ledger !== undefined && this.#verifications.size === 0
+    this.#wake()
   }
 
   async #connect(): Promise<void> {
-    const { slots, log } = this.#parts
+    const { slots, connector, log } = this.#parts
     this.#isConnecting = true
     let failure: unknown
     try {
       // What strangers make us ask must not keep our own users waiting.
       using _ = await slots[this.#queue.length > 0 ? 'stanzas' : 'keys'].take()
-      if (this.#hasReason) await this.#reach()
+      if (this.#hasReason) await connector.reach(this)
     } catch (error) {
       failure = error
       log.info('s2s_out_failed', { ...this.#names, reason: reasonOf(error) })
     }
     this.#isConnecting = false
-    if (failure !== undefined) this.#failed(failure)
-    else if (this.#hasReason) this.#wake()
-  }
-
-  /** Resolves when one of its servers has a stream negotiated. */
-  async #reach(): Promise<void> {
-    const { finder, limits, log } = this.#parts
-    const last = Date.now() + limits.connectTimeout * MOST_ATTEMPTS
-    let failure: unknown
-    for (const target of await finder.find(this.remote)) {
-      if (Date.now() >= last) break
-      try {
-        return await this.#try(target)
-      } catch (error) {
-        failure = error
-        log.debug('s2s_target_failed', { ...target, reason: reasonOf(error) })
-      }
-    }
-    throw failure
-  }
-
-  async #try(target: Target): Promise<void> {
-    const { finder, limits, open } = this.#parts
-    const { host, port } = target
-    const addresses = await finder.addressesOf(host)
-    const deadline = AbortSignal.timeout(limits.connectTimeout)
-    const socket = await dial({ host, port, addresses }, deadline)
-    const { promise, resolve, reject } = Promise.withResolvers<void>()
-    this.#negotiating = { resolve, reject }
-    const stream = open(socket, target, this)
-    const late = () => stream.fail(new StreamFailure('no answer'))
-    deadline.addEventListener('abort', late, { once: true })
-    try {
-      stream.start()
-      await promise
-    } finally {
-      deadline.removeEventListener('abort', late)
-      this.#negotiating = undefined
-    }
+    if (failure === undefined) this.#wake()
+    else this.#failed(failure)
   }
 
   #failed(error: unknown): void {
-    const { limits } = this.#parts
-    this.#failures++
-    const delay = Math.min(limits.maxRetryDelay, limits.retryDelay * 2 ** (this.#failures - 1))
-    this.#retryAt = Date.now() + delay * (0.5 + Math.random() / 2)
     const isUnknown = error instanceof ServerNotFound
     const isUnfit = error instanceof StreamFailure && error.isFinal
     const condition = isUnknown ? 'remote-server-not-found' : 'remote-server-timeout'
     const text = textOf(error)
-    for (const [id, { answer }] of this.#verifications) {
-      this.#verifications.delete(id)
-      answer.reject(new StanzaError(isUnfit ? 'not-authorized' : condition, { text }))
-    }
-    const isFinal = isUnknown || isUnfit
-    if (isFinal) {
-      this.onNotResumed()
+    this.#verifications.fail(new StanzaError(isUnfit ? 'not-authorized' : condition, { text }))
+    if (isUnknown || isUnfit) {
+      this.#failures = 0
+      this.#giveUp()
       this.#giveBackQueue(condition, text)
-    } else if (this.#hasReason) this.#wake()
+    }
+    // Nobody waits for one of which only strangers have spoken.
+    if (this.#queue.length === 0 && this.#interrupted === undefined && !isUnfit) return
+    this.#backOff()
+    this.#wake()
+  }
+
+  #backOff(): void {
+    const { retryDelay, maxRetryDelay } = this.#parts.limits
+    const delay = Math.min(maxRetryDelay, retryDelay * 2 ** this.#failures)
+    this.#failures++
+    this.#retryAt = Date.now() + delay * (0.5 + Math.random() / 2)
   }
 
   // --- A stream of ours.
 
+  /** What one of ours has sent and not had acknowledged, which the next one is to go on with. */
+  get ledger(): Ledger | undefined {
+    return this.#interrupted?.isTheirs === false ? this.#interrupted.ledger : undefined
+  }
+
   onNegotiated(stream: OutgoingStream): void {
     this.#stream = stream
-    this.#negotiating?.resolve()
-    this.#sendVerifications()
-    if (this.#queue.length > 0 || this.ledger !== undefined) stream.authenticate()
+    this.#wake()
   }
 
   onOpen(stream: OutgoingStream, traffic: Traffic): void {
     this.#parts.log.info('s2s_out_opened', this.#names)
     this.#stream = stream
-    this.#negotiating?.resolve()
     this.#failures = 0
     this.#retryAt = 0
-    this.#sendVerifications()
-    this.#use(traffic)
+    this.#verifications.sendOn(stream)
+    if (this.ledger === traffic.ledger) this.#interrupted = undefined
+    // What the other side may still resume comes before what waits.
+    if (this.#interrupted === undefined) this.#use(traffic)
   }
 
   onNotResumed(): void {
-    const { ledger } = this
-    this.ledger = undefined
-    if (ledger === undefined) return
-    this.#giveBack(ledger.sent.take(ledger.sent.size), 'remote-server-timeout', 'connection lost')
+    if (this.ledger !== undefined) this.#giveUp()
+  }
+
+  onVerified(id: string, type: string, error: StanzaError | undefined): void {
+    this.#verifications.answered(id, type, error)
   }
 
   onEnd(stream: OutgoingStream, failure: StreamFailure): void {
-    const wasInUse = this.#stream === stream
-    if (wasInUse) this.#stream = undefined
-    if (this.#negotiating !== undefined) return this.#negotiating.reject(failure)
-    if (!wasInUse) return
-    for (const [id, { answer, isSent }] of this.#verifications) {
-      if (!isSent) continue
-      this.#verifications.delete(id)
-      answer.reject(new StanzaError('remote-server-timeout', { text: failure.message }))
-    }
+    if (this.#stream !== stream) return
+    this.#stream = undefined
+    const { message: text } = failure
+    this.#verifications.fail(new StanzaError('remote-server-timeout', { text }), { isSent: true })
     if (stream.traffic === undefined && this.#queue.length > 0) this.#failed(failure)
-    else if (this.#hasReason) this.#wake()
+    else this.#wake()
   }
 
   // --- What carries stanzas.
 
   /** The other server has opened a stream that takes stanzas of ours, too. */
   adopt(traffic: Traffic): void {
-    const isResumed = this.ledger !== undefined && traffic.ledger === this.ledger
-    const isSame = this.#carrier?.connection === traffic.connection
-    if (this.#carrier !== undefined && !isSame) return
-    if (this.ledger !== undefined && !isResumed) {
+    const interrupted = this.#interrupted
+    if (interrupted !== undefined && traffic.ledger !== interrupted.ledger) {
       // It has begun anew, if it is not about to resume still; ours is ours to resume.
-      if (!this.#isTheirs || !traffic.isManaged) return
-      this.onNotResumed()
+      if (!interrupted.isTheirs || !traffic.isManaged) return
+      this.#giveUp()
     }
+    this.#interrupted = undefined
     this.#use(traffic)
   }
 
+  /** Unless there is another connection already; on the same one it begins anew. */
   #use(traffic: Traffic): void {
-    if (this.#carrier !== undefined && this.#carrier.connection !== traffic.connection) return
-    this.ledger = undefined
+    const carrier = this.#carrier
+    if (carrier !== undefined && carrier.connection !== traffic.connection) return
     traffic.owner = this
     this.#carrier = traffic
     this.onDrain()
@@ -340,6 +299,7 @@ export class Link implements OutgoingOwner, TrafficOwner {
 
   onOver(traffic: Traffic, ending: Ending): void {
     const { ledger } = traffic
+    const { resumeTimeout } = this.#parts.limits
     const isCurrent = this.#carrier === traffic
     if (isCurrent) this.#carrier = undefined
     const isTheirs = this.#stream?.traffic !== traffic
@@ -347,17 +307,15 @@ export class Link implements OutgoingOwner, TrafficOwner {
     const isAtStake = ledger.sent.size > 0 || (!isTheirs && ledger.received.h > 0)
     const mayResume = ending === 'lost' && traffic.isManaged && ledger.id !== undefined
     if (mayResume && isCurrent && isAtStake && !this.#isClosing) {
-      this.ledger = ledger
-      this.#isTheirs = isTheirs
-      const { resumeTimeout } = this.#parts.limits
       const patience = isTheirs ? Math.min(THEIR_GRACE, resumeTimeout) : resumeTimeout
-      this.#ledgerUntil = Date.now() + patience
+      this.#interrupted = { ledger, isTheirs, until: Date.now() + patience }
     } else {
       const left = ledger.sent.take(ledger.sent.size)
       if (ending === 'finished' && traffic.isManaged && !this.#isClosing) this.#putBack(left)
-      else this.#giveBack(left, 'remote-server-timeout', 'connection lost')
+      else this.#giveBack(left, ...LOST)
     }
-    if (this.#hasReason) queueMicrotask(() => this.#retryNow())
+    // Not in the midst of the end of a connection.
+    queueMicrotask(() => this.#wake())
   }
 
   /** The other side has not taken them, and said so. */
@@ -367,34 +325,23 @@ export class Link implements OutgoingOwner, TrafficOwner {
     for (const envelope of envelopes) this.#queued += weigh(envelope)
   }
 
+  /** What was interrupted will not be resumed. */
+  #giveUp(): void {
+    const interrupted = this.#interrupted
+    this.#interrupted = undefined
+    if (interrupted === undefined) return
+    const { sent } = interrupted.ledger
+    this.#giveBack(sent.take(sent.size), ...LOST)
+  }
+
   // --- Keys of dialback.
 
   /** Whether the other server says that a key is its own. Rejects with `StanzaError` if it cannot say. */
   verify(id: string, key: string): Promise<boolean> {
-    if (this.#verifications.size >= MAX_VERIFICATIONS || this.#isClosing) {
-      return Promise.reject(new StanzaError('resource-constraint'))
-    }
-    const answer = Promise.withResolvers<boolean>()
-    this.#verifications.set(id, { key, at: Date.now(), answer, isSent: false })
-    if (this.#stream?.isNegotiated === true) this.#sendVerifications()
-    else this.#wake()
-    return answer.promise
-  }
-
-  #sendVerifications(): void {
-    for (const [id, verification] of this.#verifications) {
-      if (verification.isSent) continue
-      verification.isSent = true
-      this.#stream?.verify(id, verification.key)
-    }
-  }
-
-  onVerified(id: string, type: string, error: StanzaError | undefined): void {
-    const verification = this.#verifications.get(id)
-    if (verification?.isSent !== true) return
-    this.#verifications.delete(id)
-    if (type === 'error') verification.answer.reject(error ?? new StanzaError('item-not-found'))
-    else verification.answer.resolve(type === 'valid')
+    if (this.#isClosing) return Promise.reject(new StanzaError('remote-server-timeout'))
+    const answer = this.#verifications.ask(id, key)
+    this.#wake()
+    return answer
   }
 
   // --- As time passes, and its end.
@@ -404,14 +351,11 @@ export class Link implements OutgoingOwner, TrafficOwner {
     const { queueTimeout, idleTimeout, connectTimeout } = this.#parts.limits
     this.#carrier?.look(now)
     this.#giveBackQueue('remote-server-timeout', 'no connection', now - queueTimeout)
-    for (const [id, { at, answer }] of this.#verifications) {
-      if (now - at < connectTimeout * 2) continue
-      this.#verifications.delete(id)
-      answer.reject(new StanzaError('remote-server-timeout'))
-    }
-    if (this.ledger !== undefined && now >= this.#ledgerUntil) {
-      this.onNotResumed()
-      if (this.#hasReason) this.#wake()
+    const late = new StanzaError('remote-server-timeout')
+    this.#verifications.fail(late, { before: now - 2 * connectTimeout })
+    if (this.#interrupted !== undefined && now >= this.#interrupted.until) {
+      this.#giveUp()
+      this.#wake()
     }
     const stream = this.#stream
     if (stream === undefined) return
@@ -424,8 +368,8 @@ export class Link implements OutgoingOwner, TrafficOwner {
   drain(): void {
     this.#isClosing = true
     if (this.#carrier !== undefined) return
-    this.onNotResumed()
-    this.#giveBackQueue('remote-server-timeout', 'this server is stopping')
+    this.#giveUp()
+    this.#giveBackQueue(...STOPPING)
   }
 
   /** Gives back what has not arrived, and ends. */
@@ -433,17 +377,9 @@ export class Link implements OutgoingOwner, TrafficOwner {
     this.#isClosing = true
     clearTimeout(this.#retry)
     this.#stream?.close()
-    this.onNotResumed()
-    this.#giveBackQueue('remote-server-timeout', 'this server is stopping')
-    for (const { answer } of this.#verifications.values()) {
-      answer.reject(new StanzaError('remote-server-timeout'))
-    }
-    this.#verifications.clear()
-  }
-
-  /** Without a word. */
-  destroy(): void {
-    this.#stream?.connection.destroy()
+    this.#giveUp()
+    this.#giveBackQueue(...STOPPING)
+    this.#verifications.fail(new StanzaError('remote-server-timeout'))
   }
 }
 
@@ -451,11 +387,4 @@ export class Link implements OutgoingOwner, TrafficOwner {
 function textOf(error: unknown): string {
   const isKnown = error instanceof StreamFailure || error instanceof ServerNotFound
   return isKnown ? error.message : 'no connection'
-}
-
-/** For the log. */
-function reasonOf(error: unknown): string {
-  if (error instanceof AggregateError && error.message === '') return reasonOf(error.errors[0])
-  if (!(error instanceof Error)) return String(error)
-  return error.cause instanceof Error ? `${error.message} (${error.cause.message})` : error.message
 }

@@ -5,16 +5,16 @@ import { tryParseJid } from '../xmpp/jid.ts'
 import { NO_OCTETS, type Octets } from '../xmpp/octets.ts'
 import type { StanzaError } from '../xmpp/stanza-error.ts'
 import { STREAMS_NS, StreamError } from '../xmpp/stream-error.ts'
-import { type Element, el, escapeAttribute, serialise } from '../xmpp/xml.ts'
+import { el, escapeAttribute, serialise } from '../xmpp/xml.ts'
 import type { Frame, ParserLimits } from '../xmpp/xml-parser.ts'
 import { type DialbackKeys, dialbackQuestion, readDialback } from './dialback.ts'
+import { Features } from './features.ts'
 import {
   BIDI,
   BIDI_FEATURE_NS,
   CLOSING,
   DIALBACK_NS,
   externalAuth,
-  LIMITS_NS,
   SASL_NS,
   SERVER_NS,
   SM_NS,
@@ -22,6 +22,7 @@ import {
   streamHeader,
   TLS_NS,
 } from './protocol.ts'
+import { refusedBy, StreamFailure } from './stream-failure.ts'
 import {
   acknowledged,
   type Ending,
@@ -30,18 +31,6 @@ import {
   Traffic,
   type TrafficParts,
 } from './traffic.ts'
-
-/** Why a stream came to nothing. */
-export class StreamFailure extends Error {
-  override readonly name = 'StreamFailure'
-  /** Another attempt would fare no better. */
-  readonly isFinal: boolean
-
-  constructor(message: string, isFinal = false, options: ErrorOptions = {}) {
-    super(message, options)
-    this.isFinal = isFinal
-  }
-}
 
 /** Who speaks with whom, and how far each trusts what. */
 export type OutgoingPolicy = {
@@ -101,7 +90,7 @@ export class OutgoingStream implements ConnectionHandler {
   /** Of the peer's header, for keys of dialback. */
   #streamId = ''
   #lang: Octets | undefined
-  #features: readonly Element[] = []
+  #features = new Features()
   #isAuthenticated = false
   /** When the state last began in which time matters, milliseconds since the epoch. */
   #since = Date.now()
@@ -110,6 +99,7 @@ export class OutgoingStream implements ConnectionHandler {
   #failure: StreamFailure | undefined
   #ending: Ending = 'lost'
   #hasEnded = false
+  readonly #negotiation = Promise.withResolvers<void>()
   traffic: Traffic | undefined
 
   constructor(connection: Connection, owner: OutgoingOwner, environment: OutgoingEnvironment) {
@@ -123,6 +113,11 @@ export class OutgoingStream implements ConnectionHandler {
     const { socket } = this.connection
     if (socket instanceof TLSSocket) socket.once('secureConnect', () => this.#secured(socket))
     else this.#sendHeader()
+  }
+
+  /** Resolves when the peer is who it should be. Rejects with `StreamFailure`. */
+  get negotiated(): Promise<void> {
+    return this.#negotiation.promise
   }
 
   get isNegotiated(): boolean {
@@ -206,23 +201,12 @@ export class OutgoingStream implements ConnectionHandler {
     this.#state = 'features'
   }
 
-  #has(name: string, ns: string): boolean {
-    return this.#features.some((feature) => feature.name === name && feature.ns === ns)
-  }
-
-  /** XEP-0478. */
-  get #maxSize(): number | undefined {
-    const limits = this.#features.find(({ name, ns }) => name === 'limits' && ns === LIMITS_NS)
-    const size = Number(limits?.child('max-bytes')?.text)
-    return size > 0 ? size : undefined
-  }
-
   #takeFeatures(frame: Frame): void {
     const { policy } = this.#environment
-    this.#features = frame.children.map((ref) => frame.child(ref))
+    this.#features = new Features(frame)
     if (this.#isAuthenticated) return this.#authenticated()
     if (!(this.connection.socket instanceof TLSSocket)) {
-      if (this.#has('starttls', TLS_NS)) {
+      if (this.#features.has('starttls', TLS_NS)) {
         this.#state = 'starttls'
         this.connection.write(STARTTLS)
         return
@@ -231,11 +215,7 @@ export class OutgoingStream implements ConnectionHandler {
         return this.fail(new StreamFailure('no TLS', true))
       }
     }
-    const external = this.#features
-      .find(({ name, ns }) => name === 'mechanisms' && ns === SASL_NS)
-      ?.elements('mechanism')
-      .some(({ text }) => text.trim() === 'EXTERNAL')
-    if (external === true) {
+    if (this.#features.hasMechanism('EXTERNAL')) {
       this.#state = 'sasl'
       this.#offerBidi()
       this.connection.write(externalAuth(this.#owner.local))
@@ -247,11 +227,12 @@ export class OutgoingStream implements ConnectionHandler {
   #negotiated(): void {
     this.#state = 'negotiated'
     this.#since = Date.now()
+    this.#negotiation.resolve()
     this.#owner.onNegotiated(this)
   }
 
   #offerBidi(): void {
-    const isOffered = this.#has('bidi', BIDI_FEATURE_NS)
+    const isOffered = this.#features.has('bidi', BIDI_FEATURE_NS)
     if (!isOffered || this.#isBidi || !this.#environment.policy.bidi) return
     this.#isBidi = true
     this.connection.write(BIDI)
@@ -310,7 +291,7 @@ export class OutgoingStream implements ConnectionHandler {
     }
     if (frame.name !== 'error') throw new StreamError('unsupported-stanza-type')
     const condition = frame.children[0]?.name ?? 'undefined-condition'
-    this.#failure ??= new StreamFailure(`stream error: ${condition}`, FINAL.has(condition))
+    this.#failure ??= refusedBy(condition)
     this.#ending = endingOf(condition)
   }
 
@@ -351,7 +332,7 @@ export class OutgoingStream implements ConnectionHandler {
   #authenticated(): void {
     this.#isAuthenticated = true
     const { ledger } = this.#owner
-    if (!this.#has('sm', SM_NS)) {
+    if (!this.#features.has('sm', SM_NS)) {
       if (ledger !== undefined) this.#owner.onNotResumed()
       return this.#open()
     }
@@ -401,12 +382,13 @@ export class OutgoingStream implements ConnectionHandler {
     const options = {
       accepts,
       lang: this.#lang,
-      maxSize: this.#maxSize,
+      maxSize: this.#features.maxSize,
       ...(ledger !== undefined && { ledger }),
     }
     const traffic = new Traffic(this.connection, this.#environment.traffic, options)
     this.traffic = traffic
     if (ledger !== undefined) traffic.manage()
+    this.#negotiation.resolve()
     this.#owner.onOpen(this, traffic)
   }
 
@@ -450,19 +432,13 @@ export class OutgoingStream implements ConnectionHandler {
     this.#hasEnded = true
     const { traffic } = this
     traffic?.over(this.#ending)
-    this.#owner.onEnd(this, this.#failure ?? new StreamFailure('closed'))
+    const failure = this.#failure ?? new StreamFailure('closed')
+    this.#negotiation.reject(failure)
+    this.#owner.onEnd(this, failure)
   }
 }
 
 const NO_PROOF = 'our certificate is not accepted, and dialback is off'
-
-/** Stream errors that say that we are not wanted. */
-const FINAL: ReadonlySet<string> = new Set([
-  'host-gone',
-  'host-unknown',
-  'not-authorized',
-  'policy-violation',
-])
 
 export function countOf(frame: Frame): number | undefined {
   const text = frame.attribute('h')

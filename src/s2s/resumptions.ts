@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Pair } from './incoming-stream.ts'
+import type { Pair } from './proofs.ts'
 import type { Ledger, Traffic } from './traffic.ts'
 
 type Entry = {

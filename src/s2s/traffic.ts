@@ -67,6 +67,8 @@ const MAX_UNACKNOWLEDGED = { stanzas: 5_000, bytes: 4 * 1024 * 1024 }
 const MAX_UNDECIDED = { stanzas: 256, bytes: 1024 * 1024 }
 /** How long the peer may leave output unread, milliseconds. */
 const BLOCKED_TIMEOUT = 60_000
+/** The rest of a stanza, in octets. */
+const TAGS = 50
 /** How long what came in may take to settle when the stream ends, milliseconds. */
 const LAST_CALL = 5_000
 
@@ -122,16 +124,18 @@ export class Traffic {
     return (this.isManaged && isFull) || this.isOver || this.connection.isBlocked
   }
 
-  /** False: the peer would not take one so large. */
-  send(envelope: Envelope): boolean {
+  /** The peer would not take it, and end the stream. */
+  isTooLarge({ stanza, from, to }: Envelope): boolean {
+    const attributes = stanza.head.length + from.octets.length + to.octets.length
+    return attributes + stanza.payload.length + TAGS > this.#maxSize
+  }
+
+  send(envelope: Envelope): void {
     const { connection, ledger } = this
-    const octets = envelope.stanza.toForeignOctets(envelope.from, envelope.to)
-    if (octets.length > this.#maxSize) return false
     ledger.sent.push(envelope)
     this.#hasNews = true
     if (!this.isManaged) connection.onceFlushed(this.#onWritten)
-    connection.write(octets)
-    return true
+    connection.write(envelope.stanza.toForeignOctets(envelope.from, envelope.to))
   }
 
   // --- In. All throw `StreamError` for what ends the stream.

@@ -6,6 +6,7 @@ import { el } from '../../src/xmpp/xml.ts'
 import { makeDomainCertificate } from '../support/certificates.ts'
 import { NS } from '../support/client.ts'
 import { Internet, type ServerWishes } from '../support/federation.ts'
+import { TestPeer } from '../support/peer.ts'
 import { chat, presence } from '../support/stanzas.ts'
 
 const MAM_NS = 'urn:xmpp:mam:2'
@@ -163,6 +164,39 @@ test('language: that of the sender travels, nobody else gives it one', async () 
 
   await nurse.sends(chat(romeo.fullJid, 'Good night'))
   await romeo.receives({ body: 'Good night', lang: undefined })
+})
+
+test('a connection of ours takes over when the one that came is closed', async () => {
+  await using internet = await Internet.start()
+  const capulet = await internet.server('capulet.example')
+  const montague = await internet.server('montague.example')
+  const juliet = await capulet.connect('juliet', 'balcony')
+  const romeo = await montague.connect('romeo', 'orchard')
+  const [listener] = capulet.server.serverListeners
+  assert(listener !== undefined)
+  const connect = async () => {
+    const options = { ...listener.address, domain: 'capulet.example' }
+    const peer = await TestPeer.connect(options, 'montague.example')
+    await peer.startStream()
+    return peer
+  }
+  const { pem } = internet.certify('montague.example')
+  // One that carries stanzas both ways, and one because of which the real server is asked.
+  await using both = await connect()
+  await both.startTls({ cert: pem, key: pem })
+  both.send(el('bidi', { xmlns: 'urn:xmpp:bidi' }))
+  await both.authenticatesExternally()
+  await juliet.sends(chat(romeo.bareJid, 'one'))
+  await both.receives({ body: 'one' })
+  await using other = await connect()
+  await other.startTls()
+  other.sendKey('wrong')
+  await other.receives({ name: 'result', type: 'invalid' })
+
+  await both.leaves()
+  await juliet.sends(chat(romeo.bareJid, 'two'))
+
+  await romeo.receives({ body: 'two' })
 })
 
 // --- What cannot be.
