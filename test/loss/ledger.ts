@@ -26,8 +26,8 @@ export type Failure = { readonly breach: Breach; readonly text: string }
  * milliseconds: killed meanwhile, it delivers the message once more.
  */
 const GRACE = 2_000
-/** Kept to be shown; of the others only the number. */
-const MAX_FAILURES = 20
+/** Of each kind are kept to be shown; of the others only the number. */
+const MAX_FAILURES = 5
 
 /** Bits of a message's state. */
 const ACKNOWLEDGED = 1
@@ -307,14 +307,16 @@ export class Ledger {
   }
 
   #fail(breach: Breach, message: number, detail = ''): void {
-    const known = this.failures.length < MAX_FAILURES ? this.#historyOf(message) : ''
+    const isShown = (this.breaches.get(breach) ?? 0) < MAX_FAILURES
+    const known = isShown ? this.#historyOf(message) : ''
     this.#record({ breach, text: `${detail}${detail && '; '}${known}` })
   }
 
   #record(failure: Failure): void {
     const { breach } = failure
-    this.breaches.set(breach, (this.breaches.get(breach) ?? 0) + 1)
-    if (this.failures.length < MAX_FAILURES) this.failures.push(failure)
+    const count = (this.breaches.get(breach) ?? 0) + 1
+    this.breaches.set(breach, count)
+    if (count <= MAX_FAILURES) this.failures.push(failure)
   }
 
   #historyOf(message: number): string {

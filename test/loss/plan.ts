@@ -100,7 +100,7 @@ export function makePlan(wanted: Wanted): Plan {
     settings: {
       resumeTimeout: random.pick(RESUME_TIMEOUTS),
       maxUnacknowledged: random.pick([30, 200, 1_000]),
-      offlineBatch: random.pick([5, 30, 100]),
+      offlineBatch: random.pick([20, 100, 500]),
     },
     happenings: happenings.toSorted((a, b) => a.at - b.at),
   }

@@ -9,7 +9,7 @@ const WRAP = 2 ** 32
 const MAM_NS = 'urn:xmpp:mam:2'
 const PAGE = 250
 /** How long a tardy client takes to answer, milliseconds. */
-const TARDINESS = 400
+const TARDINESS = 200
 
 export type RecipientOptions = ClientOptions & {
   readonly index: number
