@@ -18,14 +18,13 @@ export type Verdict = 'keep' | 'forget' | 'refuse'
 /**
  * XEP-0160 §3: messages of type normal and chat are kept, but for those that only say who is typing
  * (XEP-0085, XEP-0022). The sender's hints (XEP-0334) count for more: `store` keeps even those;
- * what says `no-store` is refused, so that the sender learns of it. `no-permanent-store` is about
- * archives; a message on its way may wait.
+ * what says `no-store` is refused, so that the sender learns of it, whatever else it says, as archives
+ * do. `no-permanent-store` is about archives; a message on its way may wait.
  */
 export function verdictOn(stanza: Stanza): Verdict {
   const { type } = stanza
   if (type === 'error' || type === 'headline' || type === 'groupchat') return 'refuse'
-  if (stanza.has('store', HINTS_NS)) return 'keep'
-  if (isPassing(stanza)) return 'forget'
+  if (isPassing(stanza) && !stanza.has('store', HINTS_NS)) return 'forget'
   return stanza.has('no-store', HINTS_NS) ? 'refuse' : 'keep'
 }
 
