@@ -219,6 +219,12 @@ test('a stranger gets an address that nobody else has', async () => {
   await other.receives({ body: 'Who art thou?', from: one.fullJid })
 })
 
+test('a stranger need not say anything to be let in (XEP-0175)', async () => {
+  await using server = await startServer({ auth: { anonymous: true } })
+  const client = await server.openStream()
+  assert.equal((await client.sasl('ANONYMOUS')).name, 'success')
+})
+
 test('an account whose password changed opens to the new one only', async () => {
   await using server = await startServer()
   const romeo = await server.connect('romeo')
