@@ -49,14 +49,14 @@ const isConnected = ({ state }: Device) => state === 'connected'
 const isDetached = ({ state }: Device) => state === 'detached'
 
 const commands = [
-  fc.tuple(devices, priorities).map(([index, priority]) =>
+  fc.tuple(devices, priorities, fc.boolean()).map(([index, priority, wantsCopies]) =>
     command(
-      `connects with priority ${priority}`,
+      `connects with priority ${priority}${wantsCopies ? ' and wants copies' : ''}`,
       index,
       () => true,
       async (device, reference, real) => {
-        reference.connect(device, priority)
-        await real.connect(device, priority)
+        reference.connect(device, priority, wantsCopies)
+        await real.connect(device, priority, wantsCopies)
       },
     ),
   ),
@@ -88,7 +88,7 @@ const commands = [
           const messages = Array.from({ length: count }, (): Message => {
             return { id: `m${++lastMessage}`, from: device.account, to }
           })
-          for (const message of messages) reference.send(message)
+          for (const message of messages) reference.send(message, device)
           await real.send(device, messages)
         },
       ),

@@ -6,6 +6,7 @@ import { setImmediate } from 'node:timers/promises'
 import { parseJid } from '../../src/xmpp/jid.ts'
 import { type Element, el } from '../../src/xmpp/xml.ts'
 import { askArchive } from '../support/archive.ts'
+import { enableCarbons, shownAs } from '../support/carbons.ts'
 import type { Client } from '../support/client.ts'
 import { DOMAIN, startServer, type TestServer } from '../support/server.ts'
 import { enable, resume, SM_NS } from '../support/stream-management.ts'
@@ -41,10 +42,11 @@ export class Real implements AsyncDisposable {
     return new Real(directory, server)
   }
 
-  async connect(device: Device, priority: number | undefined): Promise<void> {
+  async connect(device: Device, priority: number | undefined, wantsCopies = false): Promise<void> {
     const { account, resource } = device
     const before = this.#sessions.get(device)
     const client = await this.#server.connect(account, resource, { priority: undefined })
+    if (wantsCopies) await enableCarbons(client)
     const id = (await enable(client)).attr('id') ?? ''
     if (before !== undefined) await before.client.closes()
     this.#sessions.set(device, { client, id, received: [], acknowledged: 0, sent: 0 })
@@ -138,13 +140,13 @@ export class Real implements AsyncDisposable {
     return all.map(({ jid }) => jid.resource)
   }
 
-  /** Waits until a connected device was shown so many messages; ids of all that it was shown. */
+  /** Waits until a connected device was shown so many messages; all that it was shown. */
   async shown(device: Device, count: number): Promise<string[]> {
     const session = this.#session(device)
     await this.#roundTrip(session)
     for (;;) {
       this.#drain(session)
-      const ids = session.received.filter(isMessage).map((message) => message.attr('id') ?? '')
+      const ids = session.received.filter(isMessage).map(shownAs)
       if (ids.length >= count) return ids
       await session.client.receivesMore()
     }

@@ -6,8 +6,10 @@ export type Message = { readonly id: string; readonly from: string; readonly to:
 /** One message in the hands of several devices: it has arrived as soon as one acknowledges it. */
 type Sharing = { holders: number; hasArrived: boolean }
 
-/** What a device was sent, or will be sent when it comes back. */
-type Entry = { readonly message: Message; readonly sharing: Sharing; readonly isStored: boolean }
+/** What a device was sent, or will be sent when it comes back. A copy is for that device alone. */
+type Entry =
+  | { readonly message: Message; readonly sharing: Sharing; readonly isStored: boolean }
+  | { readonly message: Message; readonly isCopyOf: 'sent' | 'received' }
 
 /** A resource of an account, and its session while there is one. */
 export class Device {
@@ -15,8 +17,12 @@ export class Device {
   readonly resource: string
   state: 'gone' | 'connected' | 'detached' = 'gone'
   priority: number | undefined
-  /** Ids of the messages that it has acknowledged in this session. */
+  /** Whether it wants copies of what the account's other devices send and receive. */
+  wantsCopies = false
+  /** What it has acknowledged in this session, as it is shown. */
   acknowledged: string[] = []
+  /** Of what was received by others it has acknowledged a copy. */
+  seen = new Set<Message>()
   queue: Entry[] = []
 
   constructor(account: string, resource: string) {
@@ -39,8 +45,12 @@ export class Device {
 
   /** All that it has been shown in this session, as far as the server can know. */
   get shown(): string[] {
-    return [...this.acknowledged, ...this.queue.map(({ message }) => message.id)]
+    return [...this.acknowledged, ...this.queue.map(label)]
   }
+}
+
+function label(entry: Entry): string {
+  return 'isCopyOf' in entry ? `${entry.isCopyOf} ${entry.message.id}` : entry.message.id
 }
 
 /**
@@ -62,10 +72,10 @@ export class Reference {
 
   // --- Devices come and go.
 
-  connect(device: Device, priority: number | undefined): void {
+  connect(device: Device, priority: number | undefined, wantsCopies = false): void {
     if (device.hasSession) this.end(device)
     device.state = 'connected'
-    device.acknowledged = []
+    device.wantsCopies = wantsCopies
     this.#order.push(device)
     this.setPriority(device, priority)
   }
@@ -92,11 +102,13 @@ export class Reference {
     device.priority = undefined
     device.queue = []
     device.acknowledged = []
+    device.seen.clear()
     this.#order = this.#order.filter((other) => other !== device)
     const next = this.#mostAvailable(account)[0]
     if (next !== undefined) this.#handOver(next)
-    for (const { message, sharing, isStored } of queue) {
-      if (isStored) continue
+    for (const entry of queue) {
+      if ('isCopyOf' in entry || entry.isStored) continue
+      const { message, sharing } = entry
       sharing.holders--
       if (sharing.holders === 0 && !sharing.hasArrived) this.#deliver(message, true)
     }
@@ -104,22 +116,42 @@ export class Reference {
 
   /** Sessions as they are listed after a restart, of one account after the other. */
   restart(order: readonly Device[]): void {
-    for (const device of order) device.state = 'detached'
+    for (const device of order) {
+      device.state = 'detached'
+      // That is not kept on the disk.
+      device.seen.clear()
+    }
     this.#order = [...order]
   }
 
   // --- Messages.
 
-  send(message: Message): void {
+  send(message: Message, sender: Device): void {
     this.sent.push(message)
-    this.#deliver(message, false)
+    const reached = this.#deliver(message, false)
+    const { account } = message.to
+    for (const device of this.#of(account)) {
+      if (!device.wantsCopies || device === sender || reached.includes(device)) continue
+      // Who is not available gets what is stored once it is.
+      if (reached.length === 0 && device.priority === undefined) continue
+      device.queue.push({ message, isCopyOf: 'received' })
+    }
+    if (sender.account === account) return
+    for (const device of this.#of(sender.account)) {
+      if (device.wantsCopies && device !== sender) device.queue.push({ message, isCopyOf: 'sent' })
+    }
   }
 
   acknowledge(device: Device, count: number): void {
-    for (const { message, sharing, isStored } of device.queue.splice(0, count)) {
-      device.acknowledged.push(message.id)
-      sharing.hasArrived = true
-      if (isStored) this.#remove(device.account, message)
+    for (const entry of device.queue.splice(0, count)) {
+      const { message } = entry
+      device.acknowledged.push(label(entry))
+      if ('isCopyOf' in entry) {
+        if (entry.isCopyOf === 'received') device.seen.add(message)
+        continue
+      }
+      entry.sharing.hasArrived = true
+      if (entry.isStored) this.#remove(device.account, message)
     }
   }
 
@@ -127,27 +159,36 @@ export class Reference {
   waiting(account: string): Message[] {
     const inHands = new Set(
       this.#of(account).flatMap(({ queue }) =>
-        queue.filter(({ isStored }) => isStored).map(({ message }) => message),
+        queue
+          .filter((entry) => 'isStored' in entry && entry.isStored)
+          .map(({ message }) => message),
       ),
     )
     return (this.#stored.get(account) ?? []).filter((message) => !inHands.has(message))
   }
 
-  #deliver(message: Message, isRetry: boolean): void {
+  /** Those that got it; none: it is stored. */
+  #deliver(message: Message, isRetry: boolean): readonly Device[] {
     const { account, resource } = message.to
     const addressed = this.#of(account).find((device) => device.resource === resource)
     const isThere = addressed !== undefined && !(isRetry && addressed.priority === undefined)
     const targets = isThere ? [addressed] : this.#mostAvailable(account)
     const sharing = { holders: targets.length, hasArrived: false }
-    for (const { queue } of targets) queue.push({ message, sharing, isStored: false })
-    if (targets.length > 0) return
-    const stored = this.#stored.get(account) ?? []
-    this.#stored.set(account, [...stored, message])
+    for (const { queue, seen } of targets) {
+      if (seen.has(message)) sharing.hasArrived = true
+      else queue.push({ message, sharing, isStored: false })
+    }
+    if (targets.length === 0) {
+      this.#stored.set(account, [...(this.#stored.get(account) ?? []), message])
+    }
+    return targets
   }
 
-  #handOver({ account, queue }: Device): void {
+  #handOver({ account, queue, seen }: Device): void {
     for (const message of this.waiting(account)) {
-      queue.push({ message, sharing: { holders: 1, hasArrived: false }, isStored: true })
+      const sharing = { holders: 1, hasArrived: false }
+      if (seen.has(message)) this.#remove(account, message)
+      else queue.push({ message, sharing, isStored: true })
     }
   }
 

@@ -33,15 +33,18 @@ export function quoted(message: Element, direction: Direction): Element | undefi
     ?.child('message', 'jabber:client')
 }
 
-/** What a client has got: the messages themselves and the copies, each by its id. */
+/** A message by its id, a copy by that of what it quotes. */
+export function shownAs(message: Element): string {
+  for (const direction of ['sent', 'received'] as const) {
+    const original = quoted(message, direction)
+    if (original !== undefined) return `${direction} ${labelOf(original)}`
+  }
+  return labelOf(message)
+}
+
+/** What a client has got: the messages themselves and the copies. */
 export function shown(client: Client): string[] {
-  return client.inbox({ name: 'message' } satisfies Expected).map((message) => {
-    for (const direction of ['sent', 'received'] as const) {
-      const original = quoted(message, direction)
-      if (original !== undefined) return `${direction} ${labelOf(original)}`
-    }
-    return labelOf(message)
-  })
+  return client.inbox({ name: 'message' } satisfies Expected).map(shownAs)
 }
 
 function labelOf(message: Element): string {
