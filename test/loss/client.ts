@@ -106,6 +106,8 @@ export abstract class Client {
   /** The stream cannot be resumed. */
   protected abstract onSessionLost(): void
   protected onOffline(): void {}
+  /** From now on it may get what is lost with its connection, until it is online. */
+  protected onUnprotected(): void {}
   /** A stanza came before stream management was enabled. */
   protected abstract onStray(frame: Frame): void
   /** The last chance to write; the returned function is called if the server got all of that. */
@@ -262,7 +264,7 @@ export abstract class Client {
     if (this.#link !== link) return
     if (frame.name === 'error' && frame.ns === STREAMS_NS) return this.#failed(frame)
     if (this.isOnline) return this.#handleOnline(link, frame)
-    if (frame.name === 'message') return this.onStray(frame)
+    if (frame.ns === 'jabber:client' && frame.attribute('id') !== 'bind') return this.onStray(frame)
     switch (link.step) {
       case 'features': {
         const initial = Buffer.from(`\0${this.name}\0${PASSWORD}`).toString('base64')
@@ -324,6 +326,7 @@ export abstract class Client {
         `<enable xmlns='${SM_NS}' resume='true'/>`,
     )
     link.step = 'bound'
+    this.onUnprotected()
   }
 
   #enabled(link: Link, frame: Frame): void {

@@ -26,6 +26,8 @@ export type Failure = { readonly breach: Breach; readonly text: string }
  * milliseconds: killed meanwhile, it delivers the message once more.
  */
 const GRACE = 2_000
+/** How long a resource may be bound without stream management, and a message be under way to it. */
+const EXPOSURE = 500
 /** Of each kind are kept to be shown; of the others only the number. */
 const MAX_FAILURES = 5
 
@@ -72,6 +74,8 @@ export class Ledger {
   readonly #stream: number[] = []
   readonly #knownAt: number[] = []
   readonly #isArchived: boolean[] = []
+  /** Whether it was addressed to the resource. */
+  readonly #isDirect: boolean[] = []
   readonly #disownedAt = new Map<number, number>()
   readonly #ackedAt: Float64Array
   /** Streams of recipients that are over. */
@@ -84,6 +88,8 @@ export class Ledger {
   readonly #lastTransmission: Int32Array
   readonly #kills: number[] = []
   readonly #diskFaults: Interval[] = []
+  /** By recipient: when its resource was bound without stream management, and was lost so. */
+  readonly #exposures = new Map<number, Set<Interval>>()
   readonly failures: Failure[] = []
   readonly breaches = new Map<Breach, number>()
   sent = 0
@@ -95,6 +101,8 @@ export class Ledger {
   /** Shown again because nobody could know. */
   repeated = 0
   archived = 0
+  /** Lost with a connection that had no stream management yet. */
+  unprotected = 0
   /** Acknowledged, and not shown yet. */
   owed = 0
 
@@ -128,7 +136,8 @@ export class Ledger {
   }
 
   /** It is being sent, perhaps not for the first time; the transmission's number. */
-  transmit(message: number): number {
+  transmit(message: number, isDirect = false): number {
+    this.#isDirect.push(isDirect)
     this.#sentAt.push(this.#clock())
     this.#stream.push(0)
     this.#knownAt.push(0)
@@ -173,6 +182,19 @@ export class Ledger {
   /** A recipient has a stream under management; its number. */
   beginStream(): number {
     return this.#ended.push(false) - 1
+  }
+
+  /**
+   * Its resource is bound, but stream management is not enabled: what is addressed to it goes to its
+   * connection, and is lost with that. The returned function says that it was enabled after all.
+   */
+  expose(recipient: number): () => void {
+    const now = this.#clock()
+    const all = this.#exposures.get(recipient) ?? new Set()
+    this.#exposures.set(recipient, all)
+    const exposure: Interval = { from: now - EXPOSURE, to: now + EXPOSURE }
+    all.add(exposure)
+    return () => all.delete(exposure)
   }
 
   /** It cannot be resumed any more. */
@@ -250,7 +272,10 @@ export class Ledger {
   close(wasArchived: boolean): void {
     for (let message = 0; message < this.sent; message++) {
       if (!this.#has(message, ACKNOWLEDGED) || this.#has(message, BOUNCED)) continue
-      if (!this.#has(message, SHOWN)) this.#fail('lost', message)
+      if (!this.#has(message, SHOWN)) {
+        if (this.#wasExposed(message)) this.unprotected++
+        else this.#fail('lost', message)
+      }
       if (wasArchived && !this.#has(message, ARCHIVED)) this.#fail('unarchived', message)
     }
   }
@@ -288,6 +313,15 @@ export class Ledger {
     const at = this.#disownedAt.get(transmission)
     if (at === undefined || this.#diskFailed(at)) return
     this.#fail('disowned', message, `transmission ${transmission}, disowned at ${time(at)}`)
+  }
+
+  #wasExposed(message: number): boolean {
+    const exposures = [...(this.#exposures.get(this.recipientOf(message)) ?? [])]
+    return this.#message.some((of, transmission) => {
+      if (of !== message || !this.#isDirect[transmission]) return false
+      const sentAt = this.#sentAt[transmission] as number
+      return exposures.some(({ from, to }) => from <= sentAt && sentAt <= to)
+    })
   }
 
   #wasKilledAfter(time: number): boolean {

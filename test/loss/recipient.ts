@@ -35,6 +35,7 @@ export class Recipient extends Client {
   #acknowledged = 0
   /** The count that the open ping proves; undefined: none is open. */
   #pinged: number | undefined
+  #protect: (() => void) | undefined
   #answering: NodeJS.Timeout | undefined
   #audit: PromiseWithResolvers<void> | undefined
   #pong: PromiseWithResolvers<void> | undefined
@@ -133,7 +134,12 @@ export class Recipient extends Client {
 
   // --- Sessions.
 
+  protected override onUnprotected(): void {
+    this.#protect = this.#options.ledger.expose(this.#options.index)
+  }
+
   protected onOnline(isResumed: boolean): void {
+    this.#protect?.()
     this.#pinged = undefined
     if (isResumed) return this.#prove(this.h)
     this.#known = 0

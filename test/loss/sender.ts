@@ -59,9 +59,10 @@ export class Sender extends Client {
     for (let i = 0; i < size; i++) {
       const message = this.#next()
       if (message === undefined) break
-      const transmission = this.#options.ledger.transmit(message)
+      const isDirect = this.#options.random.next() < 0.5
+      const transmission = this.#options.ledger.transmit(message, isDirect)
       this.#unacknowledged.push(transmission)
-      text += this.#message(message, transmission)
+      text += this.#message(message, transmission, isDirect)
     }
     return text
   }
@@ -76,10 +77,9 @@ export class Sender extends Client {
     return recipient === undefined ? undefined : ledger.compose(index, recipient)
   }
 
-  #message(message: number, transmission: number): string {
+  #message(message: number, transmission: number, isDirect: boolean): string {
     const { ledger, random } = this.#options
-    const resource = random.next() < 0.5 ? '' : '/here'
-    const to = `r${ledger.recipientOf(message)}@${DOMAIN}${resource}`
+    const to = `r${ledger.recipientOf(message)}@${DOMAIN}${isDirect ? '/here' : ''}`
     const filling = FILLING.slice(0, random.skewed(FILLING.length))
     return `<message type='chat' id='${this.name}-${message}' to='${to}'><body>${transmission} ${filling}</body></message>`
   }

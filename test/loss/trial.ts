@@ -286,6 +286,7 @@ class Trial {
         bounced: ledger.bounced,
         ambiguous: ledger.ambiguous,
         repeated: ledger.repeated,
+        unprotected: ledger.unprotected,
         kills: this.#kills,
         terminations: this.#terminations,
         'disk faults': this.#diskFaults,
