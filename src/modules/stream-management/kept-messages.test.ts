@@ -103,6 +103,20 @@ test('a write that fails leaves the message unhandled', async (context) => {
   await kept.stop()
 })
 
+test('one that could not be written is not kept when it is stored elsewhere', async (context) => {
+  const storage = await openStorage(context)
+  let isFull = true
+  const write: Storage['write'] = (...all) =>
+    isFull ? Promise.reject(new Error('the disk is full')) : storage.write(...all)
+  const kept = keptIn(Object.create(storage, { write: { value: write } }) as Storage)
+  const envelope = kept.keep(chat('one'))
+  await assert.rejects(envelope.settlement?.done ?? Promise.resolve(), /full/)
+  isFull = false
+  kept.handOver(envelope, envelope.notes.kept as number)
+  await kept.stop()
+  assert.deepEqual(await left(storage), [])
+})
+
 test('what a removed account would have got is forgotten', async (context) => {
   const storage = await openStorage(context)
   const kept = keptIn(storage)

@@ -1,5 +1,6 @@
 import type { Envelope } from '../../core/envelope.ts'
 import type { Logger } from '../../core/log.ts'
+import type { Settlement } from '../../core/settlement.ts'
 import type { Storage } from '../../core/storage.ts'
 import type { Eventually } from './eventually.ts'
 import { fromStored, toStored } from './stored-envelope.ts'
@@ -48,6 +49,8 @@ export class KeptMessages {
   #old = 0
   #timer: NodeJS.Timeout | undefined
   readonly #writing = new Set<Promise<unknown>>()
+  /** Of messages that could not be written: their senders know, and will send them again. */
+  readonly #refused = new WeakSet<Settlement>()
 
   constructor(storage: Storage, eventually: Eventually, clock: Clock, log: Logger) {
     this.#storage = storage
@@ -92,6 +95,7 @@ export class KeptMessages {
       if (removed.status === 'rejected') this.#remove(REMOVE, id)
       return
     }
+    if (envelope.settlement !== undefined && this.#refused.has(envelope.settlement)) return
     this.#log.warn('message_stays_kept', { id, error: stored.reason })
     if (removed.status === 'rejected') return
     const restored = this.#insert(envelope)
@@ -161,7 +165,10 @@ export class KeptMessages {
     this.#track(
       this.#insert(envelope).then(
         () => settlement?.finish(),
-        (error) => settlement?.fail(error),
+        (error) => {
+          if (settlement !== undefined) this.#refused.add(settlement)
+          settlement?.fail(error)
+        },
       ),
     )
   }
