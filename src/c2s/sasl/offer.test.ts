@@ -85,7 +85,7 @@ test('ANONYMOUS makes up another localpart each time', async () => {
   assert.match(first.localpart, /^[0-9a-f-]{36}$/)
   assert.notEqual(first.localpart, second.localpart)
   assert.equal(first.isAnonymous, true)
-  assert.deepEqual(await login(undefined), { kind: 'challenge', data: Buffer.alloc(0) })
+  assert.equal((await login(undefined)).kind, 'success')
   assert.equal((await login(Buffer.from([0xff]))).kind, 'failure')
   await fc.assert(
     fc.asyncProperty(fc.uint8Array(), async (bytes) => {
