@@ -5,7 +5,10 @@ import { el } from '../xmpp/xml.ts'
 
 const NS = 'urn:xmpp:time'
 
-/** Says what time it is (XEP-0202). The server lives in UTC, wherever its machine stands. */
+/**
+ * Says what time it is (XEP-0202). The server lives in UTC, wherever its machine stands; the offset
+ * is to be numeric (§2), which "Z" is not.
+ */
 export const time = defineModule({
   name: 'time',
   implements: ['XEP-0202 2.0'],
@@ -14,7 +17,12 @@ export const time = defineModule({
 
   start({ iq, clock }) {
     iq.on('server', 'get', NS, 'time', () =>
-      el('time', { xmlns: NS }, el('tzo', {}, 'Z'), el('utc', {}, formatDateTime(clock.now()))),
+      el(
+        'time',
+        { xmlns: NS },
+        el('tzo', {}, '+00:00'),
+        el('utc', {}, formatDateTime(clock.now())),
+      ),
     )
   },
 })

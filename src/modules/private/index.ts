@@ -34,6 +34,7 @@ export const privateStorage = defineModule({
       refuseOthers(request)
       const [asked, ...others] = request.payload.elements()
       if (asked === undefined || others.length > 0) throw new StanzaError('bad-request')
+      if (asked.ns === NS) throw new StanzaError('not-acceptable')
       const kept = await store.get(request.to.toBare(), asked.ns, asked.name)
       // Nothing kept yet is an empty element (§2.4).
       return el('query', { xmlns: NS }, ...(kept.length > 0 ? kept : [emptied(asked)]))

@@ -65,6 +65,7 @@ test('a request without content, or in no namespace of its own, is refused', asy
     conditionOf(await core.ask(juliet, JULIET, type, payload))
   assert.equal(await condition('get', query()), 'bad-request')
   assert.equal(await condition('get', query(EMPTY, EMPTY)), 'bad-request')
+  assert.equal(await condition('get', query(el('x'))), 'not-acceptable')
   assert.equal(await condition('set', query()), 'not-acceptable')
   assert.equal(await condition('set', query(el('x'))), 'not-acceptable')
 })

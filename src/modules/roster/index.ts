@@ -83,6 +83,10 @@ export const roster = defineModule({
 
     const get = (request: IqRequest): IqAnswer | Promise<IqAnswer> => {
       refuseOthers(request)
+      // RFC 6121 §2.1.3.
+      if (request.payload.elements().length > 0) {
+        throw new StanzaError('bad-request', { text: 'a roster is asked for as a whole' })
+      }
       const loaded = rosters.get(request.to.toBare())
       return loaded instanceof Promise
         ? loaded.then((loadedRoster) => answer(loadedRoster, request))

@@ -115,6 +115,13 @@ test('a roster belongs to its account alone', async () => {
   assert.equal(conditionOf(stranger), 'forbidden')
 })
 
+test('a roster is asked for as a whole', async () => {
+  await using core = await start()
+  const romeo = await core.connect('romeo')
+  const answer = await core.ask(romeo, ROMEO, 'get', query(item(JULIET)))
+  assert.equal(conditionOf(answer), 'bad-request')
+})
+
 test('clients cannot write what the server decides', async () => {
   await using core = await start()
   const romeo = await core.connect('romeo')
