@@ -169,6 +169,10 @@ export class Federation implements RemoteServers, IncomingOwner {
     return await link.verify(id, key)
   }
 
+  expect({ local, remote }: Pair, ms: number): void {
+    this.#link(local, remote, this.#options.maxDomains)?.expect(ms)
+  }
+
   adopt({ local, remote }: Pair, traffic: Traffic): void {
     const isEncrypted = traffic.connection.socket instanceof TLSSocket
     if (this.#options.tls === 'required' && !isEncrypted) return

@@ -49,6 +49,8 @@ export type IncomingPolicy = {
 export interface IncomingOwner extends Judge {
   /** For peers that name none of our domains. */
   readonly defaultDomain: string
+  /** Within so many milliseconds there may be a connection for stanzas of the pair. */
+  expect(pair: Pair, ms: number): void
   /** Stanzas for the pair may be sent on this connection, too. */
   adopt(pair: Pair, traffic: Traffic): void
 }
@@ -65,6 +67,11 @@ export type IncomingEnvironment = {
   readonly onSettled: (connection: Connection) => void
   readonly onEnd: (stream: IncomingStream) => void
 }
+
+/** How long a peer may take to enable stream management before stanzas go to it without, */
+const DECISION = 250
+/** and what came in on an earlier stream to settle, milliseconds. */
+const PATIENCE = 5_000
 
 /**
  * A stream that another server opened to us: who it is (RFC 6120 §4 to §6, XEP-0178, XEP-0220),
@@ -312,13 +319,22 @@ export class IncomingStream implements ConnectionHandler {
 
   /** Stanzas flow from here on, under this count. */
   #begin(ledger = new Ledger(), isManaged = false): Traffic {
-    const { owner, traffic: parts } = this.#environment
+    const { traffic: parts } = this.#environment
     const accepts = (from: string, to: string) => this.#accept(from, to)
     const traffic = new Traffic(this.connection, parts, { accepts, lang: this.#lang, ledger })
     this.#traffics.push(traffic)
     if (isManaged) traffic.manage()
-    if (this.#wantsBidi) owner.adopt(this.#pair, traffic)
+    else if (this.#wantsBidi) {
+      this.#environment.owner.expect(this.#pair, DECISION)
+      setTimeout(() => this.#offer(traffic), DECISION).unref()
+    }
     return traffic
+  }
+
+  /** The way back, if the peer wants it. */
+  #offer(traffic: Traffic): void {
+    if (!this.#wantsBidi || traffic !== this.#traffic || traffic.isOver) return
+    this.#environment.owner.adopt(this.#pair, traffic)
   }
 
   #accept(from: string, to: string): void {
@@ -335,7 +351,10 @@ export class IncomingStream implements ConnectionHandler {
         if (!traffic.isManaged) throw new StreamError('policy-violation')
         return traffic.answerRequest()
       case 'a':
-        return traffic.acknowledge(countOf(frame))
+        traffic.acknowledge(countOf(frame))
+        // Only now it is certain that the peer knows by what to resume.
+        if (traffic.owner === undefined) this.#offer(traffic)
+        return
       case 'enable':
         return this.#enable(frame, traffic)
       case 'resume':
@@ -354,7 +373,11 @@ export class IncomingStream implements ConnectionHandler {
     const max = Math.floor(resumptions.patience / 1_000)
     const resumption = id === undefined ? {} : { id, resume: true, max }
     this.connection.write(serialise(el('enabled', { xmlns: SM_NS, ...resumption })))
-    resumptions.put(this.#pair, this.#begin(ledger, true))
+    const traffic = this.#begin(ledger, true)
+    resumptions.put(this.#pair, traffic)
+    // What is on its way is counted by the peer from here on, too.
+    if (before.owner !== undefined) this.#offer(traffic)
+    else traffic.request()
   }
 
   #resume(frame: Frame, before: Traffic): void {
@@ -369,9 +392,18 @@ export class IncomingStream implements ConnectionHandler {
       return this.connection.write(smFailed('item-not-found'))
     }
     for (const { settlement } of ledger.sent.acknowledge(h)) settlement?.finish()
-    const answer = el('resumed', { xmlns: SM_NS, previd: id, h: ledger.received.h })
-    this.connection.write(serialise(answer))
-    resumptions.put(this.#pair, this.#begin(ledger, true))
+    // What is being decided upon is not to come again.
+    const ready = ledger.received.settle(PATIENCE)
+    this.#await(ready.then(() => this.#resumed(id, ledger)))
+  }
+
+  #resumed(previd: string, ledger: Ledger): void {
+    const { h } = ledger.received
+    this.connection.write(serialise(el('resumed', { xmlns: SM_NS, previd, h })))
+    const traffic = this.#begin(ledger, true)
+    if (this.isEnded) traffic.over('lost')
+    this.#offer(traffic)
+    this.#environment.resumptions.put(this.#pair, traffic)
   }
 
   // --- Its end.
@@ -418,7 +450,7 @@ export class IncomingStream implements ConnectionHandler {
   }
 
   onDrain(): void {
-    this.#traffic?.owner?.onDrain()
+    this.#traffic?.onDrain()
   }
 
   onClosed(): void {

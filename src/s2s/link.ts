@@ -37,17 +37,13 @@ export type LinkParts = {
 
 type Waiting = { readonly envelope: Envelope; readonly at: number }
 
-/** What a stream whose connection broke has sent. */
-type Interrupted = {
-  readonly ledger: Ledger
-  /** Whether the other side had opened it, which then is the one to resume it. */
-  readonly isTheirs: boolean
-  /** Until when it may be resumed, milliseconds since the epoch. */
-  readonly until: number
-}
+/** A stream whose connection broke, and until when it may be resumed: milliseconds since the epoch. */
+type Interrupted = { readonly ledger: Ledger; readonly until: number }
 
 /** How long the other side may take to come back for the stream that it had opened, milliseconds. */
 const THEIR_GRACE = 10_000
+/** More than what is expected may be late, milliseconds. */
+const MARGIN = 50
 const TOO_LARGE = ['policy-violation', 'too large for this server'] as const
 const STOPPING = ['remote-server-timeout', 'this server is stopping'] as const
 const LOST = ['remote-server-timeout', 'connection lost'] as const
@@ -69,7 +65,9 @@ export class Link implements OutgoingOwner, TrafficOwner {
   #stream: OutgoingStream | undefined
   /** What takes stanzas: of our stream, or of one that the other server has opened. */
   #carrier: Traffic | undefined
-  #interrupted: Interrupted | undefined
+  /** A stream that we had opened and are to resume, and one that the other side is to. */
+  #ours: Interrupted | undefined
+  #theirs: Interrupted | undefined
   #isConnecting = false
   #failures = 0
   #retryAt = 0
@@ -89,7 +87,8 @@ export class Link implements OutgoingOwner, TrafficOwner {
       this.#queue.length === 0 &&
       this.#carrier === undefined &&
       this.#stream === undefined &&
-      this.#interrupted === undefined &&
+      this.#ours === undefined &&
+      this.#theirs === undefined &&
       this.#verifications.isEmpty &&
       !this.#isConnecting &&
       Date.now() >= this.#retryAt
@@ -98,8 +97,8 @@ export class Link implements OutgoingOwner, TrafficOwner {
 
   /** All that was sent has arrived. */
   get isDrained(): boolean {
-    const { ledger } = this.#carrier ?? this.#interrupted ?? {}
-    return this.#queue.length === 0 && (ledger === undefined || ledger.sent.size === 0)
+    const isSent = this.#carrier === undefined || this.#carrier.ledger.sent.size === 0
+    return this.#queue.length === 0 && isSent && !this.#isHeld
   }
 
   get #names() {
@@ -167,9 +166,13 @@ export class Link implements OutgoingOwner, TrafficOwner {
 
   /** Whether there is something that a stream of ours is needed for. */
   get #hasReason(): boolean {
-    if (this.#verifications.isWaiting || this.ledger !== undefined) return true
-    const mayGo = this.#carrier === undefined && this.#interrupted === undefined
-    return mayGo && this.#queue.length > 0
+    if (this.#verifications.isWaiting || this.#ours !== undefined) return true
+    return this.#queue.length > 0 && this.#carrier === undefined && this.#theirs === undefined
+  }
+
+  /** Something may be sent again, before which nothing else is. */
+  get #isHeld(): boolean {
+    return this.#theirs !== undefined || (this.#ours?.ledger.sent.size ?? 0) > 0
   }
 
   #wake(): void {
@@ -178,8 +181,8 @@ export class Link implements OutgoingOwner, TrafficOwner {
     if (stream !== undefined) {
       if (stream.isNegotiated) this.#verifications.sendOn(stream)
       if (stream.traffic === undefined) {
-        if (this.#queue.length > 0 || this.ledger !== undefined) stream.authenticate()
-      } else if (this.#interrupted === undefined) this.#use(stream.traffic)
+        if (this.#queue.length > 0 || this.#ours !== undefined) stream.authenticate()
+      } else this.#use(stream.traffic)
       return
     }
     if (this.#isConnecting) return
@@ -218,11 +221,11 @@ export class Link implements OutgoingOwner, TrafficOwner {
     this.#verifications.fail(new StanzaError(isUnfit ? 'not-authorized' : condition, { text }))
     if (isUnknown || isUnfit) {
       this.#failures = 0
-      this.#giveUp()
+      this.onNotResumed()
       this.#giveBackQueue(condition, text)
     }
     // Nobody waits for one of which only strangers have spoken.
-    if (this.#queue.length === 0 && this.#interrupted === undefined && !isUnfit) return
+    if (this.#queue.length === 0 && this.#ours === undefined && !isUnfit) return
     this.#backOff()
     this.#wake()
   }
@@ -238,7 +241,7 @@ export class Link implements OutgoingOwner, TrafficOwner {
 
   /** What one of ours has sent and not had acknowledged, which the next one is to go on with. */
   get ledger(): Ledger | undefined {
-    return this.#interrupted?.isTheirs === false ? this.#interrupted.ledger : undefined
+    return this.#ours?.ledger
   }
 
   onNegotiated(stream: OutgoingStream): void {
@@ -252,13 +255,15 @@ export class Link implements OutgoingOwner, TrafficOwner {
     this.#failures = 0
     this.#retryAt = 0
     this.#verifications.sendOn(stream)
-    if (this.ledger === traffic.ledger) this.#interrupted = undefined
-    // What the other side may still resume comes before what waits.
-    if (this.#interrupted === undefined) this.#use(traffic)
+    if (this.#ours?.ledger === traffic.ledger) this.#ours = undefined
+    traffic.owner = this
+    this.#use(traffic)
   }
 
   onNotResumed(): void {
-    if (this.ledger !== undefined) this.#giveUp()
+    const { ledger } = this.#ours ?? {}
+    this.#ours = undefined
+    this.#giveUp(ledger)
   }
 
   onVerified(id: string, type: string, error: StanzaError | undefined): void {
@@ -276,39 +281,46 @@ export class Link implements OutgoingOwner, TrafficOwner {
 
   // --- What carries stanzas.
 
+  /** Whoever wants a connection may wait for one that is there in so many milliseconds. */
+  expect(ms: number): void {
+    this.#retryAt = Math.max(this.#retryAt, Date.now() + ms + MARGIN)
+  }
+
   /** The other server has opened a stream that takes stanzas of ours, too. */
   adopt(traffic: Traffic): void {
-    const interrupted = this.#interrupted
-    if (interrupted !== undefined && traffic.ledger !== interrupted.ledger) {
-      // It has begun anew, if it is not about to resume still; ours is ours to resume.
-      if (!interrupted.isTheirs || !traffic.isManaged) return
-      this.#giveUp()
+    const theirs = this.#theirs
+    if (theirs !== undefined) {
+      const isResumed = theirs.ledger === traffic.ledger
+      // It may be about to resume still.
+      if (!isResumed && !traffic.isManaged) return
+      this.#theirs = undefined
+      if (!isResumed) this.#giveUp(theirs.ledger)
     }
-    this.#interrupted = undefined
+    traffic.owner = this
     this.#use(traffic)
   }
 
   /** Unless there is another connection already; on the same one it begins anew. */
   #use(traffic: Traffic): void {
     const carrier = this.#carrier
-    if (carrier !== undefined && carrier.connection !== traffic.connection) return
-    traffic.owner = this
+    const isTaken = carrier !== undefined && carrier.connection !== traffic.connection
+    if (isTaken || this.#isHeld) return
     this.#carrier = traffic
     this.onDrain()
   }
 
   onOver(traffic: Traffic, ending: Ending): void {
+    if (this.#carrier === traffic) this.#carrier = undefined
     const { ledger } = traffic
     const { resumeTimeout } = this.#parts.limits
-    const isCurrent = this.#carrier === traffic
-    if (isCurrent) this.#carrier = undefined
-    const isTheirs = this.#stream?.traffic !== traffic
-    // Where nothing was received and all has arrived, neither side has anything to come back for.
-    const isAtStake = ledger.sent.size > 0 || (!isTheirs && ledger.received.h > 0)
+    const now = Date.now()
+    const isOurs = this.#stream?.traffic === traffic
+    // The other side may have sent what has not arrived; it is for us to come back.
+    const isAtStake = ledger.sent.size > 0 || (isOurs && traffic.isTwoWay)
     const mayResume = ending === 'lost' && traffic.isManaged && ledger.id !== undefined
-    if (mayResume && isCurrent && isAtStake && !this.#isClosing) {
-      const patience = isTheirs ? Math.min(THEIR_GRACE, resumeTimeout) : resumeTimeout
-      this.#interrupted = { ledger, isTheirs, until: Date.now() + patience }
+    if (mayResume && isAtStake && !this.#isClosing) {
+      if (isOurs) this.#ours = { ledger, until: now + resumeTimeout }
+      else this.#theirs = { ledger, until: now + Math.min(THEIR_GRACE, resumeTimeout) }
     } else {
       const left = ledger.sent.take(ledger.sent.size)
       if (ending === 'finished' && traffic.isManaged && !this.#isClosing) this.#putBack(left)
@@ -325,13 +337,17 @@ export class Link implements OutgoingOwner, TrafficOwner {
     for (const envelope of envelopes) this.#queued += weigh(envelope)
   }
 
-  /** What was interrupted will not be resumed. */
-  #giveUp(): void {
-    const interrupted = this.#interrupted
-    this.#interrupted = undefined
-    if (interrupted === undefined) return
-    const { sent } = interrupted.ledger
-    this.#giveBack(sent.take(sent.size), ...LOST)
+  /** It will not be resumed. */
+  #giveUp(ledger: Ledger | undefined): void {
+    if (ledger !== undefined) this.#giveBack(ledger.sent.take(ledger.sent.size), ...LOST)
+  }
+
+  #giveUpAll(before = Number.POSITIVE_INFINITY): void {
+    if (this.#ours !== undefined && this.#ours.until <= before) this.onNotResumed()
+    const theirs = this.#theirs
+    if (theirs === undefined || theirs.until > before) return
+    this.#theirs = undefined
+    this.#giveUp(theirs.ledger)
   }
 
   // --- Keys of dialback.
@@ -353,10 +369,8 @@ export class Link implements OutgoingOwner, TrafficOwner {
     this.#giveBackQueue('remote-server-timeout', 'no connection', now - queueTimeout)
     const late = new StanzaError('remote-server-timeout')
     this.#verifications.fail(late, { before: now - 2 * connectTimeout })
-    if (this.#interrupted !== undefined && now >= this.#interrupted.until) {
-      this.#giveUp()
-      this.#wake()
-    }
+    this.#giveUpAll(now)
+    this.#wake()
     const stream = this.#stream
     if (stream === undefined) return
     if (stream.traffic !== this.#carrier) stream.traffic?.look(now)
@@ -368,7 +382,7 @@ export class Link implements OutgoingOwner, TrafficOwner {
   drain(): void {
     this.#isClosing = true
     if (this.#carrier !== undefined) return
-    this.#giveUp()
+    this.#giveUpAll()
     this.#giveBackQueue(...STOPPING)
   }
 
@@ -377,7 +391,7 @@ export class Link implements OutgoingOwner, TrafficOwner {
     this.#isClosing = true
     clearTimeout(this.#retry)
     this.#stream?.close()
-    this.#giveUp()
+    this.#giveUpAll()
     this.#giveBackQueue(...STOPPING)
     this.#verifications.fail(new StanzaError('remote-server-timeout'))
   }

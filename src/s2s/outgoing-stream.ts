@@ -100,6 +100,8 @@ export class OutgoingStream implements ConnectionHandler {
   #ending: Ending = 'lost'
   #hasEnded = false
   readonly #negotiation = Promise.withResolvers<void>()
+  /** What comes the other way, also before we may send. */
+  #incoming: Traffic | undefined
   traffic: Traffic | undefined
 
   constructor(connection: Connection, owner: OutgoingOwner, environment: OutgoingEnvironment) {
@@ -264,11 +266,11 @@ export class OutgoingStream implements ConnectionHandler {
   onElement(frame: Frame): void {
     if (frame.ns === STREAMS_NS) return this.#streamElement(frame)
     const { traffic } = this
-    if (traffic !== undefined && (frame.ns === SERVER_NS || frame.ns === SM_NS)) {
-      if (frame.ns === SERVER_NS) return traffic.receive(frame)
-      return this.#managedElement(frame, traffic)
-    }
+    if (traffic !== undefined && frame.ns === SM_NS) return this.#managedElement(frame, traffic)
     switch (frame.ns) {
+      case SERVER_NS:
+        if (this.#incoming !== undefined) return this.#incoming.receive(frame)
+        break
       case TLS_NS:
         if (this.#state !== 'starttls') break
         if (frame.name === 'proceed') return this.#proceed()
@@ -331,6 +333,7 @@ export class OutgoingStream implements ConnectionHandler {
 
   #authenticated(): void {
     this.#isAuthenticated = true
+    this.#incoming = this.#newTraffic()
     const { ledger } = this.#owner
     if (!this.#features.has('sm', SM_NS)) {
       if (ledger !== undefined) this.#owner.onNotResumed()
@@ -338,12 +341,19 @@ export class OutgoingStream implements ConnectionHandler {
     }
     if (ledger?.id === undefined) return this.#enable()
     this.#state = 'resuming'
-    const { h } = ledger.received
-    this.connection.write(serialise(el('resume', { xmlns: SM_NS, previd: ledger.id, h })))
+    this.#since = Date.now()
+    const previd = ledger.id
+    // What is being decided upon is not to come again.
+    const ready = ledger.received.settle(PATIENCE)
+    void ready.then(() => {
+      const { h } = ledger.received
+      this.connection.write(serialise(el('resume', { xmlns: SM_NS, previd, h })))
+    })
   }
 
   #enable(): void {
     this.#state = 'enabling'
+    this.#since = Date.now()
     this.connection.write(serialise(el('enable', { xmlns: SM_NS, resume: true })))
   }
 
@@ -373,23 +383,26 @@ export class OutgoingStream implements ConnectionHandler {
 
   #open(ledger?: Ledger): void {
     this.#state = 'open'
-    const { local, remote } = this.#owner
-    const accepts = (from: string, to: string) => {
-      if (!this.#isBidi) throw new StreamError('not-authorized')
-      if (from !== remote) throw new StreamError('invalid-from')
-      if (to !== local) throw new StreamError('host-unknown')
-    }
-    const options = {
-      accepts,
-      lang: this.#lang,
-      maxSize: this.#features.maxSize,
-      ...(ledger !== undefined && { ledger }),
-    }
-    const traffic = new Traffic(this.connection, this.#environment.traffic, options)
+    const traffic = this.#newTraffic(ledger)
+    this.#incoming = traffic
     this.traffic = traffic
     if (ledger !== undefined) traffic.manage()
     this.#negotiation.resolve()
     this.#owner.onOpen(this, traffic)
+  }
+
+  #newTraffic(ledger = new Ledger()): Traffic {
+    const accepts = (from: string, to: string) => this.#accept(from, to)
+    const { maxSize } = this.#features
+    const options = { accepts, lang: this.#lang, maxSize, ledger, isTwoWay: this.#isBidi }
+    return new Traffic(this.connection, this.#environment.traffic, options)
+  }
+
+  #accept(from: string, to: string): void {
+    const { local, remote } = this.#owner
+    if (!this.#isBidi) throw new StreamError('not-authorized')
+    if (from !== remote) throw new StreamError('invalid-from')
+    if (to !== local) throw new StreamError('host-unknown')
   }
 
   #managedElement(frame: Frame, traffic: Traffic): void {
@@ -418,7 +431,7 @@ export class OutgoingStream implements ConnectionHandler {
   }
 
   onDrain(): void {
-    this.traffic?.owner?.onDrain()
+    this.traffic?.onDrain()
   }
 
   onClosed(error: Error | undefined): void {
@@ -438,6 +451,8 @@ export class OutgoingStream implements ConnectionHandler {
   }
 }
 
+/** How long what came in on an earlier stream may take to settle, milliseconds. */
+const PATIENCE = 5_000
 const NO_PROOF = 'our certificate is not accepted, and dialback is off'
 
 export function countOf(frame: Frame): number | undefined {

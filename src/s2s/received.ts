@@ -35,11 +35,16 @@ export class Received implements SettlementListener {
     return this.#pending.length
   }
 
-  /** Resolves when nothing is waited for. */
-  get idle(): Promise<void> {
-    if (this.#pending.length === 0) return Promise.resolve()
+  /**
+   * Resolves when nothing is waited for; after `patience` milliseconds what still is, is forgotten: it
+   * will not be counted.
+   */
+  async settle(patience: number): Promise<void> {
+    if (this.#pending.length === 0) return
     this.#idle ??= Promise.withResolvers()
-    return this.#idle.promise
+    const timer = setTimeout(() => this.#forget(), patience).unref()
+    await this.#idle.promise
+    clearTimeout(timer)
   }
 
   /** The next stanza, in the order in which they came. */
@@ -65,9 +70,13 @@ export class Received implements SettlementListener {
   onUnsettled(settlement: Settlement, error: unknown): void {
     // It is forgotten if it failed with an earlier one.
     if (!this.#pending.includes(settlement)) return
+    this.#forget()
+    this.listener.onFailure(error)
+  }
+
+  #forget(): void {
     this.#pending = []
     this.#checkIdle()
-    this.listener.onFailure(error)
   }
 
   #checkIdle(): void {

@@ -57,6 +57,8 @@ type TrafficOptions = {
   readonly accepts: Accepts
   readonly lang: Octets | undefined
   readonly ledger?: Ledger
+  /** Stanzas may come on a connection that we opened. */
+  readonly isTwoWay?: boolean
   /** Octets of a stanza that the peer takes, as far as it has said so (XEP-0478). */
   readonly maxSize?: number | undefined
 }
@@ -83,6 +85,7 @@ const REQUEST = `<r xmlns='${SM_NS}'/>` as Octets
 export class Traffic {
   readonly connection: Connection
   readonly ledger: Ledger
+  readonly isTwoWay: boolean
   readonly #parts: TrafficParts
   readonly #accepts: Accepts
   /** Of the peer's stream: of stanzas that name none themselves. */
@@ -91,6 +94,8 @@ export class Traffic {
   readonly #lanes = new Lanes()
   readonly #onWritten = () => this.#settle(this.ledger.sent.take(1))
   owner: TrafficOwner | undefined
+  /** Of an earlier connection, not written to this one yet. */
+  #again: readonly Envelope[] = []
   /** Both sides count. */
   isManaged = false
   /** How it ended. */
@@ -107,6 +112,7 @@ export class Traffic {
     this.#parts = parts
     this.#accepts = options.accepts
     this.#lang = options.lang
+    this.isTwoWay = options.isTwoWay ?? false
     this.#maxSize = options.maxSize ?? Number.POSITIVE_INFINITY
     this.ledger = options.ledger ?? new Ledger()
   }
@@ -121,7 +127,8 @@ export class Traffic {
   get isBlocked(): boolean {
     const { size, bytes } = this.ledger.sent
     const isFull = size >= MAX_UNACKNOWLEDGED.stanzas || bytes >= MAX_UNACKNOWLEDGED.bytes
-    return (this.isManaged && isFull) || this.isOver || this.connection.isBlocked
+    const isBusy = this.#again.length > 0 || this.connection.isBlocked
+    return (this.isManaged && isFull) || this.isOver || isBusy
   }
 
   /** The peer would not take it, and end the stream. */
@@ -217,9 +224,25 @@ export class Traffic {
       },
       onFailure: (error) => this.#failed(error),
     }
-    for (const { stanza, from, to } of this.ledger.sent.all()) {
+    this.#again = this.ledger.sent.all()
+    this.#resend()
+  }
+
+  /** As much as the connection takes at once. */
+  #resend(): void {
+    let count = 0
+    for (const { stanza, from, to } of this.#again) {
+      if (this.connection.isBlocked) break
       this.connection.write(stanza.toForeignOctets(from, to))
+      count++
     }
+    this.#again = this.#again.slice(count)
+  }
+
+  /** The connection takes more. */
+  onDrain(): void {
+    this.#resend()
+    if (!this.isBlocked) this.owner?.onDrain()
   }
 
   /** `<r/>`. */
@@ -240,6 +263,13 @@ export class Traffic {
     else if (this.ledger.sent.size > 0) this.connection.write(NO_OCTETS)
   }
 
+  /** Asks for an acknowledgement, whether something was sent or not. */
+  request(): void {
+    if (this.#requestedAt !== 0) return
+    this.#requestedAt = Date.now()
+    this.connection.write(REQUEST)
+  }
+
   beforeFlush(): void {
     if (!this.isManaged) return
     const { sent, received } = this.ledger
@@ -247,9 +277,7 @@ export class Traffic {
       this.connection.write(acknowledgement(received.h))
       this.#owesAnswer = received.pending > 0
     }
-    if (sent.size === 0 || this.#requestedAt !== 0) return
-    this.#requestedAt = Date.now()
-    this.connection.write(REQUEST)
+    if (sent.size > 0) this.request()
   }
 
   #settle(arrived: readonly Envelope[]): void {
@@ -286,10 +314,7 @@ export class Traffic {
   /** Closes the stream when what came in is settled, and says so. */
   async finish(last: Octets = NO_OCTETS): Promise<void> {
     const { received } = this.ledger
-    const { promise: late, resolve } = Promise.withResolvers<void>()
-    const timer = setTimeout(resolve, LAST_CALL).unref()
-    await Promise.race([received.idle, late])
-    clearTimeout(timer)
+    await received.settle(LAST_CALL)
     const final = this.isManaged ? acknowledgement(received.h) : NO_OCTETS
     this.connection.end((final + last + CLOSING) as Octets)
   }

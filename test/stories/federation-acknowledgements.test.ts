@@ -145,6 +145,8 @@ test('the way back: what is not acknowledged is sent again when the other side r
   }
   const peer = await bidirectional()
   const id = (await enable(peer)).attr('id') ?? ''
+  await peer.receives({ name: 'r', ns: SM_NS })
+  acknowledge(peer, 0)
   await juliet.sends(chat('romeo@montague.example', 'one'), chat('romeo@montague.example', 'two'))
   await peer.receives({ body: 'one' })
   await peer.receives({ body: 'two' })
