@@ -1,5 +1,6 @@
-import type { AdminAccounts, AdminContext, Listening } from './admin/command.ts'
+import type { AdminAccounts, AdminArchive, AdminContext, Listening } from './admin/command.ts'
 import type { Listener } from './connection/listener.ts'
+import { resultOf } from './core/hooks.ts'
 import type { Server } from './server.ts'
 
 /** A server as administration commands see it, started or not. */
@@ -8,6 +9,7 @@ export function adminContext(server: Server, version: string): AdminContext {
     version,
     domains: server.config.domains,
     accounts: adminAccounts(server),
+    archive: adminArchive(server),
     sessions: server.sessionManager.sessions,
     get running() {
       const { startedAt } = server
@@ -46,5 +48,16 @@ function adminAccounts({ accounts, lifecycle }: Server): AdminAccounts {
     setPassword: (account, password) => lifecycle.setPassword(account, password),
     list: (domain, page) => accounts.list(domain, page),
     count: (domain) => accounts.count(domain),
+  }
+}
+
+function adminArchive({ hooks, routes }: Server): AdminArchive {
+  return {
+    async purge(before, owner) {
+      const domainType = owner && routes.find(owner.domain)?.domainType
+      const point = hooks.at('archive_purge', domainType)
+      if (point.isEmpty) return undefined
+      return resultOf(await point.run(0, { before, ...(owner && { owner }) }), 0)
+    },
   }
 }

@@ -96,6 +96,7 @@ function programOf(cli: Cli): CliCommand {
 
 const GROUPS: Readonly<Record<string, string>> = {
   account: 'Accounts',
+  archive: 'Archives of messages',
   session: 'Connected clients',
 }
 

@@ -7,13 +7,19 @@ import type { Resource } from '../core/session.ts'
 import type { BareJid } from '../xmpp/jid.ts'
 
 /** What somebody must be allowed in order to give a command. */
-export type Permission = 'accounts:read' | 'accounts:write' | 'sessions:read' | 'server:read'
+export type Permission =
+  | 'accounts:read'
+  | 'accounts:write'
+  | 'archive:write'
+  | 'sessions:read'
+  | 'server:read'
 
 /** What commands work on: a server, running or merely built. */
 export interface AdminContext {
   readonly version: string
   readonly domains: readonly string[]
   readonly accounts: AdminAccounts
+  readonly archive: AdminArchive
   /** Empty while the server does not run. */
   readonly sessions: { readonly size: number; values(): Iterable<Resource> }
   /** Absent while the server does not run. */
@@ -34,6 +40,14 @@ export interface AdminAccounts {
     page: { readonly after?: string; readonly limit: number },
   ): Promise<readonly BareJid[]>
   count(domain: string): Promise<number>
+}
+
+export interface AdminArchive {
+  /**
+   * Removes messages archived before `before` (milliseconds since the epoch), of one account or of all.
+   * Resolves to how many these were; `undefined` if there is no archive.
+   */
+  purge(before: number, owner?: BareJid): Promise<number | undefined>
 }
 
 export interface RunningServer {

@@ -32,6 +32,7 @@ function context(localparts: readonly string[], running?: AdminContext['running'
       },
       count: async (domain) => [...kept.values()].filter((jid) => jid.domain === domain).length,
     },
+    archive: { purge: async (_, owner) => (owner === undefined ? 5 : 2) },
     sessions: { size: 1, values: () => [resource] },
     running,
   }
@@ -143,4 +144,18 @@ test('names, examples and positions of all commands hold together', () => {
       assert.ok('description' in schema && schema.description, `${name}: ${argument}`)
     }
   }
+})
+
+test('old messages are removed from one archive or all, if there are archives', async () => {
+  const purge = command('archive purge')
+  const here = context(['alice'])
+  assert.deepEqual(await purge.run(here, { older_than: '90d' }), { removed: 5 })
+  const ofAlice = { older_than: '1h', jid: 'alice@a.example' }
+  assert.deepEqual(await purge.run(here, ofAlice), { removed: 2 })
+  await assert.rejects(purge.run(here, { older_than: 'yesterday' }), { code: 'invalid' })
+  await assert.rejects(purge.run(here, { older_than: '1h', jid: 'alice@c.example' }), {
+    code: 'not-found',
+  })
+  const without = { ...here, archive: { purge: async () => undefined } }
+  await assert.rejects(purge.run(without, { older_than: '1h' }), { code: 'unavailable' })
 })

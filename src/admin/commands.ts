@@ -1,6 +1,6 @@
 /** Everything that can be asked of a server, each command declared once. */
 import { z } from 'zod'
-import { accountJid, domain } from '../core/config-types.ts'
+import { accountJid, domain, duration } from '../core/config-types.ts'
 import type { BareJid } from '../xmpp/jid.ts'
 import { PrecisError } from '../xmpp/precis.ts'
 import { type AdminContext, type Command, CommandError, defineCommand } from './command.ts'
@@ -83,6 +83,27 @@ const listAccounts = defineCommand({
       for await (const jid of accountsOf(context, each)) accounts.push(jid.full)
     }
     return { accounts }
+  },
+})
+
+const purgeArchive = defineCommand({
+  name: 'archive purge',
+  description: 'Remove old messages from the archive of an account, or from all',
+  permission: 'archive:write',
+  needsServer: true,
+  args: z.strictObject({
+    older_than: duration().describe('How old messages are at least, such as 90d.'),
+    jid: accountJid().optional().describe('Only the archive of this account.'),
+  }),
+  positional: ['older_than', 'jid'],
+  examples: ['90d', '1h alice@localhost'],
+  result: z.strictObject({ removed: z.int() }),
+  text: ({ removed }) => `${counted(removed, 'message')} removed`,
+  async run({ archive, domains }, { older_than, jid }) {
+    if (jid !== undefined) ensureServed(domains, jid.domain)
+    const removed = await archive.purge(Date.now() - older_than, jid)
+    if (removed === undefined) throw new CommandError('unavailable', 'there is no archive')
+    return { removed }
   },
 })
 
@@ -200,6 +221,7 @@ export const commands: readonly Command[] = [
   removeAccount,
   setPassword,
   listAccounts,
+  purgeArchive,
   listSessions,
   status,
 ]

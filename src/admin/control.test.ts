@@ -27,6 +27,7 @@ const context: AdminContext = {
     list: async () => [],
     count: async () => 0,
   },
+  archive: { purge: async () => undefined },
   sessions: { size: 0, values: () => [] },
 }
 

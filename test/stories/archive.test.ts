@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { adminContext } from '../../src/server-admin.ts'
+import { parseBare } from '../../src/xmpp/jid.ts'
 import { el } from '../../src/xmpp/xml.ts'
 import { archiveQuery, askArchive, MAM } from '../support/archive.ts'
 import { type Client, conditionOf } from '../support/client.ts'
@@ -427,4 +429,17 @@ test('a page of long messages is cut, and the next goes on', async () => {
   assert.deepEqual([first.bodies.length, first.isComplete], [3, false])
   const rest = await askArchive(juliet, { page: { after: first.last ?? '' } })
   assert.deepEqual([rest.bodies.length, rest.isComplete], [2, true])
+})
+
+test('an operator removes old messages, of one account or all', async () => {
+  const { server, juliet, romeo } = await withConversation()
+  await using _ = server
+  const { archive } = adminContext(server.server, 'test')
+  const soon = Date.now() + 1000
+  assert.equal(await archive.purge(0), 0)
+  assert(((await archive.purge(soon, parseBare(JULIET))) ?? 0) > 0)
+  assert.deepEqual((await askArchive(juliet)).bodies, [])
+  assert.notDeepEqual((await askArchive(romeo)).bodies, [])
+  await archive.purge(soon)
+  assert.deepEqual((await askArchive(romeo)).bodies, [])
 })
