@@ -110,17 +110,14 @@ export class Real implements AsyncDisposable {
     session.client = client
   }
 
-  /** The client says goodbye, or nobody waits for it any longer. */
+  /** The client says goodbye, or nobody waits for it any longer; what it had is given back. */
   async end(device: Device): Promise<void> {
     const { client } = this.#session(device)
+    const { sessions } = this.#server.server.sessionManager
+    const session = sessions.get(parseJid(client.fullJid))
     if (device.state === 'connected') await client.leaves()
-    const session = this.#server.server.sessionManager.sessions.get(parseJid(client.fullJid))
     await session?.close()
     this.#sessions.delete(device)
-    while (this.#server.server.sessionManager.sessions.get(parseJid(client.fullJid)) === session) {
-      if (session === undefined) break
-      await setImmediate()
-    }
   }
 
   async restart(): Promise<void> {
