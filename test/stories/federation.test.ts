@@ -2,6 +2,8 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { test } from 'node:test'
+import type { Envelope } from '../../src/core/envelope.ts'
+import { DROP } from '../../src/core/hooks.ts'
 import { el } from '../../src/xmpp/xml.ts'
 import { makeDomainCertificate } from '../support/certificates.ts'
 import { NS } from '../support/client.ts'
@@ -197,6 +199,65 @@ test('a connection of ours takes over when the one that came is closed', async (
   await juliet.sends(chat(romeo.bareJid, 'two'))
 
   await romeo.receives({ body: 'two' })
+})
+
+test('services of ours speak with other servers under their own domains', async () => {
+  await using internet = await Internet.start()
+  const capulet = await internet.server('capulet.example', {
+    component: {},
+    certificate: internet.certify('capulet.example', {
+      domains: ['capulet.example', 'rooms.capulet.example'],
+    }),
+  })
+  internet.locate('rooms.capulet.example', capulet)
+  const montague = await internet.server('montague.example')
+  const romeo = await montague.connect('romeo', 'orchard')
+  await using rooms = await capulet.connectComponent('rooms.capulet.example')
+
+  await romeo.sends(chat('ball@rooms.capulet.example', 'May I come in?'))
+  await rooms.receives({ from: romeo.fullJid, body: 'May I come in?' })
+
+  const welcome = chat(romeo.fullJid, 'Welcome, gentlemen!')
+  await rooms.sends(welcome.withAttributes({ from: 'ball@rooms.capulet.example' }))
+  await romeo.receives({ from: 'ball@rooms.capulet.example', body: 'Welcome, gentlemen!' })
+})
+
+test('handlers see what goes out and comes in, and its fate', async () => {
+  await using internet = await Internet.start()
+  const seen: string[] = []
+  const capulet = await internet.server('capulet.example')
+  const montague = await internet.server('montague.example')
+  const juliet = await capulet.connect('juliet', 'balcony')
+  const romeo = await montague.connect('romeo', 'orchard')
+  const bodyOf = (envelope: Envelope) => envelope.stanza.child('body')?.text
+  capulet.server.hooks.on('s2s_send_packet', (envelope) => {
+    seen.push(`out ${bodyOf(envelope)}`)
+    return bodyOf(envelope) === 'kept back' ? DROP : envelope
+  })
+  capulet.server.hooks.on('message_routed', (outcome) => {
+    seen.push(`${outcome.fate} by ${outcome.by}: ${outcome.reason}`)
+    return outcome
+  })
+  montague.server.hooks.on('s2s_receive_packet', (envelope) => {
+    seen.push(`in ${bodyOf(envelope)} from ${envelope.origin.kind}`)
+    return bodyOf(envelope) === 'not wanted' ? DROP : envelope
+  })
+
+  for (const body of ['kept back', 'not wanted', 'welcome']) {
+    await juliet.sends(chat(romeo.fullJid, body))
+  }
+  await romeo.receivesNext({ body: 'welcome' })
+
+  assert.deepEqual(seen, [
+    'out kept back',
+    'dropped by s2s_send_packet: filtered',
+    'out not wanted',
+    'forwarded by s2s: montague.example',
+    'out welcome',
+    'forwarded by s2s: montague.example',
+    'in not wanted from s2s',
+    'in welcome from s2s',
+  ])
 })
 
 // --- What cannot be.
