@@ -74,6 +74,8 @@ export const offline = defineModule({
     const refuse = async (envelope: Envelope, account: BareJid, error: unknown) => {
       log.error('offline_message_not_stored', { account, error })
       usage.forget(account.full)
+      // Somebody has a durable copy still, and comes back with it.
+      if (envelope.notes.kept !== undefined) throw error
       await tellFailure(envelope)
       const isFull =
         error instanceof StorageError && (error.kind === 'full' || error.kind === 'busy')

@@ -216,7 +216,13 @@ export const streamManagement = defineModule({
       const now = clock.now()
       for (const stream of streams.values()) stream.look(now)
       eventually.retry()
+      for (const envelope of kept.retry()) routeAgain(envelope)
     })
+
+    const routeAgain = (envelope: Envelope) => {
+      const outcome = router.route(envelope.noted({ isRetry: true }))
+      if (outcome instanceof Promise) void outcome
+    }
 
     const forget = (id: string) => {
       eventually.do(() => snapshots.forget(id))

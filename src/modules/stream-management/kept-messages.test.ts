@@ -91,28 +91,70 @@ test('a later run gives no number twice, though its clock is behind', async (con
   assert.deepEqual(await left(storage), ['before', 'after'])
 })
 
-test('a write that fails leaves the message unhandled', async (context) => {
+/** A store that takes nothing while `isFull`. */
+function brokenStorage(storage: Storage) {
+  const disk = { isFull: true }
+  const write: Storage['write'] = (...all) =>
+    disk.isFull ? Promise.reject(new Error('the disk is full')) : storage.write(...all)
+  return { disk, broken: Object.create(storage, { write: { value: write } }) as Storage }
+}
+
+/** Until all that was begun has failed. */
+async function turns(): Promise<void> {
+  for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve))
+}
+
+test('a write that fails leaves the message unhandled until it is tried again', async (context) => {
+  context.mock.timers.enable({ apis: ['setTimeout'] })
   const storage = await openStorage(context)
-  const broken = Object.create(storage, {
-    write: { value: () => Promise.reject(new Error('the disk is full')) },
-  }) as Storage
+  const { disk, broken } = brokenStorage(storage)
   const kept = keptIn(broken)
-  const settlement = new Settlement()
-  kept.keep(chat('one', settlement))
-  await assert.rejects(settlement.done ?? Promise.resolve(), /full/)
+  const envelope = kept.keep(chat('one'))
+  for (let round = 0; round < 3; round++) context.mock.timers.tick(100)
+  await turns()
+  assert.equal(envelope.settlement?.isSettled, false)
+  disk.isFull = false
+  kept.retry()
+  await envelope.settlement?.done
+  assert.deepEqual(await left(storage), ['one'])
   await kept.stop()
 })
 
-test('one that could not be written is not kept when it is stored elsewhere', async (context) => {
+test('the recipient is quicker than the disk', async (context) => {
+  context.mock.timers.enable({ apis: ['setTimeout'] })
   const storage = await openStorage(context)
-  let isFull = true
-  const write: Storage['write'] = (...all) =>
-    isFull ? Promise.reject(new Error('the disk is full')) : storage.write(...all)
-  const kept = keptIn(Object.create(storage, { write: { value: write } }) as Storage)
+  const { disk, broken } = brokenStorage(storage)
+  const kept = keptIn(broken)
   const envelope = kept.keep(chat('one'))
-  await assert.rejects(envelope.settlement?.done ?? Promise.resolve(), /full/)
-  isFull = false
+  for (let round = 0; round < 3; round++) context.mock.timers.tick(100)
+  await turns()
+  kept.release(envelope.notes.kept as number)
+  assert.equal(envelope.settlement?.isSettled, true)
+  disk.isFull = false
+  kept.retry()
+  await kept.stop()
+  assert.deepEqual(await left(storage), [])
+})
+
+test('what cannot be written before the end is not handled', async (context) => {
+  const { broken } = brokenStorage(await openStorage(context))
+  const kept = keptIn(broken)
+  const envelope = kept.keep(chat('one'))
+  await kept.stop()
+  await assert.rejects(envelope.settlement?.done ?? Promise.resolve(), /not kept/)
+})
+
+test('one that could not be written is not kept when it is stored elsewhere', async (context) => {
+  context.mock.timers.enable({ apis: ['setTimeout'] })
+  const storage = await openStorage(context)
+  const { disk, broken } = brokenStorage(storage)
+  const kept = keptIn(broken)
+  const envelope = kept.keep(chat('one'))
+  for (let round = 0; round < 3; round++) context.mock.timers.tick(100)
+  await turns()
+  disk.isFull = false
   kept.handOver(envelope, envelope.notes.kept as number)
+  kept.retry()
   await kept.stop()
   assert.deepEqual(await left(storage), [])
 })
@@ -153,6 +195,15 @@ test('one that could not be stored elsewhere stays', async (context) => {
     envelope.settlement?.waitFor(Promise.reject(new Error('the disk is full')))
     kept.handOver(envelope, envelope.notes.kept as number)
   }
+  let again = kept.retry()
+  while (again.length === 0) {
+    await turns()
+    again = kept.retry()
+  }
+  assert.deepEqual(
+    again.map(({ stanza, settlement }) => [stanza.id, settlement?.isSettled]),
+    [['one', true]],
+  )
   await kept.stop()
   assert.deepEqual(await left(storage), ['one'])
 })

@@ -1,6 +1,6 @@
-import type { Envelope } from '../../core/envelope.ts'
+import { Envelope } from '../../core/envelope.ts'
 import type { Logger } from '../../core/log.ts'
-import type { Settlement } from '../../core/settlement.ts'
+import { Settlement } from '../../core/settlement.ts'
 import type { Storage } from '../../core/storage.ts'
 import type { Eventually } from './eventually.ts'
 import { fromStored, toStored } from './stored-envelope.ts'
@@ -49,8 +49,12 @@ export class KeptMessages {
   #old = 0
   #timer: NodeJS.Timeout | undefined
   readonly #writing = new Set<Promise<unknown>>()
-  /** Of messages that could not be written: their senders know, and will send them again. */
-  readonly #refused = new WeakSet<Settlement>()
+  /** Being written, and not released meanwhile. */
+  readonly #adding = new Map<number, Envelope>()
+  /** What the disk did not take: their senders wait, unless the recipient acknowledges first. */
+  #unwritten = new Map<number, Envelope>()
+  /** On the disk, acknowledged to their senders, and nobody could store or deliver them. */
+  #homeless = new Map<number, Envelope>()
 
   constructor(storage: Storage, eventually: Eventually, clock: Clock, log: Logger) {
     this.#storage = storage
@@ -71,11 +75,7 @@ export class KeptMessages {
 
   /** Somebody has it, or has been told that it did not arrive. */
   release(id: number): void {
-    const index = id - this.#firstId
-    const envelope = index < 0 ? undefined : this.#waiting[index]
-    if (envelope === undefined) return this.#remove(REMOVE, id)
-    this.#waiting[index] = undefined
-    envelope.settlement?.finish()
+    if (!this.#letGo(id)) this.#remove(REMOVE, id)
   }
 
   /**
@@ -84,9 +84,32 @@ export class KeptMessages {
    * it would not if the one write waited for the other.
    */
   handOver(envelope: Envelope, id: number): void {
-    if (this.#waiting[id - this.#firstId] !== undefined) return this.release(id)
+    if (this.#letGo(id)) return
     const removed = this.#storage.write(REMOVE, [id])
     this.#track(this.#handedOver(envelope, id, removed))
+  }
+
+  /** Tries again what the disk did not take. Returns what has to be routed anew, oldest first. */
+  retry(): readonly Envelope[] {
+    const unwritten = this.#unwritten
+    this.#unwritten = new Map()
+    for (const envelope of unwritten.values()) this.#add(envelope)
+    const homeless = [...this.#homeless].sort(([a], [b]) => a - b)
+    this.#homeless = new Map()
+    return homeless.map(([, envelope]) => unsettled(envelope))
+  }
+
+  /** The sender need not wait for us any more. True: the disk has nothing of it, nor will it. */
+  #letGo(id: number): boolean {
+    const index = id - this.#firstId
+    const waiting = index < 0 ? undefined : this.#waiting[index]
+    if (waiting !== undefined) this.#waiting[index] = undefined
+    const unwritten = waiting ?? this.#unwritten.get(id)
+    this.#unwritten.delete(id)
+    const envelope = unwritten ?? this.#adding.get(id)
+    this.#adding.delete(id)
+    envelope?.settlement?.finish()
+    return unwritten !== undefined
   }
 
   async #handedOver(envelope: Envelope, id: number, removing: Promise<unknown>): Promise<void> {
@@ -95,18 +118,20 @@ export class KeptMessages {
       if (removed.status === 'rejected') this.#remove(REMOVE, id)
       return
     }
-    if (envelope.settlement !== undefined && this.#refused.has(envelope.settlement)) return
     this.#log.warn('message_stays_kept', { id, error: stored.reason })
-    if (removed.status === 'rejected') return
-    const restored = this.#insert(envelope)
-    restored.catch((error) => this.#log.error('message_not_kept', { id, error }))
-    await restored
+    if (removed.status === 'fulfilled') {
+      const restored = this.#insert(envelope)
+      restored.catch((error) => this.#log.error('message_not_kept', { id, error }))
+      await restored
+    }
+    this.#homeless.set(id, envelope)
   }
 
   releaseAll(account: string): void {
-    for (const envelope of this.#waiting) {
-      if (envelope?.to.bare === account) this.release(envelope.notes.kept as number)
+    for (const envelope of [...this.#waiting, ...this.#unwritten.values()]) {
+      if (envelope?.to.bare === account) this.#letGo(envelope.notes.kept as number)
     }
+    for (const [id, { to }] of this.#homeless) if (to.bare === account) this.#homeless.delete(id)
     this.#remove(REMOVE_ALL, account)
   }
 
@@ -141,7 +166,9 @@ export class KeptMessages {
   async stop(): Promise<void> {
     clearTimeout(this.#timer)
     this.#write(this.#waiting.length)
-    while (this.#writing.size > 0) await Promise.all(this.#writing)
+    this.retry()
+    while (this.#writing.size > 0) await Promise.allSettled(this.#writing)
+    for (const { settlement } of this.#unwritten.values()) settlement?.fail(new Error('not kept'))
   }
 
   #nextRound(): NodeJS.Timeout {
@@ -161,13 +188,17 @@ export class KeptMessages {
   }
 
   #add(envelope: Envelope): void {
-    const { settlement } = envelope
+    const id = envelope.notes.kept as number
+    this.#adding.set(id, envelope)
     this.#track(
       this.#insert(envelope).then(
-        () => settlement?.finish(),
+        () => {
+          if (this.#adding.delete(id)) envelope.settlement?.finish()
+        },
         (error) => {
-          if (settlement !== undefined) this.#refused.add(settlement)
-          settlement?.fail(error)
+          if (!this.#adding.delete(id)) return
+          if (this.#unwritten.size === 0) this.#log.error('message_not_kept', { id, error })
+          this.#unwritten.set(id, envelope)
         },
       ),
     )
@@ -187,4 +218,9 @@ export class KeptMessages {
     this.#writing.add(work)
     work.finally(() => this.#writing.delete(work)).catch(() => {})
   }
+}
+
+/** Whatever its settlement waited for before has come to an end. */
+function unsettled({ from, to, stanza, origin, notes }: Envelope): Envelope {
+  return new Envelope(from, to, stanza, origin, notes, new Settlement())
 }
