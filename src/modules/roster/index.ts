@@ -12,7 +12,7 @@ import { Exchange } from './exchange.ts'
 import { ROSTER_NS, readChange, writeItem } from './item-xml.ts'
 import { Pushes } from './pushes.ts'
 import type { Roster } from './roster.ts'
-import { Rosters } from './rosters.ts'
+import { type Changed, Rosters } from './rosters.ts'
 import { migrations, sqlRosterStore } from './sql-store.ts'
 import { subscriptionOf } from './subscription.ts'
 import { answerTo } from './versioning.ts'
@@ -127,7 +127,8 @@ export const roster = defineModule({
       if (contact.equals(owner)) {
         throw new StanzaError('not-allowed', { text: 'nobody is a contact of oneself' })
       }
-      await rosters.change(
+      const tell = ({ roster: changed }: Changed) => pushes.tell(owner, changed, contact)
+      const change = await rosters.change(
         owner,
         contact,
         (before, current) => {
@@ -136,8 +137,10 @@ export const roster = defineModule({
           }
           return { ...before, name, groups, isListed: true }
         },
-        (changed) => pushes.tell(owner, changed.roster, contact),
+        tell,
       )
+      // RFC 6121 §2.4.2: every set is pushed, and clients may wait for it.
+      if (!change.isChanged) tell(change)
       return undefined
     }
 

@@ -153,6 +153,14 @@ test('changes are pushed to resources that asked for the roster, and survive', a
   assert.deepEqual(pushesOf(home), [])
 })
 
+test('a set that changes nothing is pushed, too', async () => {
+  await using core = await start()
+  const romeo = await core.connect('romeo')
+  await fetch(core, romeo)
+  for (let i = 0; i < 2; i++) await set(core, romeo, item(JULIET, { name: 'Juliet' }))
+  assert.deepEqual(pushesOf(romeo), [`${JULIET} none Juliet`, `${JULIET} none Juliet`])
+})
+
 test('a roster outlives the module', async () => {
   await using core = await start()
   const romeo = await core.connect('romeo')
