@@ -6,24 +6,23 @@ import type { Logger } from '../core/log.ts'
 import { after, type Maybe } from '../core/maybe.ts'
 import { tryParseJid } from '../xmpp/jid.ts'
 import { NO_OCTETS, type Octets } from '../xmpp/octets.ts'
-import { STANZA_ERROR_NS } from '../xmpp/stanza-error.ts'
 import { STREAMS_NS, StreamError } from '../xmpp/stream-error.ts'
-import { type Element, el, escapeAttribute, serialise } from '../xmpp/xml.ts'
+import { type Element, el, escapeAttribute } from '../xmpp/xml.ts'
 import type { Frame, ParserLimits } from '../xmpp/xml-parser.ts'
 import { type DialbackKeys, readDialback } from './dialback.ts'
-import { countOf, isTrue } from './outgoing-stream.ts'
+import { IncomingTraffic, type WayBack } from './incoming-traffic.ts'
 import { type Judge, type Pair, Proofs } from './proofs.ts'
 import {
   BIDI_FEATURE_NS,
   BIDI_NS,
   CLOSING,
+  checkHeader,
   DIALBACK_FEATURE_NS,
   DIALBACK_NS,
   limitsFeature,
   PROCEED,
   SASL_NS,
   SASL_SUCCESS,
-  SERVER_NS,
   SM_NS,
   saslFailure,
   streamFeatures,
@@ -32,7 +31,7 @@ import {
   TLS_NS,
 } from './protocol.ts'
 import type { Resumptions } from './resumptions.ts'
-import { type Ending, endingOf, Ledger, Traffic, type TrafficParts } from './traffic.ts'
+import { type Ending, endingOf, type Traffic, type TrafficParts } from './traffic.ts'
 
 export type IncomingPolicy = {
   /** `required`: STARTTLS before anything else. */
@@ -46,13 +45,9 @@ export type IncomingPolicy = {
 }
 
 /** What streams ask of those who know more than one of them. */
-export interface IncomingOwner extends Judge {
+export interface IncomingOwner extends Judge, WayBack {
   /** For peers that name none of our domains. */
   readonly defaultDomain: string
-  /** Within so many milliseconds there may be a connection for stanzas of the pair. */
-  expect(pair: Pair, ms: number): void
-  /** Stanzas for the pair may be sent on this connection, too. */
-  adopt(pair: Pair, traffic: Traffic): void
 }
 
 export type IncomingEnvironment = {
@@ -67,11 +62,6 @@ export type IncomingEnvironment = {
   readonly onSettled: (connection: Connection) => void
   readonly onEnd: (stream: IncomingStream) => void
 }
-
-/** How long a peer may take to enable stream management before stanzas go to it without, */
-const DECISION = 250
-/** and what came in on an earlier stream to settle, milliseconds. */
-const PATIENCE = 5_000
 
 /**
  * A stream that another server opened to us: who it is (RFC 6120 §4 to §6, XEP-0178, XEP-0220),
@@ -90,11 +80,9 @@ export class IncomingStream implements ConnectionHandler {
   /** Of the header, by SASL. */
   #isAuthenticated = false
   #wantsBidi = false
-  /** The first that was proved: the one that management and the way back are for. */
-  #pair: Pair = { local: '', remote: '' }
   #ending: Ending = 'lost'
-  /** The last one is in use; of earlier ones something may not be written yet. */
-  readonly #traffics: Traffic[] = []
+  /** From when a domain is proved. */
+  #incoming: IncomingTraffic | undefined
 
   constructor(connection: Connection, environment: IncomingEnvironment) {
     this.connection = connection
@@ -122,7 +110,7 @@ export class IncomingStream implements ConnectionHandler {
   }
 
   get #traffic(): Traffic | undefined {
-    return this.#traffics.at(-1)
+    return this.#incoming?.current
   }
 
   get #isEncrypted(): boolean {
@@ -144,15 +132,7 @@ export class IncomingStream implements ConnectionHandler {
     const lang = header.attribute('xml:lang')
     this.#lang = lang === undefined ? undefined : escapeAttribute(lang)
     this.#sendHeader(to !== undefined && owner.serves(to) ? to : owner.defaultDomain, from)
-    if (header.name !== 'stream' || header.ns !== STREAMS_NS) {
-      throw new StreamError('invalid-namespace', `the stream belongs to ${STREAMS_NS}`)
-    }
-    if (header.defaultNs !== SERVER_NS) {
-      throw new StreamError('invalid-namespace', `servers speak ${SERVER_NS}`)
-    }
-    if (!/^[1-9]\d*\.\d+$/.test(header.attribute('version') ?? '')) {
-      throw new StreamError('unsupported-version', 'the version is 1.0')
-    }
+    checkHeader(header)
     if (to === '' || (to !== undefined && !owner.serves(to))) throw new StreamError('host-unknown')
     if (from === '' || (from !== undefined && owner.serves(from))) {
       throw new StreamError('invalid-from')
@@ -227,7 +207,7 @@ export class IncomingStream implements ConnectionHandler {
     if (this.#mustSecure) throw new StreamError('policy-violation', 'use STARTTLS first')
     switch (frame.ns) {
       case SM_NS:
-        if (this.#traffic !== undefined) return this.#managing(frame, this.#traffic)
+        if (this.#incoming !== undefined) return this.#await(this.#incoming.manage(frame))
         break
       case SASL_NS:
         return this.#sasl(frame)
@@ -310,100 +290,24 @@ export class IncomingStream implements ConnectionHandler {
   onProved(pair: Pair): void {
     this.connection.limits = this.#environment.policy.limits
     this.#environment.onSettled(this.connection)
-    if (this.#traffic !== undefined) return
-    this.#pair = pair
-    this.#begin()
+    const { owner, traffic: parts, resumptions } = this.#environment
+    this.#incoming ??= new IncomingTraffic({
+      connection: this.connection,
+      pair,
+      accepts: (from, to) => this.#accept(from, to),
+      lang: this.#lang,
+      parts,
+      resumptions,
+      wayBack: this.#wantsBidi ? owner : undefined,
+    })
   }
 
   // --- Stanzas.
-
-  /** Stanzas flow from here on, under this count. */
-  #begin(ledger = new Ledger(), isManaged = false): Traffic {
-    const { traffic: parts } = this.#environment
-    const accepts = (from: string, to: string) => this.#accept(from, to)
-    const traffic = new Traffic(this.connection, parts, { accepts, lang: this.#lang, ledger })
-    this.#traffics.push(traffic)
-    if (isManaged) traffic.manage()
-    else if (this.#wantsBidi) {
-      this.#environment.owner.expect(this.#pair, DECISION)
-      setTimeout(() => this.#offer(traffic), DECISION).unref()
-    }
-    return traffic
-  }
-
-  /** The way back, if the peer wants it. */
-  #offer(traffic: Traffic): void {
-    if (!this.#wantsBidi || traffic !== this.#traffic || traffic.isOver) return
-    this.#environment.owner.adopt(this.#pair, traffic)
-  }
 
   #accept(from: string, to: string): void {
     if (this.#proofs.has({ local: to, remote: from })) return
     if (!this.#environment.owner.serves(to)) throw new StreamError('host-unknown')
     throw new StreamError('invalid-from')
-  }
-
-  // --- Stream management (XEP-0198).
-
-  #managing(frame: Frame, traffic: Traffic): void {
-    switch (frame.name) {
-      case 'r':
-        if (!traffic.isManaged) throw new StreamError('policy-violation')
-        return traffic.answerRequest()
-      case 'a':
-        traffic.acknowledge(countOf(frame))
-        // Only now it is certain that the peer knows by what to resume.
-        if (traffic.owner === undefined) this.#offer(traffic)
-        return
-      case 'enable':
-        return this.#enable(frame, traffic)
-      case 'resume':
-        return this.#resume(frame, traffic)
-      default:
-        throw new StreamError('unsupported-stanza-type')
-    }
-  }
-
-  #enable(frame: Frame, before: Traffic): void {
-    if (before.isManaged) return this.connection.write(smFailed('unexpected-request'))
-    const { resumptions } = this.#environment
-    const ledger = new Ledger()
-    if (isTrue(frame.attribute('resume'))) ledger.id = resumptions.newId()
-    const { id } = ledger
-    const max = Math.floor(resumptions.patience / 1_000)
-    const resumption = id === undefined ? {} : { id, resume: true, max }
-    this.connection.write(serialise(el('enabled', { xmlns: SM_NS, ...resumption })))
-    const traffic = this.#begin(ledger, true)
-    resumptions.put(this.#pair, traffic)
-    // What is on its way is counted by the peer from here on, too.
-    if (before.owner !== undefined) this.#offer(traffic)
-    else traffic.request()
-  }
-
-  #resume(frame: Frame, before: Traffic): void {
-    const h = countOf(frame)
-    if (before.isManaged || h === undefined) {
-      return this.connection.write(smFailed('unexpected-request'))
-    }
-    const { resumptions } = this.#environment
-    const id = frame.attribute('previd') ?? ''
-    const ledger = resumptions.take(this.#pair, id)
-    if (ledger === undefined || !ledger.sent.covers(h)) {
-      return this.connection.write(smFailed('item-not-found'))
-    }
-    for (const { settlement } of ledger.sent.acknowledge(h)) settlement?.finish()
-    // What is being decided upon is not to come again.
-    const ready = ledger.received.settle(PATIENCE)
-    this.#await(ready.then(() => this.#resumed(id, ledger)))
-  }
-
-  #resumed(previd: string, ledger: Ledger): void {
-    const { h } = ledger.received
-    this.connection.write(serialise(el('resumed', { xmlns: SM_NS, previd, h })))
-    const traffic = this.#begin(ledger, true)
-    if (this.isEnded) traffic.over('lost')
-    this.#offer(traffic)
-    this.#environment.resumptions.put(this.#pair, traffic)
   }
 
   // --- Its end.
@@ -467,7 +371,7 @@ export class IncomingStream implements ConnectionHandler {
   }
 
   #over(): void {
-    for (const traffic of this.#traffics) traffic.over(this.#ending)
+    this.#incoming?.over(this.#ending)
   }
 
   #checkSize(): void {
@@ -489,9 +393,4 @@ function domainOf(text: string | undefined): string | undefined {
 
 function decodeBase64(text: string): string {
   return Buffer.from(text, 'base64').toString('utf8')
-}
-
-function smFailed(condition: string): Octets {
-  const reason = el(condition, { xmlns: STANZA_ERROR_NS })
-  return serialise(el('failed', { xmlns: SM_NS }, reason))
 }

@@ -5,14 +5,16 @@ import { tryParseJid } from '../xmpp/jid.ts'
 import { NO_OCTETS, type Octets } from '../xmpp/octets.ts'
 import type { StanzaError } from '../xmpp/stanza-error.ts'
 import { STREAMS_NS, StreamError } from '../xmpp/stream-error.ts'
-import { el, escapeAttribute, serialise } from '../xmpp/xml.ts'
+import { escapeAttribute } from '../xmpp/xml.ts'
 import type { Frame, ParserLimits } from '../xmpp/xml-parser.ts'
 import { type DialbackKeys, dialbackQuestion, readDialback } from './dialback.ts'
 import { Features } from './features.ts'
+import { countOf, ENABLE, isResumable, resume } from './management.ts'
 import {
   BIDI,
   BIDI_FEATURE_NS,
   CLOSING,
+  checkHeader,
   DIALBACK_NS,
   externalAuth,
   SASL_NS,
@@ -184,15 +186,7 @@ export class OutgoingStream implements ConnectionHandler {
   }
 
   onStreamStart(header: Frame): void {
-    if (header.name !== 'stream' || header.ns !== STREAMS_NS) {
-      throw new StreamError('invalid-namespace', `the stream belongs to ${STREAMS_NS}`)
-    }
-    if (header.defaultNs !== SERVER_NS) {
-      throw new StreamError('invalid-namespace', `servers speak ${SERVER_NS}`)
-    }
-    if (!/^[1-9]\d*\.\d+$/.test(header.attribute('version') ?? '')) {
-      throw new StreamError('unsupported-version', 'the version is 1.0')
-    }
+    checkHeader(header)
     const from = header.attribute('from')
     if (from !== undefined && tryParseJid(from)?.domain !== this.#owner.remote) {
       throw new StreamError('invalid-from')
@@ -347,14 +341,14 @@ export class OutgoingStream implements ConnectionHandler {
     const ready = ledger.received.settle(PATIENCE)
     void ready.then(() => {
       const { h } = ledger.received
-      this.connection.write(serialise(el('resume', { xmlns: SM_NS, previd, h })))
+      this.connection.write(resume(previd, h))
     })
   }
 
   #enable(): void {
     this.#state = 'enabling'
     this.#since = Date.now()
-    this.connection.write(serialise(el('enable', { xmlns: SM_NS, resume: true })))
+    this.connection.write(ENABLE)
   }
 
   #managing(frame: Frame): void {
@@ -364,7 +358,7 @@ export class OutgoingStream implements ConnectionHandler {
       if (frame.name === 'failed') return this.#open()
       if (frame.name !== 'enabled') throw new StreamError('policy-violation')
       const fresh = new Ledger()
-      fresh.id = isTrue(frame.attribute('resume')) ? frame.attribute('id') : undefined
+      fresh.id = isResumable(frame) ? frame.attribute('id') : undefined
       return this.#open(fresh)
     }
     if (this.#state !== 'resuming' || ledger === undefined)
@@ -454,14 +448,3 @@ export class OutgoingStream implements ConnectionHandler {
 /** How long what came in on an earlier stream may take to settle, milliseconds. */
 const PATIENCE = 5_000
 const NO_PROOF = 'our certificate is not accepted, and dialback is off'
-
-export function countOf(frame: Frame): number | undefined {
-  const text = frame.attribute('h')
-  if (text === undefined || !/^\s*\+?\d{1,20}\s*$/.test(text)) return undefined
-  const count = Number(text)
-  return count < 2 ** 32 ? count : undefined
-}
-
-export function isTrue(text: string | undefined): boolean {
-  return text === 'true' || text === '1'
-}

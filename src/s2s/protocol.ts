@@ -1,6 +1,7 @@
 import { encode, type Octets } from '../xmpp/octets.ts'
-import { STREAMS_NS } from '../xmpp/stream-error.ts'
+import { STREAMS_NS, StreamError } from '../xmpp/stream-error.ts'
 import { type Element, el, escapeAttribute, serialise } from '../xmpp/xml.ts'
+import type { Frame } from '../xmpp/xml-parser.ts'
 
 /** The content namespace of streams between servers. */
 export const SERVER_NS = 'jabber:server'
@@ -36,6 +37,19 @@ export function streamHeader({ from, to, id }: Header): Octets {
   const sender = from === undefined ? '' : ` from='${escapeAttribute(from)}'`
   const receiver = to === undefined ? '' : ` to='${escapeAttribute(to)}'`
   return `<?xml version='1.0'?><stream:stream xmlns='${SERVER_NS}' xmlns:db='${DIALBACK_NS}' xmlns:stream='${STREAMS_NS}'${sender}${receiver}${answer} version='1.0'>` as Octets
+}
+
+/** RFC 6120 §4.7.5, §4.8. Throws `StreamError`. */
+export function checkHeader(header: Frame): void {
+  if (header.name !== 'stream' || header.ns !== STREAMS_NS) {
+    throw new StreamError('invalid-namespace', `the stream belongs to ${STREAMS_NS}`)
+  }
+  if (header.defaultNs !== SERVER_NS) {
+    throw new StreamError('invalid-namespace', `servers speak ${SERVER_NS}`)
+  }
+  if (!/^[1-9]\d*\.\d+$/.test(header.attribute('version') ?? '')) {
+    throw new StreamError('unsupported-version', 'the version is 1.0')
+  }
 }
 
 export function streamFeatures(features: readonly Element[]): Octets {

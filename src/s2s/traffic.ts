@@ -13,10 +13,10 @@ import { Stanza } from '../xmpp/stanza.ts'
 import { StanzaError } from '../xmpp/stanza-error.ts'
 import { faultOf } from '../xmpp/stanza-fault.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
-import { el } from '../xmpp/xml.ts'
 import type { Frame } from '../xmpp/xml-parser.ts'
 import { type Accepts, addressesOf } from './addresses.ts'
-import { CLOSING, SERVER_NS, SM_NS } from './protocol.ts'
+import { answer, handledCountTooHigh, REQUEST } from './management.ts'
+import { CLOSING, SERVER_NS } from './protocol.ts'
 import { Received } from './received.ts'
 import { Sent } from './sent.ts'
 
@@ -73,8 +73,6 @@ const BLOCKED_TIMEOUT = 60_000
 const TAGS = 50
 /** How long what came in may take to settle when the stream ends, milliseconds. */
 const LAST_CALL = 5_000
-
-const REQUEST = `<r xmlns='${SM_NS}'/>` as Octets
 
 /**
  * The stanzas on one authenticated connection between servers, either way.
@@ -248,7 +246,7 @@ export class Traffic {
   /** `<r/>`. */
   answerRequest(): void {
     const { received } = this.ledger
-    this.connection.write(acknowledgement(received.h))
+    this.connection.write(answer(received.h))
     this.#owesAnswer = received.pending > 0
   }
 
@@ -274,7 +272,7 @@ export class Traffic {
     if (!this.isManaged) return
     const { sent, received } = this.ledger
     if (this.#owesAnswer) {
-      this.connection.write(acknowledgement(received.h))
+      this.connection.write(answer(received.h))
       this.#owesAnswer = received.pending > 0
     }
     if (sent.size > 0) this.request()
@@ -315,7 +313,7 @@ export class Traffic {
   async finish(last: Octets = NO_OCTETS): Promise<void> {
     const { received } = this.ledger
     await received.settle(LAST_CALL)
-    const final = this.isManaged ? acknowledgement(received.h) : NO_OCTETS
+    const final = this.isManaged ? answer(received.h) : NO_OCTETS
     this.connection.end((final + last + CLOSING) as Octets)
   }
 
@@ -343,14 +341,6 @@ const TEMPORARY: ReadonlySet<string> = new Set([
 /** What the peer has got. Throws when it claims more than it was sent, or nothing that makes sense. */
 export function acknowledged(sent: Sent, h: number | undefined): Envelope[] {
   if (h === undefined) throw new StreamError('policy-violation', 'h is no count')
-  if (!sent.covers(h)) {
-    const detail = el('handled-count-too-high', { xmlns: SM_NS, h, 'send-count': sent.count })
-    const text = `You acknowledged ${h} stanzas, but I only sent you ${sent.count} so far.`
-    throw new StreamError('undefined-condition', text, { detail })
-  }
+  if (!sent.covers(h)) throw handledCountTooHigh(h, sent.count)
   return sent.acknowledge(h)
-}
-
-function acknowledgement(h: number): Octets {
-  return `<a xmlns='${SM_NS}' h='${h}'/>` as Octets
 }

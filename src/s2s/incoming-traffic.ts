@@ -1,0 +1,135 @@
+import type { Connection } from '../connection/connection.ts'
+import type { Maybe } from '../core/maybe.ts'
+import type { Octets } from '../xmpp/octets.ts'
+import { StreamError } from '../xmpp/stream-error.ts'
+import type { Frame } from '../xmpp/xml-parser.ts'
+import type { Accepts } from './addresses.ts'
+import { countOf, enabled, failed, isResumable, resumed } from './management.ts'
+import type { Pair } from './proofs.ts'
+import type { Resumptions } from './resumptions.ts'
+import { type Ending, Ledger, Traffic, type TrafficParts } from './traffic.ts'
+
+/** Whose stanzas go the other way. */
+export interface WayBack {
+  /** Within so many milliseconds there may be a connection for stanzas of the pair. */
+  expect(pair: Pair, ms: number): void
+  /** Stanzas for the pair may be sent on this connection, too. */
+  adopt(pair: Pair, traffic: Traffic): void
+}
+
+type Options = {
+  readonly connection: Connection
+  /** The first that was proved: the one that management and the way back are for. */
+  readonly pair: Pair
+  readonly accepts: Accepts
+  readonly lang: Octets | undefined
+  readonly parts: TrafficParts
+  readonly resumptions: Resumptions
+  /** If the peer wants it. */
+  readonly wayBack: WayBack | undefined
+}
+
+/** How long a peer may take to enable stream management before stanzas go to it without, */
+const DECISION = 250
+/** and what came in on an earlier stream to settle, milliseconds. */
+const PATIENCE = 5_000
+
+/**
+ * The stanzas of a stream that another server has opened, from when it has proved a domain: counted
+ * from when the peer wants that (XEP-0198), or as an earlier stream was.
+ */
+export class IncomingTraffic {
+  readonly #options: Options
+  /** The last one is in use; of earlier ones something may not be written yet. */
+  readonly #all: Traffic[] = []
+
+  constructor(options: Options) {
+    this.#options = options
+    const traffic = this.#begin(new Ledger())
+    const { wayBack, pair } = options
+    if (wayBack === undefined) return
+    wayBack.expect(pair, DECISION)
+    setTimeout(() => this.#offer(traffic), DECISION).unref()
+  }
+
+  get current(): Traffic {
+    return this.#all.at(-1) as Traffic
+  }
+
+  /** Stanzas flow from here on, under this count. */
+  #begin(ledger: Ledger): Traffic {
+    const { connection, parts, accepts, lang } = this.#options
+    const traffic = new Traffic(connection, parts, { accepts, lang, ledger })
+    this.#all.push(traffic)
+    return traffic
+  }
+
+  /** The way back, if the peer wants it. */
+  #offer(traffic: Traffic): void {
+    if (traffic !== this.current || traffic.isOver) return
+    this.#options.wayBack?.adopt(this.#options.pair, traffic)
+  }
+
+  /** Stream management. A promise while the stream has to wait. */
+  manage(frame: Frame): Maybe<void> {
+    const traffic = this.current
+    switch (frame.name) {
+      case 'r':
+        if (!traffic.isManaged) throw new StreamError('policy-violation')
+        return traffic.answerRequest()
+      case 'a':
+        traffic.acknowledge(countOf(frame))
+        // Only now it is certain that the peer knows by what to resume.
+        if (traffic.owner === undefined) this.#offer(traffic)
+        return
+      case 'enable':
+        return this.#enable(frame, traffic)
+      case 'resume':
+        return this.#resume(frame, traffic)
+      default:
+        throw new StreamError('unsupported-stanza-type')
+    }
+  }
+
+  #enable(frame: Frame, before: Traffic): void {
+    const { connection, resumptions, pair } = this.#options
+    if (before.isManaged) return connection.write(failed('unexpected-request'))
+    const ledger = new Ledger()
+    if (isResumable(frame)) ledger.id = resumptions.newId()
+    connection.write(enabled(ledger.id, Math.floor(resumptions.patience / 1_000)))
+    const traffic = this.#begin(ledger)
+    traffic.manage()
+    resumptions.put(pair, traffic)
+    // What is on its way is counted by the peer from here on, too.
+    if (before.owner !== undefined) this.#offer(traffic)
+    else traffic.request()
+  }
+
+  #resume(frame: Frame, before: Traffic): Maybe<void> {
+    const { connection, resumptions, pair } = this.#options
+    const h = countOf(frame)
+    if (before.isManaged || h === undefined) return connection.write(failed('unexpected-request'))
+    const id = frame.attribute('previd') ?? ''
+    const ledger = resumptions.take(pair, id)
+    if (ledger === undefined || !ledger.sent.covers(h)) {
+      return connection.write(failed('item-not-found'))
+    }
+    for (const { settlement } of ledger.sent.acknowledge(h)) settlement?.finish()
+    // What is being decided upon is not to come again.
+    return ledger.received.settle(PATIENCE).then(() => this.#resumed(id, ledger))
+  }
+
+  #resumed(previd: string, ledger: Ledger): void {
+    const { connection, resumptions, pair } = this.#options
+    connection.write(resumed(previd, ledger.received.h))
+    const traffic = this.#begin(ledger)
+    traffic.manage()
+    if (connection.isClosed) traffic.over('lost')
+    this.#offer(traffic)
+    resumptions.put(pair, traffic)
+  }
+
+  over(ending: Ending): void {
+    for (const traffic of this.#all) traffic.over(ending)
+  }
+}
