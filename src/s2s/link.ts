@@ -42,6 +42,8 @@ type Interrupted = { readonly ledger: Ledger; readonly until: number }
 
 /** How long the other side may take to come back for the stream that it had opened, milliseconds. */
 const THEIR_GRACE = 10_000
+/** How long a stream is kept that only served to ask about keys, milliseconds. */
+const UNUSED_TIMEOUT = 30_000
 /** More than what is expected may be late, milliseconds. */
 const MARGIN = 50
 const TOO_LARGE = ['policy-violation', 'too large for this server'] as const
@@ -374,8 +376,11 @@ export class Link implements OutgoingOwner, TrafficOwner {
     const stream = this.#stream
     if (stream === undefined) return
     if (stream.traffic !== this.#carrier) stream.traffic?.look(now)
-    if (stream.isStuckSince(now - connectTimeout)) stream.fail(new StreamFailure('no answer'))
-    else if (!this.#hasReason && stream.isIdleSince(now - idleTimeout)) stream.close()
+    if (stream.isStuckSince(now - connectTimeout)) {
+      return stream.fail(new StreamFailure('no answer'))
+    }
+    const patience = stream.wasUsed ? idleTimeout : Math.min(idleTimeout, UNUSED_TIMEOUT)
+    if (!this.#hasReason && stream.isIdleSince(now - patience)) stream.close()
   }
 
   /** From now on only what is open already takes anything. */

@@ -128,6 +128,12 @@ export class OutgoingStream implements ConnectionHandler {
     return this.#isAuthenticated || ['negotiated', 'dialback'].includes(this.#state)
   }
 
+  /** Stanzas have gone either way. */
+  get wasUsed(): boolean {
+    const { sent, received } = this.traffic?.ledger ?? {}
+    return (sent?.count ?? 0) > 0 || (received?.h ?? 0) > 0
+  }
+
   /** Nothing is said on it since then, milliseconds since the epoch. */
   isIdleSince(time: number): boolean {
     const { traffic } = this

@@ -260,6 +260,24 @@ test('handlers see what goes out and comes in, and its fate', async () => {
   ])
 })
 
+test('a connection on which nothing is said is closed, and opened again', async () => {
+  await using internet = await Internet.start()
+  const capulet = await internet.server('capulet.example', { s2s: { idle_timeout: '1s' } })
+  const montague = await internet.server('montague.example')
+  const juliet = await capulet.connect('juliet', 'balcony')
+  const romeo = await montague.connect('romeo', 'orchard')
+  const [listener] = montague.server.serverListeners
+  assert(listener !== undefined)
+
+  await juliet.sends(chat(romeo.fullJid, 'one'))
+  await romeo.receives({ body: 'one' })
+  assert.equal(listener.connectionCount, 1)
+  await listener.drained()
+
+  await juliet.sends(chat(romeo.fullJid, 'two'))
+  await romeo.receives({ body: 'two' })
+})
+
 // --- What cannot be.
 
 test('no such server', async () => {
