@@ -3,7 +3,7 @@
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { runCli } from './admin/cli.ts'
 import type { Command } from './admin/command.ts'
-import { commands } from './admin/commands.ts'
+import { commandsWith } from './admin/commands.ts'
 import { callCommand, NotRunningError } from './admin/control.ts'
 import { readSecret } from './admin/secret-input.ts'
 import { jsonSchema } from './config/json-schema.ts'
@@ -28,6 +28,8 @@ const { version } = JSON.parse(readFileSync(packageFile, 'utf8')) as { readonly 
 
 /** From a clone one types `npm run meerkat -- …`. */
 const calledAs = process.env.npm_lifecycle_event === undefined ? 'meerkat' : 'npm run meerkat --'
+
+const commands = commandsWith(modules)
 
 const say = (line: string) => void process.stdout.write(`${line}\n`)
 

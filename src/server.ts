@@ -13,6 +13,7 @@ import { certificateProblem, TlsCertificates } from './connection/tls.ts'
 import { WriteTurn } from './connection/write-turn.ts'
 import { AccountLifecycle } from './core/account-lifecycle.ts'
 import { Accounts } from './core/accounts.ts'
+import { ModuleCommands } from './core/command.ts'
 import { Hooks } from './core/hooks.ts'
 import { IqDispatcher } from './core/iq.ts'
 import { Local } from './core/local.ts'
@@ -82,6 +83,8 @@ export class Server {
   readonly accounts: Accounts
   readonly sessionManager: SessionManager
   readonly modules: ModuleHost
+  /** What loaded modules do on command. */
+  readonly commands = new ModuleCommands()
   readonly lifecycle: AccountLifecycle
   readonly components: ComponentRegistry
   /** In the order of the configuration. */
@@ -135,6 +138,7 @@ export class Server {
       storage,
       log,
       lifecycle: this.lifecycle,
+      commands: this.commands,
       sessions: sessionManager,
       restoreSession: (opening) => new ClientSession(opening, undefined, this.#session),
       clock: Date,

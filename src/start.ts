@@ -1,12 +1,15 @@
 /** A server in the foreground: started, announced, stopped by signals. */
 import { mkdir } from 'node:fs/promises'
-import type { AdminContext, Command, Listening } from './admin/command.ts'
+import type { Command } from './admin/command.ts'
+import type { Listening } from './admin/commands/server.ts'
+import type { AdminContext } from './admin/context.ts'
 import { type Control, openControl } from './admin/control.ts'
 import { endpoint } from './config/listeners.ts'
 import { ConfigError, type LoadedConfig } from './config.ts'
 import type { Logger } from './core/log.ts'
 import { Server, type ServerOptions } from './server.ts'
-import { adminContext, listenersOf } from './server-admin.ts'
+import { listenersOf } from './server-admin/listeners.ts'
+import { adminContext } from './server-admin.ts'
 
 type Foreground = {
   readonly loaded: LoadedConfig

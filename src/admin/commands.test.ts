@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { z } from 'zod'
+import { emptyContext } from '../../test/support/admin.ts'
+import { declareCommand, ModuleCommands, UNWATCHED } from '../core/command.ts'
 import type { Resource } from '../core/session.ts'
 import { type BareJid, parseBare, parseJid } from '../xmpp/jid.ts'
 import { PrecisError } from '../xmpp/precis.ts'
-import type { AdminContext, Command } from './command.ts'
-import { commands } from './commands.ts'
+import type { Command } from './command.ts'
+import { commands, commandsWith } from './commands.ts'
+import type { AdminContext } from './context.ts'
 
 function command(name: string): Command {
   const found = commands.find((candidate) => candidate.name === name)
@@ -15,7 +19,7 @@ function command(name: string): Command {
 function context(localparts: readonly string[], running?: AdminContext['running']): AdminContext {
   const kept = new Map(localparts.map((local) => [local, parseBare(`${local}@a.example`)]))
   return {
-    version: '1.2.3',
+    ...emptyContext,
     domains: ['a.example', 'b.example'],
     accounts: {
       async register(jid, password) {
@@ -158,4 +162,34 @@ test('old messages are removed from one archive or all, if there are archives', 
   })
   const without = { ...here, archive: { purge: async () => undefined } }
   await assert.rejects(purge.run(without, { older_than: '1h' }), { code: 'unavailable' })
+})
+
+test('what a module declares is carried out while it is loaded', async () => {
+  const count = declareCommand({
+    name: 'thing count',
+    description: 'Count things',
+    permission: 'server:read',
+    needsServer: false,
+    args: z.strictObject({ by: z.int().describe('The step.') }),
+    positional: ['by'],
+    examples: ['2'],
+    result: z.int(),
+    text: String,
+  })
+  const modules = new ModuleCommands()
+  const [counting] = commandsWith([{ commands: [count] }, {}]).slice(commands.length)
+  const here = { ...emptyContext, modules }
+  await assert.rejects(counting?.run(here, { by: 1 }) ?? assert.fail(), { code: 'unavailable' })
+  const undo = modules.on(count, ({ by }, { progress }) => {
+    progress({ done: by, of: 'things' })
+    return by * 2
+  })
+  assert.throws(() => modules.on(count, () => 0), /is there already/)
+  const seen: unknown[] = []
+  const call = { ...UNWATCHED, progress: (progress: unknown) => void seen.push(progress) }
+  assert.equal(await counting?.run(here, { by: 2 }, call), 4)
+  assert.deepEqual(seen, [{ done: 2, of: 'things' }])
+  await assert.rejects(counting?.run(here, { by: 'x' }) ?? assert.fail(), { code: 'invalid' })
+  undo()
+  await assert.rejects(counting?.run(here, { by: 1 }) ?? assert.fail(), { code: 'unavailable' })
 })

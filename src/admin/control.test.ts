@@ -6,9 +6,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { z } from 'zod'
+import { emptyContext } from '../../test/support/admin.ts'
 import { silentLogger } from '../core/log.ts'
 import { StorageError } from '../core/storage.ts'
-import { type AdminContext, CommandError, defineCommand } from './command.ts'
+import { CommandError, defineCommand } from './command.ts'
 import { AlreadyRunningError, callCommand, NotRunningError, openControl } from './control.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'meerkat-control-'))
@@ -16,20 +17,6 @@ after(() => rmSync(directory, { recursive: true }))
 
 let sockets = 0
 const freshPath = () => join(directory, `${sockets++}.sock`)
-
-const context: AdminContext = {
-  version: '1.2.3',
-  domains: ['localhost'],
-  accounts: {
-    register: async () => true,
-    remove: async () => true,
-    setPassword: async () => true,
-    list: async () => [],
-    count: async () => 0,
-  },
-  archive: { purge: async () => undefined },
-  sessions: { size: 0, values: () => [] },
-}
 
 const base = {
   description: 'For a test',
@@ -65,7 +52,7 @@ const options = { commands: [echo, fail], log: silentLogger }
 test('a command goes over the socket and its result comes back', async () => {
   const path = freshPath()
   await using control = await openControl({ ...options, path })
-  control.serve(context)
+  control.serve(emptyContext)
   assert.equal(await callCommand(path, 'say twice', { word: 'ha' }), '1.2.3 haha')
 })
 
@@ -84,7 +71,7 @@ test('only the user of the server may open the socket, whatever the mask', async
 test('what goes wrong is told with its code; our bugs keep their text', async () => {
   const path = freshPath()
   await using control = await openControl({ ...options, path })
-  control.serve(context)
+  control.serve(emptyContext)
   const cases: [string, unknown, string, RegExp][] = [
     ['say twice', { word: 5 }, 'invalid', /^word: expected a string$/],
     ['say twice', { word: 'a', loud: true }, 'invalid', /^unknown argument loud$/],
@@ -123,7 +110,7 @@ test('the socket of a dead server is replaced', async () => {
   leaveSocketBehind(path)
   await assert.rejects(callCommand(path, 'say twice', { word: 'a' }), NotRunningError)
   await using control = await openControl({ ...options, path })
-  control.serve(context)
+  control.serve(emptyContext)
   assert.equal(await callCommand(path, 'say twice', { word: 'a' }), '1.2.3 aa')
 })
 
@@ -145,7 +132,7 @@ test('closing removes the socket; then nobody runs', async () => {
 test('a request that is no JSON is refused', async () => {
   const path = freshPath()
   await using control = await openControl({ ...options, path })
-  control.serve(context)
+  control.serve(emptyContext)
   const status = await new Promise((resolve, reject) => {
     const outgoing = request(
       { socketPath: path, method: 'POST', path: '/commands/fail' },

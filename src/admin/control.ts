@@ -17,7 +17,8 @@ import { isMainThread } from 'node:worker_threads'
 import { z } from 'zod'
 import type { Logger } from '../core/log.ts'
 import { StorageError } from '../core/storage.ts'
-import { type AdminContext, type Command, CommandError } from './command.ts'
+import { type Command, CommandError } from './command.ts'
+import type { AdminContext } from './context.ts'
 
 /** Another process serves this socket, and so this data directory. */
 export class AlreadyRunningError extends Error {

@@ -1,3 +1,4 @@
+import type { ModuleCommands } from './command.ts'
 import { announceFeatures } from './disco.ts'
 import type { Hooks } from './hooks.ts'
 import type { IqDispatcher } from './iq.ts'
@@ -18,6 +19,7 @@ export type ModuleServices = Pick<
 > & {
   readonly hooks: Hooks
   readonly iq: IqDispatcher
+  readonly commands: ModuleCommands
 }
 
 type Loaded = { readonly module: Module; readonly release: (() => void | Promise<void>)[] }
@@ -71,7 +73,7 @@ export class ModuleHost {
   }
 
   #context(module: Module, config: unknown, release: Loaded['release']): ModuleContext<unknown> {
-    const { hooks, iq, routes, log, ...services } = this.#services
+    const { hooks, iq, commands, routes, log, ...services } = this.#services
     const { name } = module
     const own = log.child({ module: name })
     return {
@@ -90,6 +92,9 @@ export class ModuleHost {
         ask: (...asked) => iq.ask(...asked),
         request: (...request) => iq.request(...request),
         namespaces: (target) => iq.namespaces(target),
+      },
+      commands: {
+        on: (command, handler) => void release.push(commands.on(command, handler)),
       },
       every(ms, work) {
         const run = async () => {

@@ -1,6 +1,7 @@
-import type { ZodType } from 'zod'
+import type { ZodObject, ZodType } from 'zod'
 import type { AccountLifecycle } from './account-lifecycle.ts'
 import type { Accounts } from './accounts.ts'
+import type { CommandHandler, DeclaredCommand } from './command.ts'
 import type { Handler, HandlerOptions, HookName, HookPoint } from './hooks.ts'
 import type { IqDispatcher, IqHandler, IqInterceptor, IqTarget } from './iq.ts'
 import type { LocalRoute, LocalRoutes } from './local-routes.ts'
@@ -29,6 +30,13 @@ export interface ModuleContext<Config> {
     readonly ask: IqDispatcher['ask']
     readonly request: IqDispatcher['request']
     readonly namespaces: IqDispatcher['namespaces']
+  }
+  /** Says what the commands do that the module declares. */
+  readonly commands: {
+    on<Args extends ZodObject, Result extends ZodType>(
+      command: DeclaredCommand<Args, Result>,
+      handler: CommandHandler<Args, Result>,
+    ): void
   }
   /** Sends a stanza on its way. */
   readonly router: Router
@@ -62,6 +70,8 @@ export interface Module<Config = unknown> {
   /** Settings of `[modules.NAME]`, all with defaults. */
   readonly config: ZodType<Config>
   readonly migrations?: readonly Migration[]
+  /** Administration commands of its own; `start` says what they do. */
+  readonly commands?: readonly DeclaredCommand[]
   start(context: ModuleContext<Config>): void | Promise<void>
 }
 

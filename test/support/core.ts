@@ -1,5 +1,6 @@
 import { AccountLifecycle } from '../../src/core/account-lifecycle.ts'
 import { Accounts } from '../../src/core/accounts.ts'
+import { ModuleCommands } from '../../src/core/command.ts'
 import { Envelope, type Origin, SERVER } from '../../src/core/envelope.ts'
 import type { Subscription } from '../../src/core/hook-map.ts'
 import { Hooks } from '../../src/core/hooks.ts'
@@ -63,6 +64,7 @@ export class Core implements AsyncDisposable {
   })
   readonly routes = new LocalRoutes()
   readonly accounts = new Accounts(memoryAccountStore(), { now: () => this.now })
+  readonly commands = new ModuleCommands()
   readonly lifecycle = new AccountLifecycle({
     accounts: this.accounts,
     hooks: this.hooks,

@@ -1,0 +1,134 @@
+import { z } from 'zod'
+import { accountJid, domain } from '../../core/config-types.ts'
+import type { BareJid } from '../../xmpp/jid.ts'
+import { PrecisError } from '../../xmpp/precis.ts'
+import { type Command, CommandError, defineCommand } from '../command.ts'
+import { ensureServed } from './domain.ts'
+
+/** Accounts with all that hangs on them. Rejects with `PrecisError` for impossible passwords. */
+export interface AdminAccounts {
+  /** Creates the account and tells the modules (`register_user`). False: it exists. */
+  register(jid: BareJid, password: string): Promise<boolean>
+  /** Removes it with its data (`remove_user`) and ends its sessions. False: no such account. */
+  remove(jid: BareJid): Promise<boolean>
+  /** False: no such account. */
+  setPassword(jid: BareJid, password: string): Promise<boolean>
+  /** By localpart, beginning behind the localpart `after`. */
+  list(
+    domain: string,
+    page: { readonly after?: string; readonly limit: number },
+  ): Promise<readonly BareJid[]>
+  count(domain: string): Promise<number>
+}
+
+const account = accountJid().describe('The account, such as alice@localhost.')
+const password = z.string('a password').min(1, 'a password').describe('The password.')
+
+/** How much is read from the store at once. */
+const PAGE = 1_000
+
+const registerAccount = defineCommand({
+  name: 'account register',
+  description: 'Create an account',
+  permission: 'accounts:write',
+  needsServer: false,
+  args: z.strictObject({ jid: account, password }),
+  positional: ['jid'],
+  secret: 'password',
+  examples: ['alice@localhost', 'alice@localhost --password "correct horse"'],
+  result: z.strictObject({ jid: z.string() }),
+  text: ({ jid }) => `${jid} is registered`,
+  async run({ accounts, domains }, { jid, password }) {
+    ensureServed(domains, jid.domain)
+    const isNew = await acceptable(accounts.register(jid, password))
+    if (!isNew) throw new CommandError('conflict', `${jid} exists already`)
+    return { jid: jid.full }
+  },
+})
+
+const removeAccount = defineCommand({
+  name: 'account remove',
+  description: 'Remove an account and everything kept for it',
+  permission: 'accounts:write',
+  needsServer: false,
+  args: z.strictObject({ jid: account }),
+  positional: ['jid'],
+  examples: ['alice@localhost'],
+  result: z.strictObject({ jid: z.string() }),
+  text: ({ jid }) => `${jid} is removed`,
+  async run({ accounts }, { jid }) {
+    if (!(await accounts.remove(jid))) throw noAccount(jid)
+    return { jid: jid.full }
+  },
+})
+
+const setPassword = defineCommand({
+  name: 'account password',
+  description: 'Set the password of an account',
+  permission: 'accounts:write',
+  needsServer: false,
+  args: z.strictObject({ jid: account, password }),
+  positional: ['jid'],
+  secret: 'password',
+  examples: ['alice@localhost'],
+  result: z.strictObject({ jid: z.string() }),
+  text: ({ jid }) => `${jid} has a new password`,
+  async run({ accounts }, { jid, password }) {
+    const isThere = await acceptable(accounts.setPassword(jid, password))
+    if (!isThere) throw noAccount(jid)
+    return { jid: jid.full }
+  },
+})
+
+const listAccounts = defineCommand({
+  name: 'account list',
+  description: 'List the accounts of a domain, or of all',
+  permission: 'accounts:read',
+  needsServer: false,
+  args: z.strictObject({
+    domain: domain().optional().describe('Only the accounts of this domain.'),
+  }),
+  positional: ['domain'],
+  examples: ['', 'im.example.com'],
+  result: z.strictObject({ accounts: z.array(z.string()) }),
+  text: ({ accounts }) => accounts.join('\n') || 'no accounts',
+  async run(context, { domain }) {
+    if (domain !== undefined) ensureServed(context.domains, domain)
+    const accounts: string[] = []
+    for (const each of domain === undefined ? context.domains : [domain]) {
+      for await (const jid of accountsOf(context.accounts, each)) accounts.push(jid.full)
+    }
+    return { accounts }
+  },
+})
+
+export const accountCommands: readonly Command[] = [
+  registerAccount,
+  removeAccount,
+  setPassword,
+  listAccounts,
+]
+
+async function* accountsOf(accounts: AdminAccounts, domain: string): AsyncGenerator<BareJid> {
+  let page = await accounts.list(domain, { limit: PAGE })
+  while (page.length > 0) {
+    yield* page
+    const last = page.at(-1)
+    if (last === undefined || page.length < PAGE) return
+    page = await accounts.list(domain, { after: last.local, limit: PAGE })
+  }
+}
+
+function noAccount(jid: BareJid): CommandError {
+  return new CommandError('not-found', `there is no account ${jid}`)
+}
+
+/** A password that no client could send is the caller's mistake (RFC 8265 §4). */
+async function acceptable<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (cause) {
+    if (!(cause instanceof PrecisError)) throw cause
+    throw new CommandError('invalid', `password: ${cause.message}`, { cause })
+  }
+}

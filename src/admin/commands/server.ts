@@ -1,0 +1,85 @@
+import { z } from 'zod'
+import { type Command, CommandError, defineCommand } from '../command.ts'
+import { counted, table } from './text.ts'
+
+export interface RunningServer {
+  /** Milliseconds since the epoch. */
+  readonly startedAt: number
+  readonly listeners: readonly Listening[]
+}
+
+export type Listening = {
+  /** Who connects there: `c2s`, `s2s`, … */
+  readonly kind: string
+  readonly address: string
+  readonly port: number
+  /** As configured: `starttls`, `required`, `direct`, `none`. */
+  readonly tls: string
+}
+
+const status = defineCommand({
+  name: 'status',
+  description: 'Tell what runs: version, domains, listeners, numbers',
+  permission: 'server:read',
+  needsServer: true,
+  args: z.strictObject({}),
+  positional: [],
+  examples: ['', '--json'],
+  result: z.strictObject({
+    version: z.string(),
+    node: z.string().describe('Version of Node.'),
+    pid: z.int(),
+    started_at: z.iso.datetime(),
+    domains: z.array(z.strictObject({ name: z.string(), accounts: z.int() })),
+    sessions: z.int(),
+    memory: z.int().describe('Resident, in bytes.'),
+    listeners: z.array(
+      z.strictObject({
+        kind: z.string(),
+        address: z.string(),
+        port: z.int(),
+        tls: z.string(),
+      }),
+    ),
+  }),
+  text: ({ version, node, pid, started_at, domains, sessions, memory, listeners }) =>
+    table([
+      ['meerkat', `${version} on Node ${node}, pid ${pid}`],
+      ['running since', started_at],
+      ...domains.map(({ name, accounts }) => [
+        'domain',
+        `${name}, ${counted(accounts, 'account')}`,
+      ]),
+      ...listeners.map(({ kind, address, port, tls }) => [
+        `${kind} listener`,
+        `${address} port ${port}, TLS ${tls}`,
+      ]),
+      ['sessions', String(sessions)],
+      ['memory', `${Math.round(memory / 2 ** 20)} MiB`],
+    ]),
+  async run(context) {
+    const { running, version, sessions } = context
+    if (!running) throw new CommandError('unavailable', 'the server does not run')
+    const domains = context.domains.map(async (name) => ({
+      name,
+      accounts: await context.accounts.count(name),
+    }))
+    return {
+      version,
+      node: process.versions.node,
+      pid: process.pid,
+      started_at: new Date(running.startedAt).toISOString(),
+      domains: await Promise.all(domains),
+      sessions: sessions.size,
+      memory: process.memoryUsage.rss(),
+      listeners: running.listeners.map(({ kind, address, port, tls }) => ({
+        kind,
+        address,
+        port,
+        tls,
+      })),
+    }
+  },
+})
+
+export const serverCommands: readonly Command[] = [status]

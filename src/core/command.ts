@@ -1,0 +1,160 @@
+/**
+ * What an administration command is: declared once, and every face (command line, HTTP, forms in a
+ * chat client) makes itself from the declaration. Commands about the server itself are in `admin/`;
+ * a module declares its own in its definition and says in `start` what they do.
+ */
+import type { z } from 'zod'
+
+/** What somebody must be allowed in order to give a command. */
+export type Permission =
+  | 'accounts:read'
+  | 'accounts:write'
+  | 'archive:write'
+  | 'sessions:read'
+  | 'server:read'
+
+/**
+ * - `invalid`: the arguments cannot be meant;
+ * - `not-found`, `conflict`: something is missing, or there already;
+ * - `unavailable`: not now.
+ */
+export type CommandErrorCode = 'invalid' | 'not-found' | 'conflict' | 'unavailable'
+
+/** Told to whoever gave the command. Anything else thrown is our bug. */
+export class CommandError extends Error {
+  override readonly name = 'CommandError'
+  readonly code: CommandErrorCode
+
+  constructor(code: CommandErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+  }
+}
+
+/** How far long work has come; `total` where it is known. */
+export type Progress = {
+  readonly done: number
+  readonly total?: number | undefined
+  /** What is counted: `messages`. */
+  readonly of: string
+}
+
+/** One command given, as whoever carries it out sees it. */
+export interface CommandCall {
+  /** For long work. May be called often: faces show what they can. */
+  progress(progress: Progress): void
+  /** Aborted when nobody waits for the result any more; work that may stop half-way stops. */
+  readonly signal: AbortSignal
+}
+
+/** A call that nobody watches. */
+export const UNWATCHED: CommandCall = {
+  progress() {},
+  signal: new AbortController().signal,
+}
+
+export type Declaration<Args extends z.ZodObject, Result extends z.ZodType> = {
+  /** Words from general to special: `account register`. */
+  readonly name: string
+  /** One sentence without full stop. */
+  readonly description: string
+  readonly permission: Permission
+  /** The command tells about a running server, and means nothing without one. */
+  readonly needsServer: boolean
+  /** Arguments are text on a command line, so each schema takes (among others) strings. */
+  readonly args: Args
+  /** Arguments that a command line takes by place, in this order; the others are options. */
+  readonly positional: readonly (keyof z.input<Args> & string)[]
+  /** An argument that is asked for, not shown, where it is not given. */
+  readonly secret?: keyof z.input<Args> & string
+  /** Arguments as typed behind the command's name. */
+  readonly examples: readonly string[]
+  /** Plain values: the result travels as JSON. */
+  readonly result: Result
+  /** The result for people to read. */
+  text(result: z.output<Result>): string
+}
+
+/** A declaration whose faces need not know its types. */
+export interface DeclaredCommand<
+  Args extends z.ZodObject = z.ZodObject,
+  Result extends z.ZodType = z.ZodType,
+> extends Omit<Declaration<Args, Result>, 'positional' | 'secret' | 'text'> {
+  readonly positional: readonly string[]
+  readonly secret?: string
+  /** Throws CommandError `invalid`, naming everything that is wrong with the arguments. */
+  check(args: unknown): void
+  /** Of a result that came from `run`, or over the wire. */
+  text(result: unknown): string
+}
+
+/** What a command does. Throws CommandError. */
+export type CommandHandler<Args extends z.ZodObject, Result extends z.ZodType> = (
+  args: z.output<Args>,
+  call: CommandCall,
+) => z.input<Result> | Promise<z.input<Result>>
+
+export function declareCommand<Args extends z.ZodObject, Result extends z.ZodType>(
+  declaration: Declaration<Args, Result>,
+): DeclaredCommand<Args, Result> {
+  const { args, result } = declaration
+  return {
+    ...declaration,
+    check: (given) => void checkedArgs(args, given),
+    text: (value) => declaration.text(result.parse(value)),
+  }
+}
+
+/** Checks the arguments, carries the command out, checks the result. Throws CommandError. */
+export async function carryOut<Args extends z.ZodObject, Result extends z.ZodType>(
+  { args, result }: DeclaredCommand<Args, Result>,
+  handler: CommandHandler<Args, Result>,
+  given: { readonly args: unknown; readonly call: CommandCall },
+): Promise<unknown> {
+  return result.parse(await handler(checkedArgs(args, given.args), given.call))
+}
+
+function checkedArgs<Args extends z.ZodObject>(schema: Args, args: unknown): z.output<Args> {
+  const parsed = schema.safeParse(args, { error: expectation })
+  if (parsed.success) return parsed.data
+  throw new CommandError('invalid', parsed.error.issues.map(complaint).join('; '))
+}
+
+function complaint({ code, path, message, ...issue }: z.core.$ZodIssue): string {
+  if (code === 'unrecognized_keys' && 'keys' in issue) return `unknown argument ${issue.keys}`
+  return `${path.join('.')}: expected ${message}`
+}
+
+/** Messages of the schemas we write are noun phrases already. */
+function expectation(issue: z.core.$ZodRawIssue): string {
+  if (issue.code === 'invalid_type') return `a ${issue.expected}`
+  if (issue.code === 'too_small') return `at least ${issue.minimum} characters`
+  return 'another value'
+}
+
+/** What modules do on command, for as long as they are loaded. */
+export class ModuleCommands {
+  readonly #handlers = new Map<string, (args: unknown, call: CommandCall) => Promise<unknown>>()
+
+  /** Returns the undo. */
+  on<Args extends z.ZodObject, Result extends z.ZodType>(
+    command: DeclaredCommand<Args, Result>,
+    handler: CommandHandler<Args, Result>,
+  ): () => void {
+    const { name } = command
+    if (this.#handlers.has(name)) throw new Error(`command ${name} is there already`)
+    this.#handlers.set(name, (args, call) => carryOut(command, handler, { args, call }))
+    return () => void this.#handlers.delete(name)
+  }
+
+  has(name: string): boolean {
+    return this.#handlers.has(name)
+  }
+
+  /** Throws CommandError: `unavailable` while no loaded module does this. */
+  async run(name: string, args: unknown, call: CommandCall): Promise<unknown> {
+    const handler = this.#handlers.get(name)
+    if (handler) return await handler(args, call)
+    throw new CommandError('unavailable', `the module that does "${name}" is not loaded`)
+  }
+}
