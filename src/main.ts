@@ -1,11 +1,14 @@
 #!/usr/bin/env node
 /** Arguments, signals, exit code. */
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { styleText } from 'node:util'
 import { runCli } from './admin/cli.ts'
 import type { Command } from './admin/command.ts'
 import { commandsWith } from './admin/commands.ts'
-import { callCommand, NotRunningError } from './admin/control.ts'
+import { callCommand, followCommand, NotRunningError } from './admin/control.ts'
 import { readSecret } from './admin/secret-input.ts'
+import { plain, type StreamCommand } from './admin/stream-command.ts'
+import { streams } from './admin/streams.ts'
 import { jsonSchema } from './config/json-schema.ts'
 import {
   ConfigError,
@@ -69,6 +72,7 @@ async function start(options: Options): Promise<void> {
     log,
     version,
     commands,
+    streams,
     say,
     calledAs,
     callWith,
@@ -99,9 +103,7 @@ async function run(command: Command, args: unknown, options: Options): Promise<u
   } catch (error) {
     if (!(error instanceof NotRunningError)) throw error
   }
-  if (command.needsServer) {
-    throw new StartError(`no server is running with data in ${config.data_dir}: ${calledAs} start`)
-  }
+  if (command.needsServer) throw notRunning(config.data_dir)
   mkdirSync(config.data_dir, { recursive: true, mode: 0o700 })
   const server = await Server.create({ loaded, log: silentLogger })
   try {
@@ -110,6 +112,42 @@ async function run(command: Command, args: unknown, options: Options): Promise<u
     await server.stop()
   }
 }
+
+function notRunning(dataDirectory: string): StartError {
+  return new StartError(`no server is running with data in ${dataDirectory}: ${calledAs} start`)
+}
+
+/** Ends without complaint when interrupted, or when nobody reads the output any more. */
+async function follow(
+  command: StreamCommand,
+  args: unknown,
+  { onItem, ...options }: Options & { readonly onItem: (item: unknown) => Promise<void> },
+): Promise<void> {
+  const { admin, data_dir } = load(options).config
+  const over = new AbortController()
+  const end = () => over.abort()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, end)
+  process.stdout.on('error', end)
+  const { signal } = over
+  const onOpen = () => process.stderr.write('following; Ctrl-C ends it\n')
+  try {
+    const end = await followCommand(admin.socket, command.name, args, { signal, onItem, onOpen })
+    if (end === 'stopped') process.stderr.write('the server has stopped\n')
+  } catch (error) {
+    throw error instanceof NotRunningError ? notRunning(data_dir) : error
+  }
+}
+
+/** Resolves when there is room for more. */
+function write(text: string): Promise<void> {
+  if (process.stdout.write(text)) return Promise.resolve()
+  return new Promise((resolve) => {
+    for (const event of ['drain', 'close', 'error']) process.stdout.once(event, () => resolve())
+  })
+}
+
+/** NO_COLOR and terminals without colours count. */
+const paint = process.stdout.hasColors?.() ? styleText : plain
 
 async function checkFile(
   file: string = DEFAULT_FILE,
@@ -132,16 +170,19 @@ const exitCode = await runCli(process.argv.slice(2), {
   version,
   calledAs,
   commands,
+  streams,
+  paint,
   actions: {
     start,
     run,
+    follow,
     checkConfig: checkFile,
     async printConfigSchema() {
       say(JSON.stringify(jsonSchema(modules), null, 2))
     },
     readSecret: (name) => readSecret(name, { input: process.stdin, output: process.stderr }),
   },
-  stdout: (text) => void process.stdout.write(text),
+  stdout: write,
   stderr: (text) => void process.stderr.write(text),
 })
 process.exitCode ||= exitCode

@@ -4,6 +4,7 @@ import type { Command } from './admin/command.ts'
 import type { Listening } from './admin/commands/server.ts'
 import type { AdminContext } from './admin/context.ts'
 import { type Control, openControl } from './admin/control.ts'
+import type { StreamCommand } from './admin/stream-command.ts'
 import { endpoint } from './config/listeners.ts'
 import { ConfigError, type LoadedConfig } from './config.ts'
 import type { Logger } from './core/log.ts'
@@ -16,6 +17,7 @@ type Foreground = {
   readonly log: Logger
   readonly version: string
   readonly commands: readonly Command[]
+  readonly streams: readonly StreamCommand[]
   /** Writes one line for whoever started it. */
   readonly say: (line: string) => void
   /** What to type to give a command, without its words: `meerkat`. */
@@ -32,11 +34,11 @@ const STOP_TIMEOUT_MS = 10_000
 
 /** Runs until it is asked to stop. Throws StartError. */
 export async function runServer(options: Foreground): Promise<void> {
-  const { loaded, log, version, commands, say, stopRequested } = options
+  const { loaded, log, version, commands, streams, say, stopRequested } = options
   const { config } = loaded
   const { control, server } = await startable(async () => {
     await mkdir(config.data_dir, { recursive: true, mode: 0o700 })
-    const control = await openControl({ path: config.admin.socket, commands, log })
+    const control = await openControl({ path: config.admin.socket, commands, streams, log })
     try {
       return { control, server: await started({ loaded, log }) }
     } catch (error) {

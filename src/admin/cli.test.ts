@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { runCli } from './cli.ts'
 import { CommandError, defineCommand } from './command.ts'
 import { SecretInputError } from './secret-input.ts'
+import { defineStream, plain } from './stream-command.ts'
 
 const paint = defineCommand({
   name: 'wall paint',
@@ -22,6 +23,21 @@ const paint = defineCommand({
   result: z.string(),
   text: (result) => `painted: ${result}`,
   run: async () => 'done',
+})
+
+const watch = defineStream({
+  name: 'wall watch',
+  description: 'Watch paint dry',
+  permission: 'server:read',
+  args: z.strictObject({
+    wall: z.string().describe('Which wall.'),
+    closely: z.boolean().optional().describe('With a lens.'),
+  }),
+  positional: ['wall'],
+  examples: ['north'],
+  item: z.strictObject({ spot: z.int() }),
+  text: ({ spot }, paint) => paint('bold', `spot ${spot}`),
+  open: async () => (async function* () {})(),
 })
 
 type Outcome = {
@@ -44,6 +60,8 @@ async function run(line: string, { fails }: { readonly fails?: Error } = {}): Pr
     version: '1.2.3',
     calledAs: 'npm run meerkat --',
     commands: [paint],
+    streams: [watch],
+    paint: plain,
     actions: {
       start: (options) => note('start', options),
       checkConfig: (file, options) => note('check', file, options),
@@ -51,6 +69,10 @@ async function run(line: string, { fails }: { readonly fails?: Error } = {}): Pr
       async run(_, args, options) {
         await note(args, options)
         return 'done'
+      },
+      async follow(_, args, { onItem, ...options }) {
+        await note(args, options)
+        for (const spot of [1, 2]) await onItem({ spot })
       },
       async readSecret(name) {
         if (line.includes('nothing')) throw new SecretInputError(`no ${name} given`)
@@ -82,6 +104,15 @@ test('arguments and options of a command come from its schema', async () => {
     assert.deepEqual([code, calls, stdout], [0, [args, options], 'painted: done\n'], line)
   }
   assert.equal((await run('wall paint north --json')).stdout, '"done"\n')
+})
+
+test('what can be followed is printed item by item', async () => {
+  const { stdout, calls } = await run('wall watch north --closely --config f.toml')
+  assert.equal(stdout, 'spot 1\nspot 2\n')
+  assert.deepEqual(calls, [{ wall: 'north', closely: true }, { config: 'f.toml' }])
+  assert.equal((await run('wall watch north --json')).stdout, '{"spot":1}\n{"spot":2}\n')
+  const wrong = await run('wall watch')
+  assert.deepEqual([wrong.code, wrong.calls], [2, []])
 })
 
 test('the other commands', async () => {

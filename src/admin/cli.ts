@@ -3,6 +3,7 @@ import { Argument, Command as CliCommand, CommanderError, Option } from 'command
 import { z } from 'zod'
 import type { Command } from './command.ts'
 import { SecretInputError } from './secret-input.ts'
+import type { Paint, StreamCommand } from './stream-command.ts'
 
 /** Exit codes. */
 export const FINE = 0
@@ -17,6 +18,12 @@ export interface CliActions {
   printConfigSchema(): Promise<void>
   /** Through the running server, or else without one if the command allows that. */
   run(command: Command, args: unknown, options: { readonly config?: string }): Promise<unknown>
+  /** Until interrupted, or the server stops. */
+  follow(
+    command: StreamCommand,
+    args: unknown,
+    options: { readonly config?: string; readonly onItem: (item: unknown) => Promise<void> },
+  ): Promise<void>
   /** A secret that was not given as an option. */
   readSecret(name: string): Promise<string>
 }
@@ -26,8 +33,12 @@ export type Cli = {
   /** How people call the program here, for examples: `meerkat`. */
   readonly calledAs: string
   readonly commands: readonly Command[]
+  readonly streams: readonly StreamCommand[]
   readonly actions: CliActions
-  readonly stdout: (text: string) => void
+  /** How text that goes to `stdout` is marked. */
+  readonly paint: Paint
+  /** A returned promise is for those who have much to write. */
+  readonly stdout: (text: string) => void | Promise<void>
   readonly stderr: (text: string) => void
 }
 
@@ -59,7 +70,7 @@ function programOf(cli: Cli): CliCommand {
     .version(version)
     .configureHelp({ showGlobalOptions: true })
     .configureOutput({
-      writeOut: cli.stdout,
+      writeOut: (text) => void cli.stdout(text),
       writeErr: cli.stderr,
       outputError: (text, write) => write(`${text.trim().replaceAll('\n', ' ')}\n`),
     })
@@ -91,6 +102,7 @@ function programOf(cli: Cli): CliCommand {
     .action(() => actions.printConfigSchema())
 
   for (const command of cli.commands) addCommand(program, command, cli)
+  for (const stream of cli.streams) addStream(program, stream, cli)
   return program
 }
 
@@ -100,8 +112,38 @@ const GROUPS: Readonly<Record<string, string>> = {
   session: 'Connected clients',
 }
 
-/** Makes the words of a command's name subcommands of one another. */
 function addCommand(program: CliCommand, command: Command, cli: Cli): void {
+  const { made, given } = declared(program, command, cli)
+  made.action(async () => {
+    const args = given()
+    await complete(command, args, cli)
+    const { config, json } = made.opts<{ config?: string; json?: boolean }>()
+    const result = await cli.actions.run(command, args, config === undefined ? {} : { config })
+    await cli.stdout(`${json ? JSON.stringify(result) : command.text(result)}\n`)
+  })
+}
+
+function addStream(program: CliCommand, stream: StreamCommand, cli: Cli): void {
+  const { made, given } = declared(program, stream, cli)
+  made.action(async () => {
+    const args = given()
+    ensureUsable(stream, args)
+    const { config, json } = made.opts<{ config?: string; json?: boolean }>()
+    await cli.actions.follow(stream, args, {
+      ...(config !== undefined && { config }),
+      onItem: async (item) =>
+        cli.stdout(`${json ? JSON.stringify(item) : stream.text(item, cli.paint)}\n`),
+    })
+  })
+}
+
+type Declared = Pick<
+  Command,
+  'name' | 'description' | 'args' | 'positional' | 'examples' | 'secret'
+>
+
+/** Makes the words of a command's name subcommands of one another. `given`: its arguments, as typed. */
+function declared(program: CliCommand, command: Declared, cli: Cli) {
   const words = command.name.split(' ')
   const parent = words.slice(0, -1).reduce((group, word) => {
     const known = group.commands.find((candidate) => candidate.name() === word)
@@ -124,7 +166,7 @@ function addCommand(program: CliCommand, command: Command, cli: Cli): void {
   for (const { option } of options) made.addOption(option)
   made.addOption(configOption()).addOption(jsonOption())
 
-  made.action(async () => {
+  const given = () => {
     const args: Record<string, unknown> = {}
     for (const [i, name] of command.positional.entries()) {
       if (made.processedArgs[i] !== undefined) args[name] = made.processedArgs[i]
@@ -133,11 +175,9 @@ function addCommand(program: CliCommand, command: Command, cli: Cli): void {
       const value: unknown = made.getOptionValue(option.attributeName())
       if (value !== undefined) args[name] = value
     }
-    await complete(command, args, cli)
-    const { config, json } = made.opts<{ config?: string; json?: boolean }>()
-    const result = await cli.actions.run(command, args, config === undefined ? {} : { config })
-    cli.stdout(`${json ? JSON.stringify(result) : command.text(result)}\n`)
-  })
+    return args
+  }
+  return { made, given }
 }
 
 /** Asks for the secret if it is missing; what else is wrong is told before. */
@@ -148,13 +188,17 @@ async function complete(
 ): Promise<void> {
   const { secret } = command
   const isMissing = secret !== undefined && args[secret] === undefined
+  ensureUsable(command, isMissing ? { ...args, [secret]: 'to be asked for' } : args)
+  if (isMissing) args[secret] = await actions.readSecret(secret)
+}
+
+function ensureUsable(command: Pick<Command, 'check'>, args: unknown): void {
   try {
-    command.check(isMissing ? { ...args, [secret]: 'to be asked for' } : args)
+    command.check(args)
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause)
     throw new UsageError(`error: ${reason}`, { cause })
   }
-  if (isMissing) args[secret] = await actions.readSecret(secret)
 }
 
 type Field = {
@@ -180,7 +224,7 @@ function argumentFor({ name, description, isRequired, type }: Field): Argument {
   return type === 'number' ? argument.argParser(Number) : argument
 }
 
-function optionFor({ name, description, isRequired, type }: Field, { secret }: Command): Option {
+function optionFor({ name, description, isRequired, type }: Field, { secret }: Declared): Option {
   const flag = `--${name.replaceAll('_', '-')}`
   const note = name === secret ? ' Other users may see it here; without, it is asked for.' : ''
   const option = new Option(type === 'flag' ? flag : `${flag} <${name}>`, description + note)

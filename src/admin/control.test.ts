@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { tmpdir } from 'node:os'
@@ -10,7 +11,14 @@ import { emptyContext } from '../../test/support/admin.ts'
 import { silentLogger } from '../core/log.ts'
 import { StorageError } from '../core/storage.ts'
 import { CommandError, defineCommand } from './command.ts'
-import { AlreadyRunningError, callCommand, NotRunningError, openControl } from './control.ts'
+import {
+  AlreadyRunningError,
+  callCommand,
+  followCommand,
+  NotRunningError,
+  openControl,
+} from './control.ts'
+import { defineStream } from './stream-command.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'meerkat-control-'))
 after(() => rmSync(directory, { recursive: true }))
@@ -47,13 +55,132 @@ const fail = defineCommand({
   },
 })
 
-const options = { commands: [echo, fail], log: silentLogger }
+/** Of each stream that was opened: whether it is over. */
+const opened: { isOver: boolean }[] = []
+
+const count = defineStream({
+  name: 'count up',
+  description: 'For a test',
+  permission: 'server:read',
+  args: z.strictObject({ from: z.int(), to: z.int().optional(), padding: z.int().optional() }),
+  positional: [],
+  examples: [''],
+  item: z.strictObject({ number: z.int(), padding: z.string() }),
+  text: ({ number }) => String(number),
+  async open(_, { from, to = from, padding = 0 }, signal) {
+    if (from < 0) throw new CommandError('not-found', 'no such number')
+    const state = { isOver: false }
+    opened.push(state)
+    return counted(from, to, 'x'.repeat(padding), signal, state)
+  },
+})
+
+/** Counts, then waits for its end. */
+async function* counted(
+  from: number,
+  to: number,
+  padding: string,
+  signal: AbortSignal,
+  state: { isOver: boolean },
+) {
+  try {
+    for (let number = from; number <= to && !signal.aborted; number++) yield { number, padding }
+    if (!signal.aborted) await once(signal, 'abort')
+  } finally {
+    state.isOver = true
+  }
+}
+
+const options = { streams: [count], commands: [echo, fail], log: silentLogger }
 
 test('a command goes over the socket and its result comes back', async () => {
   const path = freshPath()
   await using control = await openControl({ ...options, path })
   control.serve(emptyContext)
   assert.equal(await callCommand(path, 'say twice', { word: 'ha' }), '1.2.3 haha')
+})
+
+test('what is followed comes item by item, until nobody follows', async () => {
+  const path = freshPath()
+  await using control = await openControl({ ...options, path })
+  control.serve(emptyContext)
+  const { signal, ...over } = abortable()
+  const seen: unknown[] = []
+  const end = await followCommand(
+    path,
+    'count up',
+    { from: 1, to: 3 },
+    {
+      signal,
+      onOpen: () => seen.push('open'),
+      onItem(item) {
+        seen.push((item as { number: number }).number)
+        if (seen.length === 4) over.abort()
+      },
+    },
+  )
+  assert.deepEqual([end, seen], ['aborted', ['open', 1, 2, 3]])
+  await until(() => opened.at(-1)?.isOver === true)
+})
+
+test('the end of the server is the end of what is followed', async () => {
+  const path = freshPath()
+  const control = await openControl({ ...options, path })
+  control.serve(emptyContext)
+  const { signal } = abortable()
+  let closed: Promise<void> | undefined
+  const end = await followCommand(
+    path,
+    'count up',
+    { from: 1 },
+    {
+      signal,
+      onItem() {
+        closed = control.close()
+      },
+    },
+  )
+  assert.equal(end, 'stopped')
+  await closed
+})
+
+test('who follows but does not read keeps no server from stopping', async () => {
+  const path = freshPath()
+  const control = await openControl({ ...options, path })
+  control.serve(emptyContext)
+  const { signal, abort } = abortable()
+  const padding = 100_000
+  const first = Promise.withResolvers<void>()
+  const followed = followCommand(
+    path,
+    'count up',
+    { from: 1, to: 1_000, padding },
+    {
+      signal,
+      async onItem() {
+        first.resolve()
+        await once(signal, 'abort')
+      },
+    },
+  )
+  await first.promise
+  await control.close()
+  abort()
+  assert.equal(await followed, 'aborted')
+})
+
+test('what cannot be followed is refused like any command', async () => {
+  const path = freshPath()
+  await using control = await openControl({ ...options, path })
+  const { signal } = abortable()
+  const follow = (args: object) =>
+    followCommand(path, 'count up', args, { signal, onItem: () => assert.fail('no items') })
+  await assert.rejects(follow({ from: 1 }), { code: 'unavailable' })
+  control.serve(emptyContext)
+  await assert.rejects(follow({ from: -1 }), { code: 'not-found', message: 'no such number' })
+  await assert.rejects(follow({}), { code: 'invalid' })
+  await control.close()
+  await assert.rejects(follow({ from: 1 }), NotRunningError)
 })
 
 test('only the user of the server may open the socket, whatever the mask', async () => {
@@ -152,4 +279,16 @@ function leaveSocketBehind(path: string): void {
   const source = `require('node:net').createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`
   spawnSync(process.execPath, ['-e', source])
   assert.equal(statSync(path).isSocket(), true)
+}
+
+function abortable() {
+  const controller = new AbortController()
+  return { signal: controller.signal, abort: () => controller.abort() }
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  for (let turn = 0; turn < 10_000 && !condition(); turn++) {
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  assert.ok(condition())
 }

@@ -4,6 +4,8 @@
  *
  *     GET /                          {"pid": 1234}
  *     POST /commands/account/list    arguments in, {"result": …} or {"error": {"code", "message"}} out
+ *
+ * A command that yields items answers with lines (`control-stream.ts`).
  */
 import { lstat, unlink } from 'node:fs/promises'
 import {
@@ -19,6 +21,8 @@ import type { Logger } from '../core/log.ts'
 import { StorageError } from '../core/storage.ts'
 import { type Command, CommandError } from './command.ts'
 import type { AdminContext } from './context.ts'
+import { readItems, sendItems } from './control-stream.ts'
+import type { StreamCommand } from './stream-command.ts'
 
 /** Another process serves this socket, and so this data directory. */
 export class AlreadyRunningError extends Error {
@@ -40,6 +44,7 @@ export interface Control extends AsyncDisposable {
 type ControlOptions = {
   readonly path: string
   readonly commands: readonly Command[]
+  readonly streams?: readonly StreamCommand[]
   readonly log: Logger
 }
 
@@ -53,13 +58,21 @@ const COMMAND_TIMEOUT_MS = 60_000
  * Takes the socket; one left over from a dead server is replaced. Throws AlreadyRunningError when
  * its server lives.
  */
-export async function openControl({ path, commands, log }: ControlOptions): Promise<Control> {
+export async function openControl(options: ControlOptions): Promise<Control> {
+  const { path, commands, streams = [], log } = options
   let context: AdminContext | undefined
+  const stopping = new AbortController()
   const server = createServer((incoming, response) => {
-    answer(incoming, { commands, context }).then(
-      ({ status, body }) => send(response, status, body),
+    const stream = streams.find(({ name }) => incoming.url === pathOf(name))
+    const answered =
+      stream === undefined
+        ? answer(incoming, { commands, context })
+        : follow(incoming, response, { stream, context, stopping: stopping.signal })
+    answered.then(
+      (reply) => reply && send(response, reply.status, reply.body),
       (error: unknown) => {
         log.error('control_request_failed', { url: incoming.url, error })
+        if (response.headersSent) return void response.destroy()
         send(response, 500, failure('internal', whatFailed(error)))
       },
     )
@@ -73,6 +86,7 @@ export async function openControl({ path, commands, log }: ControlOptions): Prom
 
   const close = () =>
     new Promise<void>((resolve) => {
+      stopping.abort()
       server.close(() => resolve())
       server.closeIdleConnections()
     })
@@ -136,14 +150,49 @@ async function answer(incoming: IncomingMessage, carrier: Carrier): Promise<Answ
     if (method === 'GET' && url === '/') return { status: 200, body: { pid: process.pid } }
     const command = carrier.commands.find(({ name }) => url === pathOf(name))
     if (!command) throw new CommandError('not-found', `there is no command at ${url}`)
-    if (method !== 'POST') throw new CommandError('invalid', 'expected POST')
-    const args = await readJson(incoming)
-    if (!carrier.context) throw new CommandError('unavailable', 'the server is starting')
-    return { status: 200, body: { result: await command.run(carrier.context, args) } }
+    const { args, context } = await accept(incoming, carrier.context)
+    return { status: 200, body: { result: await command.run(context, args) } }
   } catch (error) {
-    if (!(error instanceof CommandError)) throw error
-    return { status: STATUS[error.code], body: failure(error.code, error.message) }
+    return refusal(error)
   }
+}
+
+type Following = {
+  readonly stream: StreamCommand
+  readonly context: AdminContext | undefined
+  readonly stopping: AbortSignal
+}
+
+/** The answer, if it is a refusal; else the items are sent, until nobody reads on or the server stops. */
+async function follow(
+  incoming: IncomingMessage,
+  response: ServerResponse,
+  { stream, stopping, ...carrier }: Following,
+): Promise<Answer | undefined> {
+  const gone = new AbortController()
+  response.once('close', () => gone.abort())
+  const signal = AbortSignal.any([gone.signal, stopping])
+  let items: AsyncIterable<unknown>
+  try {
+    const { args, context } = await accept(incoming, carrier.context)
+    items = await stream.open(context, args, signal)
+  } catch (error) {
+    return refusal(error)
+  }
+  await sendItems(response, items, stopping)
+  return undefined
+}
+
+async function accept(incoming: IncomingMessage, context: AdminContext | undefined) {
+  if (incoming.method !== 'POST') throw new CommandError('invalid', 'expected POST')
+  const args = await readJson(incoming)
+  if (!context) throw new CommandError('unavailable', 'the server is starting')
+  return { args, context }
+}
+
+function refusal(error: unknown): Answer {
+  if (!(error instanceof CommandError)) throw error
+  return { status: STATUS[error.code], body: failure(error.code, error.message) }
 }
 
 function pathOf(command: string): string {
@@ -181,10 +230,38 @@ function send(response: ServerResponse, status: number, body: unknown): void {
   response.end(json)
 }
 
-const answerSchema = z.union([
-  z.object({ result: z.unknown() }),
-  z.object({ error: z.object({ code: z.string(), message: z.string() }) }),
-])
+const failureSchema = z.object({ error: z.object({ code: z.string(), message: z.string() }) })
+const answerSchema = z.union([z.object({ result: z.unknown() }), failureSchema])
+
+type Followed = {
+  readonly signal: AbortSignal
+  /** Called with each item; the next one waits for what it returns. */
+  readonly onItem: (item: unknown) => void | Promise<void>
+  /** Called when the server has begun: what happens from now on is told. */
+  readonly onOpen?: () => void
+}
+
+/**
+ * Has a running server carry out a command that yields items. Resolves when `signal` is aborted or the
+ * server stops: to which of them it was. Throws NotRunningError, CommandError.
+ */
+export async function followCommand(
+  path: string,
+  name: string,
+  args: unknown,
+  { signal, onItem, onOpen }: Followed,
+): Promise<'aborted' | 'stopped'> {
+  try {
+    const response = await begin(path, { url: pathOf(name), args, signal })
+    if (response.statusCode !== 200) return thrown(await textOf(response))
+    onOpen?.()
+    if (await readItems(response, onItem)) return 'stopped'
+    throw new CommandError('unavailable', 'the connection to the server was lost')
+  } catch (error) {
+    if (signal.aborted) return 'aborted'
+    throw error
+  }
+}
 
 const CODES = ['invalid', 'not-found', 'conflict', 'unavailable'] as const
 
@@ -193,9 +270,13 @@ export async function callCommand(path: string, name: string, args: unknown): Pr
   const timeout = COMMAND_TIMEOUT_MS
   const body = await exchange(path, { method: 'POST', url: pathOf(name), timeout, args })
   const reply = answerSchema.parse(JSON.parse(body))
-  if ('result' in reply) return reply.result
-  const { code, message } = reply.error
-  throw new CommandError(CODES.find((known) => known === code) ?? 'unavailable', message)
+  return 'result' in reply ? reply.result : thrown(body)
+}
+
+function thrown(body: string): never {
+  const { error } = failureSchema.parse(JSON.parse(body))
+  const code = CODES.find((known) => known === error.code) ?? 'unavailable'
+  throw new CommandError(code, error.message)
 }
 
 type Exchange = {
@@ -209,17 +290,34 @@ function exchange(path: string, { args, url, ...options }: Exchange): Promise<st
   return new Promise((resolve, reject) => {
     const outgoing = request(
       { socketPath: path, path: url, agent: false, ...options },
-      (response) => {
-        const chunks: Buffer[] = []
-        response.on('data', (chunk: Buffer) => chunks.push(chunk))
-        response.on('end', () => resolve(Buffer.concat(chunks).toString('utf8')))
-        response.on('error', reject)
-      },
+      (response) => textOf(response).then(resolve, reject),
     )
     outgoing.on('timeout', () => outgoing.destroy(new Error(`no answer at ${path}`)))
     outgoing.on('error', (error: NodeJS.ErrnoException) => reject(explained(error, path)))
     outgoing.end(args === undefined ? undefined : JSON.stringify(args))
   })
+}
+
+function begin(
+  path: string,
+  {
+    url,
+    args,
+    signal,
+  }: { readonly url: string; readonly args: unknown; readonly signal: AbortSignal },
+): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const options = { socketPath: path, path: url, method: 'POST', agent: false, signal } as const
+    const outgoing = request(options, resolve)
+    outgoing.on('error', (error: NodeJS.ErrnoException) => reject(explained(error, path)))
+    outgoing.end(JSON.stringify(args))
+  })
+}
+
+async function textOf(response: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = []
+  for await (const chunk of response as AsyncIterable<Buffer>) chunks.push(chunk)
+  return Buffer.concat(chunks).toString('utf8')
 }
 
 function explained(error: NodeJS.ErrnoException, path: string): Error {

@@ -114,7 +114,8 @@ export async function carryOut<Args extends z.ZodObject, Result extends z.ZodTyp
   return result.parse(await handler(checkedArgs(args, given.args), given.call))
 }
 
-function checkedArgs<Args extends z.ZodObject>(schema: Args, args: unknown): z.output<Args> {
+/** Throws CommandError `invalid`, naming everything that is wrong. */
+export function checkedArgs<Args extends z.ZodObject>(schema: Args, args: unknown): z.output<Args> {
   const parsed = schema.safeParse(args, { error: expectation })
   if (parsed.success) return parsed.data
   throw new CommandError('invalid', parsed.error.issues.map(complaint).join('; '))
