@@ -1,8 +1,8 @@
 import type { AdminContext } from './admin/context.ts'
 import type { Server } from './server.ts'
 import { adminAccounts } from './server-admin/account.ts'
-import { adminArchive } from './server-admin/archive.ts'
 import { listenersOf } from './server-admin/listeners.ts'
+import { adminRoute } from './server-admin/route.ts'
 
 /** A server as administration commands see it, started or not: one line for each noun. */
 export function adminContext(server: Server, version: string): AdminContext {
@@ -10,8 +10,13 @@ export function adminContext(server: Server, version: string): AdminContext {
     version,
     domains: server.config.domains,
     accounts: adminAccounts(server),
-    archive: adminArchive(server),
     sessions: server.sessionManager.sessions,
+    route: adminRoute(server),
+    components: server.components,
+    federation: server.federation,
+    loadedModules: server.modules,
+    hooks: server.hooks,
+    outcomes: server.router.outcomes,
     modules: server.commands,
     get running() {
       const { startedAt } = server

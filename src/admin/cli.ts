@@ -109,7 +109,20 @@ function programOf(cli: Cli): CliCommand {
 const GROUPS: Readonly<Record<string, string>> = {
   account: 'Accounts',
   archive: 'Archives of messages',
+  blocklist: 'Whom accounts have blocked',
+  component: 'External components',
+  domain: 'Domains of this server',
+  hook: 'Handlers along the route of stanzas',
+  message: 'Messages from the server',
+  module: 'Modules',
+  offline: 'Messages that wait for their recipients',
+  outcome: 'What became of stanzas',
+  privacy: 'Privacy lists of accounts',
+  roster: 'Contacts of accounts',
+  s2s: 'Connections with other servers',
   session: 'Connected clients',
+  stanza: 'Stanzas',
+  token: 'Tokens for the HTTP API',
 }
 
 function addCommand(program: CliCommand, command: Command, cli: Cli): void {

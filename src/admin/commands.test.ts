@@ -22,6 +22,7 @@ function context(localparts: readonly string[], running?: AdminContext['running'
     ...emptyContext,
     domains: ['a.example', 'b.example'],
     accounts: {
+      ...emptyContext.accounts,
       async register(jid, password) {
         if (password.includes('\t')) throw new PrecisError('a character is not allowed')
         if (kept.has(jid.local)) return false
@@ -36,8 +37,7 @@ function context(localparts: readonly string[], running?: AdminContext['running'
       },
       count: async (domain) => [...kept.values()].filter((jid) => jid.domain === domain).length,
     },
-    archive: { purge: async (_, owner) => (owner === undefined ? 5 : 2) },
-    sessions: { size: 1, values: () => [resource] },
+    sessions: { size: 1, values: () => [resource], of: () => [resource] },
     running,
   }
 }
@@ -138,7 +138,7 @@ test('names, examples and positions of all commands hold together', () => {
   const names = commands.map(({ name }) => name)
   assert.equal(new Set(names).size, names.length)
   for (const { name, args, positional, secret, examples, description } of commands) {
-    assert.match(name, /^[a-z]+( [a-z]+)*$/)
+    assert.match(name, /^[a-z][a-z0-9]*( [a-z]+)*$/)
     assert.doesNotMatch(description, /\.$/)
     assert.ok(examples.length > 0, name)
     for (const argument of [...positional, ...(secret === undefined ? [] : [secret])]) {
@@ -148,20 +148,6 @@ test('names, examples and positions of all commands hold together', () => {
       assert.ok('description' in schema && schema.description, `${name}: ${argument}`)
     }
   }
-})
-
-test('old messages are removed from one archive or all, if there are archives', async () => {
-  const purge = command('archive purge')
-  const here = context(['alice'])
-  assert.deepEqual(await purge.run(here, { older_than: '90d' }), { removed: 5 })
-  const ofAlice = { older_than: '1h', jid: 'alice@a.example' }
-  assert.deepEqual(await purge.run(here, ofAlice), { removed: 2 })
-  await assert.rejects(purge.run(here, { older_than: 'yesterday' }), { code: 'invalid' })
-  await assert.rejects(purge.run(here, { older_than: '1h', jid: 'alice@c.example' }), {
-    code: 'not-found',
-  })
-  const without = { ...here, archive: { purge: async () => undefined } }
-  await assert.rejects(purge.run(without, { older_than: '1h' }), { code: 'unavailable' })
 })
 
 test('what a module declares is carried out while it is loaded', async () => {

@@ -2,15 +2,27 @@
 import type { DeclaredCommand } from '../core/command.ts'
 import { type Command, moduleCommand } from './command.ts'
 import { accountCommands } from './commands/account.ts'
-import { archiveCommands } from './commands/archive.ts'
+import { componentCommands } from './commands/component.ts'
+import { domainCommands } from './commands/domain.ts'
+import { hookCommands } from './commands/hook.ts'
+import { messageCommands } from './commands/message.ts'
+import { moduleCommands } from './commands/module.ts'
+import { outcomeCommands } from './commands/outcome.ts'
+import { s2sCommands } from './commands/s2s.ts'
 import { serverCommands } from './commands/server.ts'
 import { sessionCommands } from './commands/session.ts'
 
 /** Of the server itself. */
 export const commands: readonly Command[] = [
   ...accountCommands,
-  ...archiveCommands,
   ...sessionCommands,
+  ...messageCommands,
+  ...componentCommands,
+  ...s2sCommands,
+  ...domainCommands,
+  ...moduleCommands,
+  ...hookCommands,
+  ...outcomeCommands,
   ...serverCommands,
 ]
 

@@ -4,7 +4,12 @@
  */
 import type { ModuleCommands } from '../core/command.ts'
 import type { AdminAccounts } from './commands/account.ts'
-import type { AdminArchive } from './commands/archive.ts'
+import type { AdminComponents } from './commands/component.ts'
+import type { AdminHooks } from './commands/hook.ts'
+import type { AdminRoute } from './commands/message.ts'
+import type { AdminModules } from './commands/module.ts'
+import type { AdminOutcomes } from './commands/outcome.ts'
+import type { AdminFederation } from './commands/s2s.ts'
 import type { RunningServer } from './commands/server.ts'
 import type { AdminSessions } from './commands/session.ts'
 
@@ -12,8 +17,14 @@ export interface AdminContext {
   readonly version: string
   readonly domains: readonly string[]
   readonly accounts: AdminAccounts
-  readonly archive: AdminArchive
   readonly sessions: AdminSessions
+  readonly route: AdminRoute
+  readonly components: AdminComponents
+  /** Absent when the server speaks with no other. */
+  readonly federation?: AdminFederation | undefined
+  readonly loadedModules: AdminModules
+  readonly hooks: AdminHooks
+  readonly outcomes: AdminOutcomes
   /** Carries out what loaded modules declare. */
   readonly modules: Pick<ModuleCommands, 'run'>
   /** Absent while the server does not run. */

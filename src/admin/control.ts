@@ -137,7 +137,13 @@ function listen(server: Server, path: string): Promise<void> {
 
 type Answer = { readonly status: number; readonly body: unknown }
 
-const STATUS = { invalid: 400, 'not-found': 404, conflict: 409, unavailable: 503 } as const
+const STATUS = {
+  invalid: 400,
+  forbidden: 403,
+  'not-found': 404,
+  conflict: 409,
+  unavailable: 503,
+} as const
 
 type Carrier = {
   readonly commands: readonly Command[]
@@ -263,7 +269,7 @@ export async function followCommand(
   }
 }
 
-const CODES = ['invalid', 'not-found', 'conflict', 'unavailable'] as const
+const CODES = ['invalid', 'forbidden', 'not-found', 'conflict', 'unavailable'] as const
 
 /** Has a running server carry out a command. Throws NotRunningError, CommandError. */
 export async function callCommand(path: string, name: string, args: unknown): Promise<unknown> {

@@ -36,6 +36,17 @@ export class AccountLifecycle {
     return this.#parts.accounts.setPassword(account, password)
   }
 
+  /** A disabled account's sessions end, and nobody logs in to it. False: no such account. */
+  async setDisabled(account: BareJid, isDisabled: boolean): Promise<boolean> {
+    const { accounts, sessionManager } = this.#parts
+    if (!(await accounts.setDisabled(account, isDisabled))) return false
+    if (!isDisabled) return true
+    const disabled = new StreamError('not-authorized', 'The account is disabled')
+    const sessions = sessionManager.sessions.of(account.bare)
+    await Promise.all(sessions.map((session) => session.close(disabled)))
+    return true
+  }
+
   /**
    * Removes the account, ends its sessions, has its data removed. False: no such account. When a module
    * fails to remove its part, the account is gone all the same, and this rejects. `onGone` is called

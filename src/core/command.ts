@@ -3,33 +3,13 @@
  * chat client) makes itself from the declaration. Commands about the server itself are in `admin/`;
  * a module declares its own in its definition and says in `start` what they do.
  */
-import type { z } from 'zod'
+import { z } from 'zod'
+import type { BareJid } from '../xmpp/jid.ts'
+import { type Caller, ensureMayGive, OPERATOR, type Permission } from './command-access.ts'
+import { CommandError } from './command-error.ts'
 
-/** What somebody must be allowed in order to give a command. */
-export type Permission =
-  | 'accounts:read'
-  | 'accounts:write'
-  | 'archive:write'
-  | 'sessions:read'
-  | 'server:read'
-
-/**
- * - `invalid`: the arguments cannot be meant;
- * - `not-found`, `conflict`: something is missing, or there already;
- * - `unavailable`: not now.
- */
-export type CommandErrorCode = 'invalid' | 'not-found' | 'conflict' | 'unavailable'
-
-/** Told to whoever gave the command. Anything else thrown is our bug. */
-export class CommandError extends Error {
-  override readonly name = 'CommandError'
-  readonly code: CommandErrorCode
-
-  constructor(code: CommandErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options)
-    this.code = code
-  }
-}
+export type { Permission } from './command-access.ts'
+export { CommandError, type CommandErrorCode } from './command-error.ts'
 
 /** How far long work has come; `total` where it is known. */
 export type Progress = {
@@ -41,14 +21,16 @@ export type Progress = {
 
 /** One command given, as whoever carries it out sees it. */
 export interface CommandCall {
+  readonly caller: Caller
   /** For long work. May be called often: faces show what they can. */
   progress(progress: Progress): void
   /** Aborted when nobody waits for the result any more; work that may stop half-way stops. */
   readonly signal: AbortSignal
 }
 
-/** A call that nobody watches. */
+/** A call of the operator's that nobody watches. */
 export const UNWATCHED: CommandCall = {
+  caller: OPERATOR,
   progress() {},
   signal: new AbortController().signal,
 }
@@ -82,6 +64,8 @@ export interface DeclaredCommand<
 > extends Omit<Declaration<Args, Result>, 'positional' | 'secret' | 'text'> {
   readonly positional: readonly string[]
   readonly secret?: string
+  /** Arguments that say whose domain it is about: those that are domains, accounts or sessions. */
+  readonly subjects: readonly string[]
   /** Throws CommandError `invalid`, naming everything that is wrong with the arguments. */
   check(args: unknown): void
   /** Of a result that came from `run`, or over the wire. */
@@ -100,18 +84,29 @@ export function declareCommand<Args extends z.ZodObject, Result extends z.ZodTyp
   const { args, result } = declaration
   return {
     ...declaration,
+    subjects: Object.keys(args.shape).filter((name) => isSubject(args.shape[name])),
     check: (given) => void checkedArgs(args, given),
     text: (value) => declaration.text(result.parse(value)),
   }
 }
 
-/** Checks the arguments, carries the command out, checks the result. Throws CommandError. */
+/** `core/config-types.ts` gives them these titles. */
+const SUBJECTS: ReadonlySet<unknown> = new Set(['domain', 'account', 'session', 'address'])
+
+function isSubject(schema: z.core.$ZodType | undefined): boolean {
+  if (schema === undefined) return false
+  return SUBJECTS.has(z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }).title)
+}
+
+/** Checks the arguments and whether the caller may, carries the command out, checks the result. Throws CommandError. */
 export async function carryOut<Args extends z.ZodObject, Result extends z.ZodType>(
-  { args, result }: DeclaredCommand<Args, Result>,
+  command: DeclaredCommand<Args, Result>,
   handler: CommandHandler<Args, Result>,
   given: { readonly args: unknown; readonly call: CommandCall },
 ): Promise<unknown> {
-  return result.parse(await handler(checkedArgs(args, given.args), given.call))
+  const args = checkedArgs(command.args, given.args)
+  ensureMayGive(command, args, given.call.caller)
+  return command.result.parse(await handler(args, given.call))
 }
 
 /** Throws CommandError `invalid`, naming everything that is wrong. */
@@ -131,6 +126,16 @@ function expectation(issue: z.core.$ZodRawIssue): string {
   if (issue.code === 'invalid_type') return `a ${issue.expected}`
   if (issue.code === 'too_small') return `at least ${issue.minimum} characters`
   return 'another value'
+}
+
+/** Throws CommandError `not-found` unless there is such an account. */
+export async function ensureAccount(
+  accounts: { exists(jid: BareJid): boolean | Promise<boolean> },
+  jid: BareJid,
+): Promise<void> {
+  if (!(await accounts.exists(jid))) {
+    throw new CommandError('not-found', `there is no account ${jid}`)
+  }
 }
 
 /** What modules do on command, for as long as they are loaded. */

@@ -1,5 +1,12 @@
 import { z } from 'zod'
-import { type BareJid, JidError, parseBare, parseJid, prepareDomainpart } from '../xmpp/jid.ts'
+import {
+  type BareJid,
+  type Jid,
+  JidError,
+  parseBare,
+  parseJid,
+  prepareDomainpart,
+} from '../xmpp/jid.ts'
 
 /**
  * Settings that need more than zod's own types. Everybody's schema may use them.
@@ -97,6 +104,28 @@ export function addressScope() {
     title: 'address',
     expected: 'a domain or JID such as "alice@im.example.com"',
   })
+}
+
+/** The address of one session or, without resource, of all of an account. Yields a `Jid`. */
+export function sessionJid() {
+  return address<Jid>(parseUser, {
+    title: 'session',
+    expected: 'a JID such as "alice@im.example.com/phone"',
+  })
+}
+
+/** Somebody whom an account knows, wherever that is. Yields a bare JID. */
+export function contactJid() {
+  return address<BareJid>(parseBare, {
+    title: 'contact',
+    expected: 'a bare JID such as "bob@example.org"',
+  })
+}
+
+function parseUser(text: string): Jid {
+  const jid = parseJid(text)
+  if (jid.local === '') throw new JidError('the address has no localpart')
+  return jid
 }
 
 function parseAccount(text: string): BareJid {

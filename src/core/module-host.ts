@@ -22,7 +22,11 @@ export type ModuleServices = Pick<
   readonly commands: ModuleCommands
 }
 
-type Loaded = { readonly module: Module; readonly release: (() => void | Promise<void>)[] }
+type Loaded = {
+  readonly module: Module
+  readonly config: unknown
+  readonly release: (() => void | Promise<void>)[]
+}
 
 /** Loads and unloads modules, and undoes on unloading what each has registered. */
 export class ModuleHost {
@@ -38,12 +42,17 @@ export class ModuleHost {
     return [...this.#loaded.values()].map(({ module }) => module)
   }
 
+  /** The same with the settings with which they were started. */
+  get loaded(): readonly { readonly module: Module; readonly config: unknown }[] {
+    return [...this.#loaded.values()]
+  }
+
   /** Starts a module with settings that its schema has checked. What a failed start left is undone. */
   async load(module: Module, config: unknown): Promise<void> {
     const { name } = module
     if (this.#loaded.has(name)) throw new Error(`module ${name} is loaded already`)
     const release: Loaded['release'] = []
-    this.#loaded.set(name, { module, release })
+    this.#loaded.set(name, { module, config, release })
     try {
       const context = this.#context(module, config, release)
       announceFeatures(context.hooks.on, module)

@@ -1,4 +1,6 @@
 import { z } from 'zod'
+import { declareCommand, ensureAccount } from '../core/command.ts'
+import { accountJid } from '../core/config-types.ts'
 import type { Envelope } from '../core/envelope.ts'
 import type { IqRequest } from '../core/iq.ts'
 import { defineModule } from '../core/module.ts'
@@ -38,6 +40,22 @@ const RECORD = `insert into last_activity (account, at, status) values (?, ?, ?)
 const READ = 'select at, status from last_activity where account = ?'
 const REMOVE = 'delete from last_activity where account = ?'
 
+const lastSeen = declareCommand({
+  name: 'account seen',
+  description: 'Tell when an account was last connected',
+  permission: 'accounts:read',
+  needsServer: false,
+  args: z.strictObject({ jid: accountJid().describe('The account, such as alice@localhost.') }),
+  positional: ['jid'],
+  examples: ['alice@localhost'],
+  result: z.strictObject({
+    connected: z.boolean().describe('It is now.'),
+    at: z.iso.datetime().nullable().describe('Null where it is connected, or never was.'),
+    status: z.string().nullable().describe('What its client said as it went.'),
+  }),
+  text: ({ connected, at }) => (connected ? 'connected now' : (at ?? 'never')),
+})
+
 /** Says since when the server runs and when an account was last here (XEP-0012). */
 export const last = defineModule({
   name: 'last',
@@ -47,7 +65,9 @@ export const last = defineModule({
   config: z.strictObject({}),
   migrations,
 
-  start({ hooks, iq, sessions, storage, routes, clock, log }) {
+  commands: [lastSeen],
+
+  start({ accounts, commands, hooks, iq, sessions, storage, routes, clock, log }) {
     const record = (account: string, status: string | null) => {
       const text = status?.slice(0, MAX_STATUS).toWellFormed() ?? null
       storage
@@ -86,11 +106,22 @@ export const last = defineModule({
       { onError: 'skip' },
     )
 
+    const lastOf = async (account: string) =>
+      (await storage.read<{ at: number; status: string | null }>(READ, [account]))[0]
+
+    commands.on(lastSeen, async ({ jid: account }) => {
+      await ensureAccount(accounts, account)
+      const connected = sessions.sessions.of(account.full).length > 0
+      const row = connected ? undefined : await lastOf(account.full)
+      const at = row === undefined ? null : new Date(row.at).toISOString()
+      return { connected, at, status: row?.status || null }
+    })
+
     iq.on('server', 'get', NS, 'query', () => answer(Math.floor(process.uptime())))
     iq.on('account', 'get', NS, 'query', async ({ envelope, to }: IqRequest) => {
       await refuseStrangers(envelope)
       if (sessions.sessions.of(to.bare).length > 0) return answer(0)
-      const [row] = await storage.read<{ at: number; status: string | null }>(READ, [to.bare])
+      const row = await lastOf(to.bare)
       if (row === undefined) throw new StanzaError('item-not-found')
       return answer(Math.max(0, Math.floor((clock.now() - row.at) / 1000)), row.status ?? '')
     })

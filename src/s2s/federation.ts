@@ -102,6 +102,11 @@ export class Federation implements RemoteServers, IncomingOwner {
     )
   }
 
+  /** For the administrator's eyes. */
+  get links(): Iterable<Link> {
+    return this.#links.values()
+  }
+
   get linkCount(): number {
     return this.#links.size
   }

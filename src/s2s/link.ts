@@ -3,6 +3,7 @@ import type { Logger } from '../core/log.ts'
 import { Outcome } from '../core/outcome.ts'
 import type { Router } from '../core/router.ts'
 import { type StanzaCondition, StanzaError } from '../xmpp/stanza-error.ts'
+import { StreamError } from '../xmpp/stream-error.ts'
 import { type Connector, reasonOf } from './connector.ts'
 import type { OutgoingOwner, OutgoingStream } from './outgoing-stream.ts'
 import { weigh } from './sent.ts'
@@ -39,6 +40,23 @@ type Waiting = { readonly envelope: Envelope; readonly at: number }
 
 /** A stream whose connection broke, and until when it may be resumed: milliseconds since the epoch. */
 type Interrupted = { readonly ledger: Ledger; readonly until: number }
+
+export type LinkStatus = {
+  readonly local: string
+  readonly remote: string
+  readonly state: 'open' | 'connecting' | 'waiting' | 'idle'
+  /** We have opened the connection, not the other server. */
+  readonly isOurs: boolean
+  /** Stanzas go both ways on it. */
+  readonly isTwoWay: boolean
+  /** Stanzas are acknowledged (XEP-0198). */
+  readonly isManaged: boolean
+  /** Stanzas that wait for a connection, and their octets. */
+  readonly waiting: number
+  readonly waitingBytes: number
+  /** Stanzas sent whose arrival is not known. */
+  readonly unacknowledged: number
+}
 
 /** How long the other side may take to come back for the stream that it had opened, milliseconds. */
 const THEIR_GRACE = 10_000
@@ -101,6 +119,23 @@ export class Link implements OutgoingOwner, TrafficOwner {
   get isDrained(): boolean {
     const isSent = this.#carrier === undefined || this.#carrier.ledger.sent.size === 0
     return this.#queue.length === 0 && isSent && !this.#isHeld
+  }
+
+  /** For the administrator's eyes. */
+  get status(): LinkStatus {
+    const carrier = this.#carrier
+    const isWaiting = this.#retry !== undefined || this.#isHeld
+    return {
+      local: this.local,
+      remote: this.remote,
+      state: carrier ? 'open' : this.#isConnecting ? 'connecting' : isWaiting ? 'waiting' : 'idle',
+      isOurs: carrier !== undefined && carrier === this.#stream?.traffic,
+      isTwoWay: carrier?.isTwoWay ?? false,
+      isManaged: carrier?.isManaged ?? false,
+      waiting: this.#queue.length,
+      waitingBytes: this.#queued,
+      unacknowledged: carrier?.ledger.sent.size ?? 0,
+    }
   }
 
   get #names() {
@@ -381,6 +416,15 @@ export class Link implements OutgoingOwner, TrafficOwner {
     }
     const patience = stream.wasUsed ? idleTimeout : Math.min(idleTimeout, UNUSED_TIMEOUT)
     if (!this.#hasReason && stream.isIdleSince(now - patience)) stream.close()
+  }
+
+  /** Ends the connection; whoever writes next is sent over a new one. False: there is none. */
+  disconnect(): boolean {
+    const carrier = this.#carrier
+    if (carrier === undefined) return false
+    if (carrier === this.#stream?.traffic) this.#stream.close()
+    else carrier.connection.handler.onStreamError(new StreamError('reset'))
+    return true
   }
 
   /** From now on only what is open already takes anything. */

@@ -8,5 +8,7 @@ export function adminAccounts({ accounts, lifecycle }: Server): AdminAccounts {
     setPassword: (account, password) => lifecycle.setPassword(account, password),
     list: (domain, page) => accounts.list(domain, page),
     count: (domain) => accounts.count(domain),
+    find: (account) => accounts.find(account),
+    setDisabled: (account, isDisabled) => lifecycle.setDisabled(account, isDisabled),
   }
 }

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { adminContext } from '../../src/server-admin.ts'
-import { parseBare } from '../../src/xmpp/jid.ts'
+import { UNWATCHED } from '../../src/core/command.ts'
 import { el } from '../../src/xmpp/xml.ts'
 import { archiveQuery, askArchive, MAM } from '../support/archive.ts'
 import { type Client, conditionOf } from '../support/client.ts'
@@ -434,12 +433,11 @@ test('a page of long messages is cut, and the next goes on', async () => {
 test('an operator removes old messages, of one account or all', async () => {
   const { server, juliet, romeo } = await withConversation()
   await using _ = server
-  const { archive } = adminContext(server.server, 'test')
-  const soon = Date.now() + 1000
-  assert.equal(await archive.purge(0), 0)
-  assert(((await archive.purge(soon, parseBare(JULIET))) ?? 0) > 0)
+  const purge = (args: object) => server.server.commands.run('archive purge', args, UNWATCHED)
+  assert.deepEqual(await purge({ older_than: '1h' }), { removed: 0 })
+  assert.notDeepEqual(await purge({ older_than: 0, jid: JULIET }), { removed: 0 })
   assert.deepEqual((await askArchive(juliet)).bodies, [])
   assert.notDeepEqual((await askArchive(romeo)).bodies, [])
-  await archive.purge(soon)
+  await purge({ older_than: 0 })
   assert.deepEqual((await askArchive(romeo)).bodies, [])
 })

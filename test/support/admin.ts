@@ -1,5 +1,6 @@
 import type { AdminContext } from '../../src/admin/context.ts'
 import { ModuleCommands } from '../../src/core/command.ts'
+import { Outcome } from '../../src/core/outcome.ts'
 
 /** A server without accounts, sessions or modules, for tests of commands to fill. */
 export const emptyContext: AdminContext = {
@@ -11,8 +12,14 @@ export const emptyContext: AdminContext = {
     setPassword: async () => true,
     list: async () => [],
     count: async () => 0,
+    find: async () => undefined,
+    setDisabled: async () => false,
   },
-  archive: { purge: async () => undefined },
-  sessions: { size: 0, values: () => [] },
+  sessions: { size: 0, values: () => [], of: () => [] },
+  route: { send: async () => new Outcome('dropped', 'nobody') },
+  components: { connections: [] },
+  loadedModules: { loaded: [] },
+  hooks: { all: [] },
+  outcomes: new Map(),
   modules: new ModuleCommands(),
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { table } from '../../core/command-text.ts'
 import { accountJid, domain } from '../../core/config-types.ts'
 import type { BareJid } from '../../xmpp/jid.ts'
 import { PrecisError } from '../../xmpp/precis.ts'
@@ -19,6 +20,15 @@ export interface AdminAccounts {
     page: { readonly after?: string; readonly limit: number },
   ): Promise<readonly BareJid[]>
   count(domain: string): Promise<number>
+  find(jid: BareJid): Promise<AdminAccount | undefined>
+  /** Ends its sessions, if it is disabled. False: no such account. */
+  setDisabled(jid: BareJid, isDisabled: boolean): Promise<boolean>
+}
+
+export type AdminAccount = {
+  /** Milliseconds since the epoch. */
+  readonly createdAt: number
+  readonly isDisabled: boolean
 }
 
 const account = accountJid().describe('The account, such as alice@localhost.')
@@ -102,11 +112,79 @@ const listAccounts = defineCommand({
   },
 })
 
+const accountInfo = defineCommand({
+  name: 'account info',
+  description: 'Tell whether an account exists, and about it',
+  permission: 'accounts:read',
+  needsServer: false,
+  args: z.strictObject({ jid: account }),
+  positional: ['jid'],
+  examples: ['alice@localhost'],
+  result: z.strictObject({
+    jid: z.string(),
+    created_at: z.iso.datetime(),
+    disabled: z.boolean(),
+    sessions: z.int().describe('Resources that are connected.'),
+  }),
+  text: ({ jid, created_at, disabled, sessions }) =>
+    table([
+      ['account', jid],
+      ['created', created_at],
+      ['may log in', disabled ? 'no' : 'yes'],
+      ['sessions', String(sessions)],
+    ]),
+  async run({ accounts, sessions }, { jid }) {
+    const found = await accounts.find(jid)
+    if (found === undefined) throw noAccount(jid)
+    return {
+      jid: jid.full,
+      created_at: new Date(found.createdAt).toISOString(),
+      disabled: found.isDisabled,
+      sessions: sessions.of(jid.full).length,
+    }
+  },
+})
+
+const disableAccount = defineCommand({
+  name: 'account disable',
+  description: 'Lock an account: its sessions end, nobody logs in, messages wait',
+  permission: 'accounts:write',
+  needsServer: false,
+  args: z.strictObject({ jid: account }),
+  positional: ['jid'],
+  examples: ['alice@localhost'],
+  result: z.strictObject({ jid: z.string() }),
+  text: ({ jid }) => `${jid} is disabled`,
+  async run({ accounts }, { jid }) {
+    if (!(await accounts.setDisabled(jid, true))) throw noAccount(jid)
+    return { jid: jid.full }
+  },
+})
+
+const enableAccount = defineCommand({
+  name: 'account enable',
+  description: 'Let a disabled account log in again',
+  permission: 'accounts:write',
+  needsServer: false,
+  args: z.strictObject({ jid: account }),
+  positional: ['jid'],
+  examples: ['alice@localhost'],
+  result: z.strictObject({ jid: z.string() }),
+  text: ({ jid }) => `${jid} is enabled`,
+  async run({ accounts }, { jid }) {
+    if (!(await accounts.setDisabled(jid, false))) throw noAccount(jid)
+    return { jid: jid.full }
+  },
+})
+
 export const accountCommands: readonly Command[] = [
   registerAccount,
   removeAccount,
   setPassword,
   listAccounts,
+  accountInfo,
+  disableAccount,
+  enableAccount,
 ]
 
 async function* accountsOf(accounts: AdminAccounts, domain: string): AsyncGenerator<BareJid> {

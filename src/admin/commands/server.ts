@@ -1,6 +1,6 @@
 import { z } from 'zod'
+import { counted, table } from '../../core/command-text.ts'
 import { type Command, CommandError, defineCommand } from '../command.ts'
-import { counted, table } from './text.ts'
 
 export interface RunningServer {
   /** Milliseconds since the epoch. */

@@ -1,12 +1,16 @@
 import { z } from 'zod'
+import { counted, table } from '../../core/command-text.ts'
+import { accountJid, domain, sessionJid } from '../../core/config-types.ts'
 import type { Resource } from '../../core/session.ts'
-import { type Command, defineCommand } from '../command.ts'
-import { table } from './text.ts'
+import { StreamError } from '../../xmpp/stream-error.ts'
+import { type Command, CommandError, defineCommand } from '../command.ts'
 
 /** Who is connected; nobody while the server does not run. */
 export interface AdminSessions {
   readonly size: number
   values(): Iterable<Resource>
+  /** Connected resources of an account, given as text. */
+  of(account: string): readonly Resource[]
 }
 
 const listSessions = defineCommand({
@@ -14,9 +18,12 @@ const listSessions = defineCommand({
   description: 'List who is connected, and from where',
   permission: 'sessions:read',
   needsServer: true,
-  args: z.strictObject({}),
+  args: z.strictObject({
+    domain: domain().optional().describe('Only sessions of this domain.'),
+    jid: accountJid().optional().describe('Only sessions of this account.'),
+  }),
   positional: [],
-  examples: [''],
+  examples: ['', '--domain im.example.com', '--jid alice@localhost'],
   result: z.strictObject({
     sessions: z.array(
       z.strictObject({
@@ -40,8 +47,12 @@ const listSessions = defineCommand({
         session.opened_at,
       ]),
     ) || 'no sessions',
-  async run(context) {
-    const sessions = Array.from(context.sessions.values(), ({ jid, priority, info }) => ({
+  async run(context, args) {
+    const { jid: account, domain } = args
+    const all =
+      account === undefined ? context.sessions.values() : context.sessions.of(account.full)
+    const wanted = [...all].filter(({ jid }) => domain === undefined || jid.domain === domain)
+    const sessions = wanted.map(({ jid, priority, info }) => ({
       jid: jid.full,
       priority: priority ?? null,
       connection: info.connection,
@@ -53,4 +64,27 @@ const listSessions = defineCommand({
   },
 })
 
-export const sessionCommands: readonly Command[] = [listSessions]
+const kickSession = defineCommand({
+  name: 'session kick',
+  description: 'End a session, or all of an account',
+  permission: 'sessions:write',
+  needsServer: true,
+  args: z.strictObject({
+    jid: sessionJid().describe('The session, such as alice@localhost/phone, or the account.'),
+    reason: z.string().max(1_000).optional().describe('Told to the client.'),
+  }),
+  positional: ['jid'],
+  examples: ['alice@localhost/phone', 'alice@localhost --reason "See you tomorrow"'],
+  result: z.strictObject({ kicked: z.array(z.string()) }),
+  text: ({ kicked }) => `${counted(kicked.length, 'session')} ended`,
+  async run({ sessions }, { jid, reason }) {
+    const meant = sessions.of(jid.bare).filter((each) => jid.isBare || each.jid.equals(jid))
+    if (meant.length === 0) throw new CommandError('not-found', `${jid} is not connected`)
+    // Clients come back at once after most errors, but not after this one.
+    const error = new StreamError('policy-violation', reason)
+    await Promise.all(meant.map((session) => session.close(error)))
+    return { kicked: meant.map((session) => session.jid.full) }
+  },
+})
+
+export const sessionCommands: readonly Command[] = [listSessions, kickSession]

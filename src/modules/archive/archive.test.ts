@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Core, DOMAIN, startCore } from '../../../test/support/core.ts'
 import type { RecordingSession } from '../../../test/support/recording-session.ts'
+import { UNWATCHED } from '../../core/command.ts'
 import { Envelope } from '../../core/envelope.ts'
 import { Settlement } from '../../core/settlement.ts'
 import type { Storage } from '../../core/storage.ts'
@@ -133,11 +134,12 @@ test('an administrator purges one archive, or all', async () => {
   await using _ = core
   await (await send(core, romeo, JULIET, chat('old'))).settlement.done
   core.now += DAY
-  const purge = core.hooks.at('archive_purge')
-  const owner = jid('juliet', DOMAIN).toBare()
-  assert.equal(await purge.run(0, { owner, before: core.now }), 1)
+  const purge = (args: object) => core.commands.run('archive purge', args, UNWATCHED)
+  const juliet = jid('juliet', DOMAIN).full
+  assert.deepEqual(await purge({ older_than: '1h', jid: juliet }), { removed: 1 })
   assert.deepEqual(await kept(core), ['romeo: old'])
-  assert.equal(await purge.run(0, { before: core.now }), 1)
+  assert.deepEqual(await purge({ older_than: 0 }), { removed: 1 })
+  await assert.rejects(purge({ older_than: 'yesterday' }), { code: 'invalid' })
 })
 
 /** A database that takes no rows for the archive, or does not say what anybody wants archived. */

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { CommandError, ensureAccount } from '../../core/command.ts'
 import { duration, size } from '../../core/config-types.ts'
 import type { Envelope } from '../../core/envelope.ts'
 import type { ContactInfo } from '../../core/hook-map.ts'
@@ -8,6 +9,14 @@ import { after } from '../../core/maybe.ts'
 import { defineModule } from '../../core/module.ts'
 import type { BareJid, Jid } from '../../xmpp/jid.ts'
 import { StanzaError } from '../../xmpp/stanza-error.ts'
+import {
+  archiveCommands,
+  countArchive,
+  messageResult,
+  purgeArchive,
+  searchArchive,
+  selectionOf,
+} from './admin-commands.ts'
 import { RETRACT_NS } from './eligibility.ts'
 import { SqliteFullText, textOf } from './full-text.ts'
 import { ArchiveIds, boundAt } from './ids.ts'
@@ -21,19 +30,8 @@ import { SID_NS, withoutIdsBy } from './stanza-ids.ts'
 import { ArchiveStore, archiveMigration } from './store.ts'
 import { ArchiveWriter } from './writer.ts'
 
-declare module '../../core/hook-map.ts' {
-  interface HookMap {
-    /**
-     * Messages archived before `before` (milliseconds since 1970) are to be removed, of one account
-     * or of all. `acc` counts those that were.
-     */
-    archive_purge: {
-      readonly acc: number
-      readonly params: { readonly owner?: BareJid; readonly before: number }
-    }
-  }
-}
-
+/** Of messages shown to an administrator at once, in bytes. */
+const MAX_SHOWN = 4 * 1024 * 1024
 const RETENTION_INTERVAL_MS = 10 * 60_000
 /** Accounts whose preferences are kept in memory. */
 const CACHED_PREFERENCES = 50_000
@@ -111,7 +109,22 @@ export const archive = defineModule({
   }),
   migrations: [archiveMigration, preferencesMigration],
 
-  async start({ config, hooks, iq, routes, sessions, storage, clock, log, every, onStop }) {
+  commands: archiveCommands,
+
+  async start({
+    accounts,
+    commands,
+    config,
+    hooks,
+    iq,
+    routes,
+    sessions,
+    storage,
+    clock,
+    log,
+    every,
+    onStop,
+  }) {
     const fullText = config.fulltext ? await SqliteFullText.open(storage) : undefined
     if (fullText === undefined) await SqliteFullText.remove(storage)
     const store = new ArchiveStore(storage, fullText)
@@ -231,13 +244,37 @@ export const archive = defineModule({
     hooks.on('disco_local_features', (all, { node }) => (node === '' ? [...all, ...extra] : all))
     hooks.on('disco_sm_features', (all, { node }) => (node === '' ? [...all, ...extra] : all))
 
-    const purge = async (before: number, owner?: BareJid): Promise<number> => {
+    const purge = async (
+      before: number,
+      owner?: BareJid,
+      onRemoved?: (count: number) => void,
+    ): Promise<number> => {
       await written()
       const bound = boundAt(before)
-      return owner === undefined ? store.removeOlder(bound) : store.removeOf(owner, bound)
+      if (owner === undefined) return await store.removeOlder(bound, onRemoved)
+      return await store.removeOf(owner, bound, onRemoved)
     }
-    hooks.on('archive_purge', async (removed, { before, owner }) => {
-      return removed + (await purge(before, owner))
+    commands.on(searchArchive, async (args) => {
+      await ensureAccount(accounts, args.jid)
+      if (args.text !== undefined && fullText === undefined) {
+        throw new CommandError('unavailable', 'words are searched where `fulltext` is set')
+      }
+      await written()
+      const window = { from: 'oldest', limit: args.limit, maxBytes: MAX_SHOWN } as const
+      const messages = await store.window(selectionOf(args), window)
+      return { messages: messages.map(messageResult) }
+    })
+    commands.on(countArchive, async (args) => {
+      await ensureAccount(accounts, args.jid)
+      await written()
+      return { messages: await store.count(selectionOf(args), Number.MAX_SAFE_INTEGER) }
+    })
+    commands.on(purgeArchive, async ({ older_than, jid: owner }, { progress }) => {
+      if (owner !== undefined) await ensureAccount(accounts, owner)
+      const onRemoved = (done: number) => progress({ done, of: 'messages' })
+      const removed = await purge(clock.now() - older_than, owner, onRemoved)
+      log.info('archive_purged', { owner, removed })
+      return { removed }
     })
     const { retention } = config
     if (retention !== undefined) {

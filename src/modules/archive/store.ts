@@ -157,6 +157,9 @@ export type Kept = {
   readonly xml: string
 }
 
+/** Told, slice by slice, how many are gone. */
+type OnRemoved = (count: number) => void
+
 /** The messages of all archives. */
 export class ArchiveStore {
   readonly #storage: Storage
@@ -255,23 +258,32 @@ export class ArchiveStore {
   }
 
   /** Removes what is older than `before` from all archives. Resolves to the number of messages. */
-  async removeOlder(before: string): Promise<number> {
-    return await this.#removeSlices(DELETE_OLDEST, [before])
+  async removeOlder(before: string, onRemoved?: OnRemoved): Promise<number> {
+    return await this.#removeSlices(DELETE_OLDEST, [before], onRemoved)
   }
 
   /** Removes what is older than `before` from one archive. Resolves to the number of messages. */
-  async removeOf(owner: BareJid, before: string = ALL_IDS.before): Promise<number> {
-    return await this.#removeSlices(DELETE_OF_OWNER, [owner.bare, before])
+  async removeOf(
+    owner: BareJid,
+    before: string = ALL_IDS.before,
+    onRemoved?: OnRemoved,
+  ): Promise<number> {
+    return await this.#removeSlices(DELETE_OF_OWNER, [owner.bare, before], onRemoved)
   }
 
   /** Slice by slice: others have their turn in between. */
-  async #removeSlices(sql: string, parameters: readonly string[]): Promise<number> {
+  async #removeSlices(
+    sql: string,
+    parameters: readonly string[],
+    onRemoved?: OnRemoved,
+  ): Promise<number> {
     let removed = 0
     let changes: number
     do {
       const result = await this.#storage.write(sql, parameters)
       changes = result.changes
       removed += changes
+      onRemoved?.(removed)
     } while (changes === DELETED_AT_ONCE)
     return removed
   }

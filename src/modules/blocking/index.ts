@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { AccountCache } from '../../core/account-cache.ts'
+import { ensureAccount } from '../../core/command.ts'
 import { accountJid } from '../../core/config-types.ts'
 import { DROP } from '../../core/hooks.ts'
 import { after } from '../../core/maybe.ts'
@@ -7,6 +8,7 @@ import { defineModule } from '../../core/module.ts'
 import { isOwn } from '../../core/privacy.ts'
 import { RateLimit } from '../../core/rate-limit.ts'
 import type { Jid } from '../../xmpp/jid.ts'
+import { showBlocklist } from './admin-commands.ts'
 import { type Blocklist, NOBODY } from './blocklist.ts'
 import { BLOCKING_NS, Commands } from './commands.ts'
 import { REPORTING_NS, Reports } from './reports.ts'
@@ -38,7 +40,21 @@ export const blocking = defineModule({
   }),
   migrations,
 
-  start({ config, hooks, iq, router, routes, sessions: { sessions }, storage, clock, log }) {
+  commands: [showBlocklist],
+
+  start({
+    accounts,
+    commands: admin,
+    config,
+    hooks,
+    iq,
+    router,
+    routes,
+    sessions: { sessions },
+    storage,
+    clock,
+    log,
+  }) {
     const store = new BlockingStore(storage)
     const lists = new AccountCache({
       load: (owner) => store.load(owner),
@@ -96,6 +112,11 @@ export const blocking = defineModule({
     iq.on('account', 'get', BLOCKING_NS, 'blocklist', (request) => commands.list(request))
     iq.on('account', 'set', BLOCKING_NS, 'block', (request) => commands.block(request))
     iq.on('account', 'set', BLOCKING_NS, 'unblock', (request) => commands.unblock(request))
+
+    admin.on(showBlocklist, async ({ jid: owner }) => {
+      await ensureAccount(accounts, owner)
+      return { blocked: (await lists.get(owner)).jids.map(({ full }) => full) }
+    })
 
     hooks.on('remove_user', async (account) => {
       await lists.remove(account, () => store.remove(account, undefined))

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { ensureAccount } from '../../core/command.ts'
 import { duration, size } from '../../core/config-types.ts'
 import type { Envelope } from '../../core/envelope.ts'
 import { type Stop, stop, type Verdict } from '../../core/hooks.ts'
@@ -8,6 +9,7 @@ import { isLocalSession } from '../../core/session.ts'
 import { StorageError } from '../../core/storage.ts'
 import type { BareJid } from '../../xmpp/jid.ts'
 import { StanzaError } from '../../xmpp/stanza-error.ts'
+import { countOffline, listOffline, messageResult, purgeOffline } from './admin-commands.ts'
 import { Backlog } from './backlog.ts'
 import { verdictOn, withoutForgedDelays } from './rules.ts'
 import { migrations, OfflineStore, sizeOf } from './store.ts'
@@ -46,7 +48,21 @@ export const offline = defineModule({
   }),
   migrations,
 
-  start({ config, hooks, router, sessions, storage, routes, clock, log, onStop }) {
+  commands: [countOffline, listOffline, purgeOffline],
+
+  start({
+    accounts,
+    commands,
+    config,
+    hooks,
+    router,
+    sessions,
+    storage,
+    routes,
+    clock,
+    log,
+    onStop,
+  }) {
     const store = new OfflineStore(storage)
     const limits = { maxMessages: config.max_messages, maxBytes: config.max_bytes }
     const usage = new UsageCache(store, limits)
@@ -151,6 +167,24 @@ export const offline = defineModule({
       },
       { onError: 'skip' },
     )
+    commands.on(countOffline, async ({ jid: account }) => {
+      await ensureAccount(accounts, account)
+      const { count, bytes } = await store.usage(account.full)
+      return { messages: count, bytes }
+    })
+    commands.on(listOffline, async ({ jid: account, limit, after }) => {
+      await ensureAccount(accounts, account)
+      const messages = await store.page(account.full, after, limit)
+      return { messages: messages.map(messageResult) }
+    })
+    commands.on(purgeOffline, async ({ jid: account }) => {
+      await ensureAccount(accounts, account)
+      const removed = await store.removeAll(account)
+      // What came meanwhile is counted anew.
+      backlog.forget(account.full)
+      log.info('offline_messages_purged', { account, removed })
+      return { removed }
+    })
     onStop(() => backlog.stop())
   },
 })

@@ -90,8 +90,10 @@ export class OfflineStore {
     await this.#storage.write(REMOVE, [seq])
   }
 
-  async removeAll(account: BareJid): Promise<void> {
-    await this.#storage.write(REMOVE_ALL, [account.full])
+  /** Resolves to how many these were. */
+  async removeAll(account: BareJid): Promise<number> {
+    const { changes } = await this.#storage.write(REMOVE_ALL, [account.full])
+    return changes
   }
 
   async usage(account: string): Promise<Usage> {

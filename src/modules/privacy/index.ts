@@ -1,8 +1,10 @@
 import { z } from 'zod'
 import { AccountCache } from '../../core/account-cache.ts'
+import { ensureAccount } from '../../core/command.ts'
 import { after } from '../../core/maybe.ts'
 import { defineModule } from '../../core/module.ts'
 import { blockedBy, NO_LISTS, unblocked } from './account-lists.ts'
+import { listsResult, showPrivacyLists } from './admin-commands.ts'
 import { Appearances } from './appearances.ts'
 import { Guard } from './guard.ts'
 import { PRIVACY_NS } from './list-xml.ts'
@@ -28,7 +30,9 @@ export const privacy = defineModule({
   }),
   migrations,
 
-  start({ config, hooks, iq, routes, sessions: { sessions }, storage }) {
+  commands: [showPrivacyLists],
+
+  start({ accounts, commands, config, hooks, iq, routes, sessions: { sessions }, storage }) {
     const store = sqlPrivacyStore(storage)
     const lists = new AccountCache({
       load: (owner) => store.load(owner),
@@ -65,6 +69,11 @@ export const privacy = defineModule({
 
     iq.on('account', 'get', PRIVACY_NS, 'query', (request) => requests.get(request))
     iq.on('account', 'set', PRIVACY_NS, 'query', (request) => requests.set(request))
+
+    commands.on(showPrivacyLists, async ({ jid: owner }) => {
+      await ensureAccount(accounts, owner)
+      return { lists: listsResult(await lists.get(owner)) }
+    })
 
     hooks.on('blocked_addresses', (blocked, { owner }) =>
       after(lists.get(owner), (loaded) =>

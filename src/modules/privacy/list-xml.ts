@@ -111,17 +111,21 @@ export function writeList({ name, items }: PrivacyList): Element {
 }
 
 function writeItem({ subject, action, order, kinds }: PrivacyItem): Element {
-  const named = kinds === EVERYTHING ? [] : Object.keys(KINDS).filter((name) => kinds & bit(name))
-  const children = named.map((name) => el(name))
+  const children = kindsOf(kinds).map((name) => el(name))
   if (subject.type === 'anybody') return el('item', { action, order }, ...children)
-  return el('item', { type: subject.type, value: textOf(subject), action, order }, ...children)
+  return el('item', { type: subject.type, value: subjectText(subject), action, order }, ...children)
+}
+
+/** Names of the kinds; none for everything. */
+export function kindsOf(kinds: number): string[] {
+  return kinds === EVERYTHING ? [] : Object.keys(KINDS).filter((name) => kinds & bit(name))
 }
 
 function bit(name: string): number {
   return KINDS[name] ?? 0
 }
 
-function textOf(subject: Exclude<Subject, { type: 'anybody' }>): string {
+export function subjectText(subject: Exclude<Subject, { type: 'anybody' }>): string {
   switch (subject.type) {
     case 'jid':
       return subject.jid.full

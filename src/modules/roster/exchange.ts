@@ -1,5 +1,5 @@
 import { Envelope, SERVER } from '../../core/envelope.ts'
-import type { InboundSubscription, SubscriptionType } from '../../core/hook-map.ts'
+import type { InboundSubscription, Subscription, SubscriptionType } from '../../core/hook-map.ts'
 import { type HookSource, type Stop, stop } from '../../core/hooks.ts'
 import type { LocalRoutes } from '../../core/local-routes.ts'
 import type { Logger } from '../../core/log.ts'
@@ -142,6 +142,39 @@ export class Exchange {
         this.#settle(this.#announce(owner, changed))
       },
     }
+  }
+
+  /**
+   * An administrator decides what the roster says of a contact; what is left out stays. Resolves to
+   * the item; to `undefined` if there is no room for one more.
+   */
+  async assign(
+    owner: BareJid,
+    contact: BareJid,
+    wanted: {
+      readonly name: string | undefined
+      readonly groups: readonly string[] | undefined
+      readonly subscription: Subscription | undefined
+    },
+  ): Promise<RosterItem | undefined> {
+    const { rosters, pushes, limits } = this.#parts
+    let isFull = false
+    const changed = await rosters.change(
+      owner,
+      contact,
+      (before, roster) => {
+        isFull = roster.get(contact) === undefined && roster.size >= limits.maxItems
+        if (isFull) return undefined
+        const { name = before.name, groups = before.groups } = wanted
+        const state = wanted.subscription ?? before.state
+        const request = isAsked(state) ? before.request : undefined
+        return { ...before, name, groups, state, request, isListed: true }
+      },
+      ({ roster }) => pushes.tell(owner, roster, contact),
+    )
+    if (isFull) return undefined
+    await this.#announce(owner, changed)
+    return changed.after
   }
 
   /** The account takes a contact out of its roster: both subscriptions end (RFC 6121 §2.5.2). */

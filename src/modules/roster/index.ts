@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { CommandError, ensureAccount } from '../../core/command.ts'
 import { size } from '../../core/config-types.ts'
 import { Envelope, SERVER } from '../../core/envelope.ts'
 import type { ContactInfo, SubscriptionLists } from '../../core/hook-map.ts'
@@ -8,6 +9,13 @@ import type { BareJid } from '../../xmpp/jid.ts'
 import { Stanza } from '../../xmpp/stanza.ts'
 import { StanzaError } from '../../xmpp/stanza-error.ts'
 import { el } from '../../xmpp/xml.ts'
+import {
+  groupsOf,
+  itemResult,
+  listRoster,
+  removeRosterItem,
+  setRosterItem,
+} from './admin-commands.ts'
 import { Exchange } from './exchange.ts'
 import { ROSTER_NS, readChange, writeItem } from './item-xml.ts'
 import { Pushes } from './pushes.ts'
@@ -46,7 +54,9 @@ export const roster = defineModule({
   }),
   migrations,
 
-  start({ config, hooks, iq, router, routes, sessions, storage, log, clock }) {
+  commands: [listRoster, setRosterItem, removeRosterItem],
+
+  start({ accounts, commands, config, hooks, iq, router, routes, sessions, storage, log, clock }) {
     const rosters = new Rosters({
       store: sqlRosterStore(storage),
       now: () => clock.now(),
@@ -146,6 +156,35 @@ export const roster = defineModule({
 
     iq.on('account', 'get', ROSTER_NS, 'query', get)
     iq.on('account', 'set', ROSTER_NS, 'query', set)
+
+    commands.on(listRoster, async ({ jid: owner }) => {
+      await ensureAccount(accounts, owner)
+      const current = await rosters.get(owner)
+      const shown = [...current.all()].filter((each) => each.isListed || each.request !== undefined)
+      return { items: shown.map(itemResult) }
+    })
+    commands.on(setRosterItem, async ({ jid: owner, contact, name, groups, subscription }) => {
+      await ensureAccount(accounts, owner)
+      if (contact.equals(owner)) {
+        throw new CommandError('invalid', 'contact: nobody is a contact of oneself')
+      }
+      const assigned = await exchange.assign(owner, contact, {
+        name,
+        groups: groups === undefined ? undefined : groupsOf(groups),
+        subscription,
+      })
+      if (assigned === undefined) throw new CommandError('conflict', 'the roster is full')
+      return { item: itemResult(assigned) }
+    })
+    commands.on(removeRosterItem, async ({ jid: owner, contact }) => {
+      await ensureAccount(accounts, owner)
+      const current = await rosters.get(owner)
+      if (current.get(contact)?.isListed !== true) {
+        throw new CommandError('not-found', `${contact} is no contact of ${owner}`)
+      }
+      await exchange.remove(owner, contact)
+      return { removed: 1 }
+    })
 
     hooks.on('c2s_stream_features', (features, { account }) =>
       account === undefined ? features : [...features, VERSIONING, PRE_APPROVAL],

@@ -1,0 +1,352 @@
+import assert from 'node:assert/strict'
+import { el } from '../../src/xmpp/xml.ts'
+import type { Client } from '../support/client.ts'
+import type { TestComponent } from '../support/component.ts'
+import { PASSWORD, type Settings, startServer, type TestServer } from '../support/server.ts'
+
+export const DOMAIN = 'im.example.com'
+export const OTHER = 'other.example.com'
+const ALICE = `alice@${DOMAIN}`
+const BOB = `bob@${DOMAIN}`
+const CAROL = `carol@${DOMAIN}`
+const SERVICE = 'service.example.net'
+const REMOTE = 'remote.example.org'
+
+/** A server with somebody connected at every door that commands tell about. */
+export type Stage = AsyncDisposable & {
+  readonly server: TestServer
+  readonly alice: Client
+  readonly component: TestComponent
+}
+
+export async function openStage(settings: Settings = {}): Promise<Stage> {
+  const server = await startServer({
+    domains: [DOMAIN, OTHER],
+    component: {},
+    ...settings,
+  })
+  try {
+    const alice = await server.connect('alice', 'phone')
+    await server.createAccount('bob')
+    await server.createAccount('dora', PASSWORD, OTHER)
+    const component = await server.connectComponent(SERVICE)
+    alice.send(`<message to='${BOB}' type='chat' id='kept'><body>Read this later</body></message>`)
+    await alice.ask('set', ALICE, blockOf('mallory@example.net'))
+    await alice.ask('set', ALICE, PRIVACY_LIST)
+    await alice.roundTrip()
+    return { server, alice, component, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() }
+  } catch (error) {
+    await server[Symbol.asyncDispose]()
+    throw error
+  }
+}
+
+const blockOf = (jid: string) => el('block', { xmlns: 'urn:xmpp:blocking' }, el('item', { jid }))
+
+const PRIVACY_LIST = el(
+  'query',
+  { xmlns: 'jabber:iq:privacy' },
+  el(
+    'list',
+    { name: 'quiet' },
+    el('item', { type: 'jid', value: 'noisy@example.net', action: 'deny', order: 1 }),
+  ),
+)
+
+// biome-ignore lint/suspicious/noExplicitAny: results are JSON, of whatever shape the command has.
+type Json = any
+
+export type Case = {
+  readonly command: string
+  readonly args: Readonly<Record<string, unknown>>
+  /** What comes back, or what is to be seen of it. */
+  readonly result: object | ((result: Json, stage: Stage) => void | Promise<void>)
+  /** Arguments that are refused, with the code. */
+  readonly refused?: readonly (readonly [args: Readonly<Record<string, unknown>>, code: string])[]
+}
+
+const nobody = `nobody@${DOMAIN}`
+const foreign = 'erin@example.net'
+
+/** In this order on one stage. Every command is here. */
+export const cases: readonly Case[] = [
+  {
+    command: 'account register',
+    args: { jid: CAROL, password: 'a secret that nobody logs' },
+    result: { jid: CAROL },
+    refused: [
+      [{ jid: ALICE, password: 'x' }, 'conflict'],
+      [{ jid: foreign, password: 'x' }, 'not-found'],
+      [{ jid: 'not a jid@@', password: 'x' }, 'invalid'],
+    ],
+  },
+  {
+    command: 'account password',
+    args: { jid: CAROL, password: 'another secret that nobody logs' },
+    result: { jid: CAROL },
+    refused: [
+      [{ jid: nobody, password: 'x' }, 'not-found'],
+      [{ jid: CAROL, password: 'tab\t' }, 'invalid'],
+    ],
+  },
+  {
+    command: 'account list',
+    args: { domain: DOMAIN },
+    result: { accounts: [ALICE, BOB, CAROL] },
+    refused: [[{ domain: 'example.net' }, 'not-found']],
+  },
+  {
+    command: 'account info',
+    args: { jid: ALICE },
+    result: ({ jid, disabled, sessions }) =>
+      assert.deepEqual([jid, disabled, sessions], [ALICE, false, 1]),
+    refused: [[{ jid: nobody }, 'not-found']],
+  },
+  {
+    command: 'account disable',
+    args: { jid: CAROL },
+    result: { jid: CAROL },
+    refused: [[{ jid: nobody }, 'not-found']],
+  },
+  {
+    command: 'account enable',
+    args: { jid: CAROL },
+    result: { jid: CAROL },
+    refused: [[{ jid: nobody }, 'not-found']],
+  },
+  {
+    command: 'account seen',
+    args: { jid: ALICE },
+    result: { connected: true, at: null, status: null },
+    refused: [[{ jid: nobody }, 'not-found']],
+  },
+  {
+    command: 'roster set',
+    args: {
+      jid: BOB,
+      contact: foreign,
+      name: 'Erin',
+      groups: 'Friends, Work',
+      subscription: 'from',
+    },
+    result: ({ item }) => assert.deepEqual([item.jid, item.subscription], [foreign, 'from']),
+    refused: [
+      [{ jid: BOB, contact: foreign, subscription: 'lots' }, 'invalid'],
+      [{ jid: BOB, contact: BOB }, 'invalid'],
+      [{ jid: nobody, contact: foreign }, 'not-found'],
+    ],
+  },
+  {
+    command: 'roster list',
+    args: { jid: BOB },
+    result: {
+      items: [
+        {
+          jid: foreign,
+          name: 'Erin',
+          groups: ['Friends', 'Work'],
+          subscription: 'from',
+          asking: false,
+          asked: false,
+        },
+      ],
+    },
+    refused: [[{ jid: nobody }, 'not-found']],
+  },
+  {
+    command: 'roster remove',
+    args: { jid: BOB, contact: foreign },
+    result: { removed: 1 },
+    refused: [[{ jid: BOB, contact: 'frank@example.net' }, 'not-found']],
+  },
+  {
+    command: 'privacy list',
+    args: { jid: ALICE },
+    result: {
+      lists: [
+        {
+          name: 'quiet',
+          default: false,
+          items: [
+            { order: 1, action: 'deny', type: 'jid', value: 'noisy@example.net', stanzas: [] },
+          ],
+        },
+      ],
+    },
+    refused: [[{ jid: nobody }, 'not-found']],
+  },
+  {
+    command: 'blocklist list',
+    args: { jid: ALICE },
+    result: { blocked: ['mallory@example.net'] },
+    refused: [[{ jid: nobody }, 'not-found']],
+  },
+  {
+    command: 'archive search',
+    args: { jid: ALICE, limit: 10 },
+    result: ({ messages }) => {
+      assert.deepEqual(
+        messages.map(({ from, to, body }: Json) => [from, to, body]),
+        [[`${ALICE}/phone`, BOB, 'Read this later']],
+      )
+    },
+    refused: [
+      [{ jid: ALICE, limit: 100_000 }, 'invalid'],
+      [{ jid: ALICE, start: 'yesterday' }, 'invalid'],
+      [{ jid: ALICE, text: 'words' }, 'unavailable'],
+      [{ jid: nobody }, 'not-found'],
+    ],
+  },
+  {
+    command: 'archive count',
+    args: { jid: ALICE },
+    result: { messages: 1 },
+    refused: [[{ jid: nobody }, 'not-found']],
+  },
+  {
+    command: 'archive purge',
+    args: { older_than: '0ms', jid: ALICE },
+    result: { removed: 1 },
+    refused: [
+      [{ older_than: 'long' }, 'invalid'],
+      [{ older_than: '1d', jid: nobody }, 'not-found'],
+    ],
+  },
+  {
+    command: 'offline count',
+    args: { jid: BOB },
+    result: ({ messages, bytes }) => {
+      assert.equal(messages, 1)
+      assert.ok(bytes > 0)
+    },
+    refused: [[{ jid: nobody }, 'not-found']],
+  },
+  {
+    command: 'offline list',
+    args: { jid: BOB },
+    result: ({ messages }) => assert.equal(messages[0].body, 'Read this later'),
+    refused: [[{ jid: BOB, limit: 0 }, 'invalid']],
+  },
+  {
+    command: 'offline purge',
+    args: { jid: BOB },
+    result: { removed: 1 },
+    refused: [[{ jid: nobody }, 'not-found']],
+  },
+  {
+    command: 'message send',
+    args: { jid: ALICE, body: 'Mind the gap', subject: 'Notice' },
+    result: async ({ fate }, { alice }) => {
+      assert.equal(fate, 'delivered')
+      const message = await alice.receives({ body: 'Mind the gap' })
+      assert.equal(message.attr('from'), DOMAIN)
+    },
+    refused: [
+      [{ jid: foreign, body: 'x' }, 'not-found'],
+      [{ jid: ALICE, body: '' }, 'invalid'],
+    ],
+  },
+  {
+    command: 'message announce',
+    args: { body: 'Back at noon', domain: DOMAIN },
+    result: async ({ sent }, { alice }) => {
+      assert.ok(sent >= 1)
+      await alice.receives({ body: 'Back at noon' })
+    },
+    refused: [[{ body: 'x', domain: 'example.net' }, 'not-found']],
+  },
+  {
+    command: 'stanza send',
+    args: { xml: `<message from='${DOMAIN}' to='${ALICE}'><body>Raw</body></message>` },
+    result: async ({ fate }, { alice }) => {
+      assert.equal(fate, 'delivered')
+      await alice.receives({ body: 'Raw' })
+    },
+    refused: [
+      [{ xml: '<message' }, 'invalid'],
+      [{ xml: '<message/>' }, 'invalid'],
+      [{ xml: `<message from='example.net' to='${ALICE}'/>` }, 'not-found'],
+    ],
+  },
+  {
+    command: 'component list',
+    args: {},
+    result: ({ components }) => assert.deepEqual(components[0].domains, [SERVICE]),
+  },
+  {
+    command: 's2s list',
+    args: { remote: REMOTE },
+    result: { connections: [] },
+  },
+  {
+    command: 's2s close',
+    args: { remote: REMOTE },
+    result: () => assert.fail('there is nothing to close'),
+    refused: [[{ remote: REMOTE }, 'not-found']],
+  },
+  {
+    command: 'domain list',
+    args: {},
+    result: ({ domains }) =>
+      assert.deepEqual(domains.map(({ name, accounts }: Json) => [name, accounts]).slice(0, 2), [
+        [DOMAIN, 3],
+        [OTHER, 1],
+      ]),
+  },
+  {
+    command: 'module list',
+    args: { name: 'offline' },
+    result: ({ modules: [offline] }) => {
+      assert.equal(offline.settings.max_messages, 1000)
+      assert.ok(offline.commands.includes('offline purge'))
+    },
+    refused: [[{ name: 'nothing' }, 'not-found']],
+  },
+  {
+    command: 'hook list',
+    args: { name: 'remove_user' },
+    result: ({ handlers }) => assert.ok(handlers.some(({ by }: Json) => by === 'offline')),
+  },
+  {
+    command: 'outcome list',
+    args: {},
+    result: ({ outcomes }) =>
+      assert.ok(outcomes.some(({ fate, by }: Json) => fate === 'stored' && by === 'offline')),
+  },
+  {
+    command: 'status',
+    args: {},
+    result: ({ domains }) => assert.equal(domains[0].name, DOMAIN),
+  },
+  {
+    command: 'session list',
+    args: { jid: ALICE },
+    result: ({ sessions }) =>
+      assert.deepEqual(
+        sessions.map(({ jid }: Json) => jid),
+        [`${ALICE}/phone`],
+      ),
+    refused: [[{ jid: 'x' }, 'invalid']],
+  },
+  {
+    command: 'component kick',
+    args: { service: SERVICE },
+    result: ({ kicked }) => assert.equal(kicked.length, 1),
+    refused: [[{ service: 'nothing.example.net' }, 'not-found']],
+  },
+  {
+    command: 'session kick',
+    args: { jid: `${ALICE}/phone`, reason: 'Time to sleep' },
+    result: async ({ kicked }, { alice }) => {
+      assert.deepEqual(kicked, [`${ALICE}/phone`])
+      await alice.receivesStreamError('policy-violation')
+    },
+    refused: [[{ jid: `${ALICE}/tablet` }, 'not-found']],
+  },
+  {
+    command: 'account remove',
+    args: { jid: CAROL },
+    result: { jid: CAROL },
+    refused: [[{ jid: nobody }, 'not-found']],
+  },
+]
