@@ -108,7 +108,12 @@ export class Server {
     this.storage = storage
     this.hooks = new Hooks(log)
     this.router = new Router(log, this.hooks.at('message_routed'))
-    this.iq = new IqDispatcher(this.router, log)
+    this.iq = new IqDispatcher({
+      router: this.router,
+      log,
+      domainTypeOf: (domain) => this.routes.find(domain)?.domainType,
+      underWay: this.hooks.underWay,
+    })
     this.accounts = new Accounts(sqlAccountStore(storage), {
       iterations: config.auth.scram_iterations,
     })
@@ -140,6 +145,7 @@ export class Server {
       lifecycle: this.lifecycle,
       commands: this.commands,
       sessions: sessionManager,
+      introduce: (to) => this.components.introduce(to),
       restoreSession: (opening) => new ClientSession(opening, undefined, this.#session),
       clock: Date,
     })

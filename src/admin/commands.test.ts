@@ -170,12 +170,16 @@ test('what a module declares is carried out while it is loaded', async () => {
     progress({ done: by, of: 'things' })
     return by * 2
   })
-  assert.throws(() => modules.on(count, () => 0), /is there already/)
+  assert.throws(() => modules.on({ ...count }, () => 0), /is there already/)
+  // Another instance of the same module is asked when this one is gone.
+  const undoOther = modules.on(count, () => 0)
   const seen: unknown[] = []
   const call = { ...UNWATCHED, progress: (progress: unknown) => void seen.push(progress) }
   assert.equal(await counting?.run(here, { by: 2 }, call), 4)
   assert.deepEqual(seen, [{ done: 2, of: 'things' }])
   await assert.rejects(counting?.run(here, { by: 'x' }) ?? assert.fail(), { code: 'invalid' })
   undo()
+  assert.equal(await counting?.run(here, { by: 2 }, call), 0)
+  undoOther()
   await assert.rejects(counting?.run(here, { by: 1 }) ?? assert.fail(), { code: 'unavailable' })
 })

@@ -1,6 +1,6 @@
 import type { Component, Components } from '../core/components.ts'
 import type { Envelope } from '../core/envelope.ts'
-import type { Acc, HookName, Hooks, Params } from '../core/hooks.ts'
+import type { Acc, DomainScope, HookName, HookPoint, Hooks, Params } from '../core/hooks.ts'
 import type { LocalRoutes } from '../core/local-routes.ts'
 import type { Logger } from '../core/log.ts'
 import type { Maybe } from '../core/maybe.ts'
@@ -83,6 +83,17 @@ export class ComponentRegistry implements Components {
     return new Set([...this.#entries.values()].flatMap(({ connections }) => connections))
   }
 
+  /** Tells handlers that came later who is connected. */
+  introduce(to: DomainScope): void {
+    const { hooks } = this.#parts
+    for (const [domain, { connections }] of this.#entries) {
+      const isHidden = connections.every((component) => component.isHidden)
+      this.#tell(hooks.of('register_subhost', to), domain, { isHidden })
+    }
+    const connected = hooks.of('component_connected', to)
+    for (const component of this.connections) this.#tell(connected, component, {})
+  }
+
   /** False: one of its domains is served by others, or it was not admitted. */
   register(component: Component, admission: Admission): Maybe<boolean> {
     return this.#register(component, admission, KICKS)
@@ -105,7 +116,7 @@ export class ComponentRegistry implements Components {
       if (entry === undefined || !entry.connections.includes(component)) continue
       const others = entry.connections.filter((other) => other !== component)
       if (others.length === 0) {
-        this.#tell('unregister_subhost', domain, {})
+        this.#tell(this.#parts.hooks.at('unregister_subhost'), domain, {})
         entry.release?.()
         this.#entries.delete(domain)
       } else entry.connections = others
@@ -138,8 +149,9 @@ export class ComponentRegistry implements Components {
       }
     }
     const { isHidden } = component
-    for (const domain of appeared) this.#tell('register_subhost', domain, { isHidden })
-    this.#tell('component_connected', component, {})
+    const { hooks } = this.#parts
+    for (const domain of appeared) this.#tell(hooks.at('register_subhost'), domain, { isHidden })
+    this.#tell(hooks.at('component_connected'), component, {})
     return true
   }
 
@@ -161,11 +173,11 @@ export class ComponentRegistry implements Components {
   }
 
   /** A handler that fails changes nothing for the component. */
-  #tell<N extends HookName>(hook: N, acc: Acc<N>, params: Params<N>): void {
+  #tell<N extends HookName>(point: HookPoint<N>, acc: Acc<N>, params: Params<N>): void {
     const failed = (error: unknown) =>
-      this.#parts.log.error('component_hook_failed', { hook, error })
+      this.#parts.log.error('component_hook_failed', { hook: point.name, error })
     try {
-      const told = this.#parts.hooks.at(hook).run(acc, params)
+      const told = point.run(acc, params)
       if (told instanceof Promise) told.catch(failed)
     } catch (error) {
       failed(error)

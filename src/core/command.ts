@@ -138,19 +138,36 @@ export async function ensureAccount(
   }
 }
 
+type Registered = {
+  readonly command: object
+  readonly run: (args: unknown, call: CommandCall) => Promise<unknown>
+}
+
 /** What modules do on command, for as long as they are loaded. */
 export class ModuleCommands {
-  readonly #handlers = new Map<string, (args: unknown, call: CommandCall) => Promise<unknown>>()
+  readonly #handlers = new Map<string, readonly Registered[]>()
 
-  /** Returns the undo. */
+  /**
+   * Returns the undo. Of several instances of the module that declares it, any one will do: the one
+   * that came first is asked.
+   */
   on<Args extends z.ZodObject, Result extends z.ZodType>(
     command: DeclaredCommand<Args, Result>,
     handler: CommandHandler<Args, Result>,
   ): () => void {
     const { name } = command
-    if (this.#handlers.has(name)) throw new Error(`command ${name} is there already`)
-    this.#handlers.set(name, (args, call) => carryOut(command, handler, { args, call }))
-    return () => void this.#handlers.delete(name)
+    const others = this.#handlers.get(name) ?? []
+    if (others.some((other) => other.command !== command)) {
+      throw new Error(`command ${name} is there already`)
+    }
+    const run = (args: unknown, call: CommandCall) => carryOut(command, handler, { args, call })
+    const registered = { command, run }
+    this.#handlers.set(name, [...others, registered])
+    return () => {
+      const left = (this.#handlers.get(name) ?? []).filter((other) => other !== registered)
+      if (left.length === 0) this.#handlers.delete(name)
+      else this.#handlers.set(name, left)
+    }
   }
 
   has(name: string): boolean {
@@ -159,8 +176,8 @@ export class ModuleCommands {
 
   /** Throws CommandError: `unavailable` while no loaded module does this. */
   async run(name: string, args: unknown, call: CommandCall): Promise<unknown> {
-    const handler = this.#handlers.get(name)
-    if (handler) return await handler(args, call)
+    const [handler] = this.#handlers.get(name) ?? []
+    if (handler) return await handler.run(args, call)
     throw new CommandError('unavailable', `the module that does "${name}" is not loaded`)
   }
 }

@@ -151,11 +151,52 @@ test('a handler that is taken back is not asked any more, but finishes what runs
 test('a handler for one type of domains does not run for another', () => {
   const { hooks } = setUp()
   hooks.on('story', adds('all '))
-  hooks.on('story', adds('public '), { domainType: 'public' })
+  hooks.on('story', adds('public '), { scope: new Set(['public']) })
 
   assert.equal(hooks.at('story', 'public').run('', BY), 'all public ')
   assert.equal(hooks.at('story', 'internal').run('', BY), 'all ')
-  assert.equal(hooks.at('story').run('', BY), 'all ')
+  // A global hook is of no type: whoever registered for it is told.
+  assert.equal(hooks.at('story').run('', BY), 'all public ')
+})
+
+test('what a scope holds may change', () => {
+  const { hooks } = setUp()
+  const scope = new Set(['public'])
+  const point = hooks.at('story', 'internal')
+  hooks.on('story', adds('public '), { scope })
+  assert.equal(point.isEmpty, true)
+
+  scope.add('internal')
+  hooks.refresh()
+  assert.equal(point.run('', BY), 'public ')
+})
+
+test('of equal order, the lower rank runs first, whenever it came', () => {
+  const { hooks, point } = setUp()
+  hooks.on('story', adds('c'), { rank: 2 })
+  hooks.on('story', adds('b'), { rank: 1 })
+  hooks.on('story', adds('a'), { rank: 9, order: 10 })
+
+  assert.equal(point.run('', BY), 'abc')
+})
+
+test('whoever takes handlers out can wait for the runs that have them', async () => {
+  const { hooks, point } = setUp()
+  const { promise, resolve } = Promise.withResolvers<string>()
+  const off = hooks.on('story', () => promise)
+  const run = point.run('', BY)
+  off()
+  const order: string[] = []
+  const ended = hooks.underWay.ended().then(() => order.push('ended'))
+  // What begins later is not waited for.
+  hooks.on('story', () => new Promise<string>(() => {}))
+  void point.run('', BY)
+  order.push('resolved')
+  resolve('at last')
+
+  await ended
+  assert.equal(await run, 'at last')
+  assert.deepEqual(order, ['resolved', 'ended'])
 })
 
 test('runs are counted, by hook and by handler', async () => {

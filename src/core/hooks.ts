@@ -1,5 +1,6 @@
 import type { HookMap, HookName } from './hook-map.ts'
 import type { Logger } from './log.ts'
+import { UnderWay } from './under-way.ts'
 
 export type { HookMap, HookName } from './hook-map.ts'
 
@@ -48,11 +49,16 @@ export type HandlerOptions = {
    * `StreamError` is a refusal, not a failure, and always ends the run.
    */
   readonly onError?: 'stop' | 'skip'
-  /** Only for domains of this type; for all when absent. Global hooks take none. */
-  readonly domainType?: string
+  /** Only for domains of these types; for all when absent. Global hooks run it in any case. */
+  readonly scope?: DomainScope
+  /** Among those of equal order, lower runs first; 0 unless told. */
+  readonly rank?: number
   /** Who registers it, for counters, traces and logs. */
   readonly by?: string
 }
+
+/** Types of domains. Whoever changes what is in it says so (`Hooks.refresh`). */
+export type DomainScope = { has(domainType: string): boolean }
 
 /** One registered handler with its counters. */
 export class Entry<N extends HookName = HookName> {
@@ -60,7 +66,8 @@ export class Entry<N extends HookName = HookName> {
   readonly handler: Handler<N>
   readonly order: number
   readonly onError: 'stop' | 'skip'
-  readonly domainType: string | undefined
+  readonly scope: DomainScope | undefined
+  readonly rank: number
   readonly by: string
   runs = 0
   failures = 0
@@ -70,7 +77,8 @@ export class Entry<N extends HookName = HookName> {
     this.handler = handler
     this.order = options.order ?? 50
     this.onError = options.onError ?? 'stop'
-    this.domainType = options.domainType
+    this.scope = options.scope
+    this.rank = options.rank ?? 0
     this.by = options.by ?? (handler.name || 'anonymous')
   }
 }
@@ -83,13 +91,15 @@ export class Entry<N extends HookName = HookName> {
 export class HookPoint<N extends HookName> {
   readonly name: N
   readonly #log: Logger
+  readonly #underWay: UnderWay
   entries: readonly Entry<N>[] = []
   /** Runs that met at least one handler. */
   runs = 0
 
-  constructor(name: N, log: Logger) {
+  constructor(name: N, log: Logger, underWay: UnderWay) {
     this.name = name
     this.#log = log
+    this.#underWay = underWay
   }
 
   get isEmpty(): boolean {
@@ -105,7 +115,9 @@ export class HookPoint<N extends HookName> {
     const { entries } = this
     if (entries.length === 0) return acc
     this.runs++
-    return this.#from(0, entries, acc, params)
+    const verdict = this.#from(0, entries, acc, params)
+    if (verdict instanceof Promise) this.#underWay.add(verdict)
+    return verdict
   }
 
   #from(
@@ -168,6 +180,8 @@ export class Hooks {
   readonly #entries = new Map<HookName, Entry[]>()
   readonly #points = new Map<string, HookPoint<HookName>>()
   readonly #log: Logger
+  /** Runs that wait for a handler; those of iq handlers are counted here, too. */
+  readonly underWay = new UnderWay()
 
   constructor(log: Logger) {
     this.#log = log
@@ -179,7 +193,7 @@ export class Hooks {
     const inOrder = [...(this.#entries.get(name) ?? []), entry as unknown as Entry]
     this.#entries.set(
       name,
-      inOrder.sort((a, b) => a.order - b.order),
+      inOrder.sort((a, b) => a.order - b.order || a.rank - b.rank),
     )
     this.#refresh(name)
     return () => {
@@ -196,16 +210,29 @@ export class Hooks {
     const key = `${domainType} ${name}`
     let point = this.#points.get(key)
     if (point === undefined) {
-      point = new HookPoint<HookName>(name, this.#log)
+      point = new HookPoint<HookName>(name, this.#log, this.underWay)
       this.#points.set(key, point)
       this.#refresh(name)
     }
     return point as unknown as HookPoint<N>
   }
 
+  /** The hook as those see it that were registered with this very scope. */
+  of<N extends HookName>(name: N, scope: DomainScope): HookPoint<N> {
+    const point = new HookPoint(name, this.#log, this.underWay)
+    const all = (this.#entries.get(name) ?? []) as unknown as readonly Entry<N>[]
+    point.entries = all.filter((entry) => entry.scope === scope)
+    return point
+  }
+
   /** Every registered handler, for the administrator's eyes. */
   get all(): Entry[] {
     return [...this.#entries.values()].flat()
+  }
+
+  /** To be called when a scope has changed: each point looks anew for its handlers. */
+  refresh(): void {
+    for (const name of this.#entries.keys()) this.#refresh(name)
   }
 
   #refresh(name: HookName): void {
@@ -214,7 +241,7 @@ export class Hooks {
       if (point.name !== name) continue
       const domainType = key.slice(0, key.indexOf(' '))
       point.entries = all.filter(
-        (entry) => entry.domainType === undefined || entry.domainType === domainType,
+        ({ scope }) => scope === undefined || domainType === '' || scope.has(domainType),
       )
     }
   }

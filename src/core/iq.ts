@@ -3,10 +3,12 @@ import { Stanza } from '../xmpp/stanza.ts'
 import { isStanzaCondition, StanzaError } from '../xmpp/stanza-error.ts'
 import type { Element } from '../xmpp/xml.ts'
 import { Envelope, type Origin, SERVER } from './envelope.ts'
+import type { DomainScope } from './hooks.ts'
 import type { Logger } from './log.ts'
 import { answered, dropped, type Outcome } from './outcome.ts'
 import type { Router } from './router.ts'
 import type { Session } from './session.ts'
+import type { UnderWay } from './under-way.ts'
 
 export type IqRequest = {
   readonly type: 'get' | 'set'
@@ -44,7 +46,31 @@ export type IqRequestOptions = {
   readonly origin?: Origin
 }
 
-type Handlers = { get?: IqHandler; set?: IqHandler }
+type Registered<T> = { readonly work: T; readonly scope: DomainScope | undefined }
+
+/** Of one payload, those of all domain types. */
+type Handlers = {
+  readonly get: readonly Registered<IqHandler>[]
+  readonly set: readonly Registered<IqHandler>[]
+}
+
+const NONE: Handlers = { get: [], set: [] }
+
+type Parts = {
+  readonly router: Router
+  readonly log: Logger
+  /** Whose handlers answer for a domain; `undefined` if it is none of ours. */
+  readonly domainTypeOf: (domain: string) => string | undefined
+  /** Where requests that wait for their handlers are counted. */
+  readonly underWay: UnderWay
+}
+
+export type IqOptions = {
+  /** Only for domains of these types; for all when absent. */
+  readonly scope?: DomainScope
+  /** Of interceptors, lower comes first; 0 unless told. */
+  readonly rank?: number
+}
 
 /**
  * Who answers: the server for a domain, the server on behalf of an account, or the server for
@@ -74,48 +100,58 @@ export class IqDispatcher {
     nobody: new Map(),
   }
   readonly #pending = new Map<string, Pending>()
-  #interceptors: readonly IqInterceptor[] = []
-  readonly #router: Router
-  readonly #log: Logger
+  #interceptors: readonly (Registered<IqInterceptor> & { readonly rank: number })[] = []
+  readonly #parts: Parts
   #lastId = 0
 
-  constructor(router: Router, log: Logger) {
-    this.#router = router
-    this.#log = log
+  constructor(parts: Parts) {
+    this.#parts = parts
   }
 
-  /** Registers the handler for one type, namespace and name. Throws if it is taken. Returns the undo. */
+  /**
+   * Registers the handler for one type, namespace and name. Of those whose scopes overlap, the one
+   * that came first answers. Throws if one without scope meets another. Returns the undo.
+   */
   on(
     target: IqTarget,
     type: 'get' | 'set',
     ns: string,
     name: string,
     handler: IqHandler,
+    { scope }: IqOptions = {},
   ): () => void {
     const table = this.#handlers[target]
     const key = `${name} ${ns}`
-    const handlers = table.get(key) ?? {}
-    if (handlers[type] !== undefined)
+    const handlers = table.get(key) ?? NONE
+    if (handlers[type].some((other) => other.scope === undefined || scope === undefined))
       throw new Error(`iq ${type} ${name} (${ns}) is handled already`)
-    table.set(key, { ...handlers, [type]: handler })
+    const registered = { work: handler, scope }
+    table.set(key, { ...handlers, [type]: [...handlers[type], registered] })
     return () => {
-      const { [type]: _, ...others } = table.get(key) ?? {}
-      if (Object.keys(others).length === 0) table.delete(key)
+      const left = table.get(key) ?? NONE
+      const others = { ...left, [type]: left[type].filter((other) => other !== registered) }
+      if (others.get.length + others.set.length === 0) table.delete(key)
       else table.set(key, others)
     }
   }
 
-  /** Namespaces that `target` answers to. */
-  namespaces(target: IqTarget): string[] {
-    const all = [...this.#handlers[target].keys()].map((key) => key.slice(key.indexOf(' ') + 1))
-    return [...new Set(all)]
+  /** Namespaces that `target` answers to, in domains of a type; in any when absent. */
+  namespaces(target: IqTarget, domainType?: string): string[] {
+    const namespaces = new Set<string>()
+    for (const [key, { get, set }] of this.#handlers[target]) {
+      const isThere = [...get, ...set].some(({ scope }) => isIn(scope, domainType))
+      if (isThere) namespaces.add(key.slice(key.indexOf(' ') + 1))
+    }
+    return [...namespaces]
   }
 
   /** Lets `interceptor` have all requests first; the one registered last comes last. Returns the undo. */
-  intercept(interceptor: IqInterceptor): () => void {
-    this.#interceptors = [...this.#interceptors, interceptor]
+  intercept(interceptor: IqInterceptor, { scope, rank = 0 }: IqOptions = {}): () => void {
+    const registered = { work: interceptor, scope, rank }
+    const all = [...this.#interceptors, registered]
+    this.#interceptors = all.sort((a, b) => a.rank - b.rank)
     return () => {
-      this.#interceptors = this.#interceptors.filter((other) => other !== interceptor)
+      this.#interceptors = this.#interceptors.filter((other) => other !== registered)
     }
   }
 
@@ -124,23 +160,39 @@ export class IqDispatcher {
    * rejects with the `StanzaError` of a refusal.
    */
   ask(target: IqTarget, request: IqRequest): IqAnswer | Promise<IqAnswer> {
+    const domainType = this.#parts.domainTypeOf(request.to.domain)
+    const answer = this.#ask(target, request, domainType)
+    if (answer instanceof Promise) this.#parts.underWay.add(answer)
+    return answer
+  }
+
+  #ask(
+    target: IqTarget,
+    request: IqRequest,
+    domainType: string | undefined,
+  ): IqAnswer | Promise<IqAnswer> {
     const interceptors = this.#interceptors
-    if (interceptors.length === 0) return this.#handle(target, request)
+    if (interceptors.length === 0) return this.#handle(target, request, domainType)
     const from = (index: number): IqAnswer | Promise<IqAnswer> => {
       const interceptor = interceptors[index]
-      if (interceptor === undefined) return this.#handle(target, request)
-      return interceptor(target, request, () => from(index + 1))
+      if (interceptor === undefined) return this.#handle(target, request, domainType)
+      if (!isIn(interceptor.scope, domainType)) return from(index + 1)
+      return interceptor.work(target, request, () => from(index + 1))
     }
     return from(0)
   }
 
-  #handle(target: IqTarget, request: IqRequest): IqAnswer | Promise<IqAnswer> {
+  #handle(
+    target: IqTarget,
+    request: IqRequest,
+    domainType: string | undefined,
+  ): IqAnswer | Promise<IqAnswer> {
     const { type, payload } = request
-    const handlers = this.#handlers[target].get(`${payload.name} ${payload.ns}`)
-    if (handlers === undefined) throw new StanzaError('service-unavailable')
-    const handler = handlers[type]
-    if (handler === undefined) throw new StanzaError('feature-not-implemented')
-    return handler(request)
+    const handlers = this.#handlers[target].get(`${payload.name} ${payload.ns}`) ?? NONE
+    const handler = find(handlers[type], domainType)
+    if (handler !== undefined) return handler(request)
+    const other = find(handlers[type === 'get' ? 'set' : 'get'], domainType)
+    throw new StanzaError(other === undefined ? 'service-unavailable' : 'feature-not-implemented')
   }
 
   /** Lets the handler of a get or set answer it. */
@@ -190,7 +242,7 @@ export class IqDispatcher {
       }, timeout).unref()
       this.#pending.set(id, { to: to.full, resolve, reject, timer })
       const request = Stanza.build('iq', { type, id }, payload)
-      const outcome = this.#router.route(new Envelope(from, to, request, origin))
+      const outcome = this.#parts.router.route(new Envelope(from, to, request, origin))
       const unless = ({ fate, reason }: Outcome) => {
         if (fate !== 'dropped' && fate !== 'bounced') return
         const condition = reason !== undefined && isStanzaCondition(reason) ? reason : undefined
@@ -235,14 +287,26 @@ export class IqDispatcher {
     const attributes = { type: 'result', id: envelope.stanza.id }
     const result =
       answer === undefined ? Stanza.build('iq', attributes) : Stanza.build('iq', attributes, answer)
-    const routed = this.#router.route(new Envelope(envelope.to, envelope.from, result, SERVER))
+    const routed = this.#parts.router.route(
+      new Envelope(envelope.to, envelope.from, result, SERVER),
+    )
     if (routed instanceof Promise) void routed
     return answered(by)
   }
 
   #failed(envelope: Envelope, error: unknown, by: string): Outcome {
-    if (error instanceof StanzaError) return this.#router.bounce(envelope, error, by)
-    this.#log.error('iq_handler_failed', { by, from: envelope.from.full, error })
-    return this.#router.bounce(envelope, new StanzaError('internal-server-error'), by)
+    if (error instanceof StanzaError) return this.#parts.router.bounce(envelope, error, by)
+    this.#parts.log.error('iq_handler_failed', { by, from: envelope.from.full, error })
+    return this.#parts.router.bounce(envelope, new StanzaError('internal-server-error'), by)
   }
+}
+
+function find<T>(all: readonly Registered<T>[], domainType: string | undefined): T | undefined {
+  for (const { work, scope } of all) if (isIn(scope, domainType)) return work
+  return undefined
+}
+
+/** For a domain of no type, whatever is there. */
+function isIn(scope: DomainScope | undefined, domainType: string | undefined): boolean {
+  return scope === undefined || domainType === undefined || scope.has(domainType)
 }

@@ -1,8 +1,9 @@
 import type { ModuleCommands } from './command.ts'
-import { announceFeatures } from './disco.ts'
-import type { Hooks } from './hooks.ts'
+import type { DomainScope, Hooks } from './hooks.ts'
 import type { IqDispatcher } from './iq.ts'
 import type { Module, ModuleContext } from './module.ts'
+import { ModuleChange, quiet } from './module-change.ts'
+import { Lasting, ModuleInstance, Scope } from './module-instance.ts'
 
 /** What all modules share; each gets a context of its own made from it. */
 export type ModuleServices = Pick<
@@ -20,109 +21,146 @@ export type ModuleServices = Pick<
   readonly hooks: Hooks
   readonly iq: IqDispatcher
   readonly commands: ModuleCommands
+  /** Tells the handlers registered with a scope what they have missed: who is connected already. */
+  readonly introduce?: (to: DomainScope) => void
 }
 
-type Loaded = {
+/** A module that is to run, with settings that its schema has checked. */
+export type WantedModule = {
   readonly module: Module
   readonly config: unknown
-  readonly release: (() => void | Promise<void>)[]
+  /** The domain types that it serves with these settings; all when absent. */
+  readonly types?: ReadonlySet<string> | undefined
 }
 
-/** Loads and unloads modules, and undoes on unloading what each has registered. */
+/**
+ * Runs modules, once for each of their distinct settings, and undoes what each has registered. What is
+ * to run is told as a whole: those that are there already with the same settings go on, the others are
+ * started and stopped, all in one step as far as stanzas can tell.
+ */
 export class ModuleHost {
   readonly #services: ModuleServices
-  readonly #loaded = new Map<string, Loaded>()
+  readonly #lasting = new Map<string, Lasting>()
+  /** In the order in which they were told. */
+  #running: readonly ModuleInstance[] = []
 
   constructor(services: ModuleServices) {
     this.#services = services
   }
 
-  /** The modules that run, in the order in which they were loaded. */
+  /** The modules that run, in the order in which they were told; each once. */
   get modules(): readonly Module[] {
-    return [...this.#loaded.values()].map(({ module }) => module)
+    return [...new Set(this.#running.map(({ module }) => module))]
   }
 
-  /** The same with the settings with which they were started. */
+  /** The same with the settings with which they run, those of single domains included. */
   get loaded(): readonly { readonly module: Module; readonly config: unknown }[] {
-    return [...this.#loaded.values()]
+    return this.#running
   }
 
-  /** Starts a module with settings that its schema has checked. What a failed start left is undone. */
+  /** What is to run from now on instead. Starts what is new; nobody sees it before `commit`. */
+  async prepare(wanted: readonly WantedModule[]): Promise<ModuleChange> {
+    const before = this.#running
+    const after: ModuleInstance[] = []
+    const started: ModuleInstance[] = []
+    const scopes = new Map<ModuleInstance, WantedModule['types']>()
+    try {
+      for (const [rank, each] of wanted.entries()) {
+        const same = before.find((one) => !scopes.has(one) && one.isLike(each))
+        const instance = same ?? this.#instance(each, rank)
+        scopes.set(instance, each.types)
+        after.push(instance)
+        if (same !== undefined) continue
+        started.push(instance)
+        await instance.start()
+      }
+    } catch (error) {
+      for (const instance of started.reverse()) await instance.stop()
+      throw error
+    }
+    const { hooks, routes, log } = this.#services
+    return new ModuleChange({
+      before,
+      after,
+      scopes,
+      hooks,
+      routes,
+      log,
+      use: (running) => {
+        this.#running = running
+      },
+    })
+  }
+
+  /** Starts one more module. What a failed start left is undone. */
   async load(module: Module, config: unknown): Promise<void> {
     const { name } = module
-    if (this.#loaded.has(name)) throw new Error(`module ${name} is loaded already`)
-    const release: Loaded['release'] = []
-    this.#loaded.set(name, { module, config, release })
-    try {
-      const context = this.#context(module, config, release)
-      announceFeatures(context.hooks.on, module)
-      await module.start(context)
-    } catch (error) {
-      await this.unload(name)
-      throw new Error(`module ${name} could not start: ${messageOf(error)}`, { cause: error })
+    if (this.#running.some((other) => other.module.name === name)) {
+      throw new Error(`module ${name} is loaded already`)
     }
+    await this.#become([...this.#wanted, { module, config }])
   }
 
   async unload(name: string): Promise<void> {
-    const loaded = this.#loaded.get(name)
-    if (loaded === undefined) return
-    this.#loaded.delete(name)
-    for (const undo of loaded.release.reverse()) {
-      try {
-        await undo()
-      } catch (error) {
-        this.#services.log.error('module_stop_failed', { module: name, error })
-      }
-    }
+    await this.#become(this.#wanted.filter(({ module }) => module.name !== name))
   }
 
-  /** The last loaded first. */
+  /** When the server stops. The last one first, so that each has those it was started after. */
   async unloadAll(): Promise<void> {
-    for (const name of [...this.#loaded.keys()].reverse()) await this.unload(name)
-  }
-
-  #context(module: Module, config: unknown, release: Loaded['release']): ModuleContext<unknown> {
-    const { hooks, iq, commands, routes, log, ...services } = this.#services
-    const { name } = module
-    const own = log.child({ module: name })
-    return {
-      ...services,
-      config,
-      routes,
-      log: own,
-      hooks: {
-        on: (hook, handler, options) =>
-          void release.push(hooks.on(hook, handler, { by: name, ...options })),
-        at: (hook, domainType) => hooks.at(hook, domainType),
-      },
-      iq: {
-        on: (...registration) => void release.push(iq.on(...registration)),
-        intercept: (interceptor) => void release.push(iq.intercept(interceptor)),
-        ask: (...asked) => iq.ask(...asked),
-        request: (...request) => iq.request(...request),
-        namespaces: (target) => iq.namespaces(target),
-      },
-      commands: {
-        on: (command, handler) => void release.push(commands.on(command, handler)),
-      },
-      every(ms, work) {
-        const run = async () => {
-          try {
-            await work()
-          } catch (error) {
-            own.error('module_timer_failed', { error })
-          }
-        }
-        const timer = setInterval(run, ms)
-        timer.unref()
-        release.push(() => clearInterval(timer))
-      },
-      serve: (route) => void release.push(routes.add(route)),
-      onStop: (undo) => void release.push(undo),
+    for (const instance of [...this.#running].reverse()) {
+      await instance.leave({ isShutdown: true, leaves: () => true })
+      instance.deactivate()
+      this.#running = this.#running.filter((other) => other !== instance)
+      await quiet(this.#services)
+      await instance.stop()
     }
   }
-}
 
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
+  get #wanted(): WantedModule[] {
+    return this.#running.map(({ module, config, scope }) => ({
+      module,
+      config,
+      types: scope.types,
+    }))
+  }
+
+  async #become(wanted: readonly WantedModule[]): Promise<void> {
+    const change = await this.prepare(wanted)
+    await change.leave()
+    try {
+      change.commit()
+      await change.ready()
+    } catch (error) {
+      change.revert()
+      await change.abandon()
+      throw error
+    }
+    await change.finish()
+  }
+
+  #instance({ module, config, types }: WantedModule, rank: number): ModuleInstance {
+    const { name } = module
+    let lasting = this.#lasting.get(name)
+    if (lasting === undefined) {
+      lasting = new Lasting()
+      this.#lasting.set(name, lasting)
+    }
+    return new ModuleInstance({
+      module,
+      config,
+      rank,
+      scope: new Scope(types),
+      lasting,
+      services: this.#services,
+      configFor: (domain) => this.#configFor(name, domain),
+    })
+  }
+
+  #configFor(name: string, domain?: string): unknown {
+    const { routes } = this.#services
+    const domainType = domain === undefined ? undefined : routes.find(domain)?.domainType
+    const all = this.#running.filter(({ module }) => module.name === name)
+    const own = all.find(({ scope }) => domainType === undefined || scope.has(domainType))
+    return (own ?? all[0])?.config
+  }
 }

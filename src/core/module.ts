@@ -11,12 +11,34 @@ import type { SessionOpening, StreamSession } from './session.ts'
 import type { SessionManager } from './session-manager.ts'
 import type { Migration, Storage } from './storage.ts'
 
+/** Some domains are served by a module no longer: it was switched off, or the server stops. */
+export type Leaving = {
+  readonly isShutdown: boolean
+  /** Whether a domain is one of them. */
+  leaves(domain: string): boolean
+}
+
 /**
  * What a module may use. All that it registers here is undone when it is unloaded, so a module
  * writes no teardown for it.
+ *
+ * A module is started once for each of its distinct settings; with those of single domains there may
+ * be several instances at a time, each for its domains. When settings change, a new instance is
+ * started, takes over in one step, and the old one is stopped once nobody uses it: what must not be
+ * lost by that is kept in `lasting`.
  */
 export interface ModuleContext<Config> {
   readonly config: Config
+  /**
+   * The settings of this module in force for a domain now, in whatever instance, or those of the file
+   * for all; for what is `lasting`. `undefined` while there are none.
+   */
+  configFor(domain?: string): Config | undefined
+  /**
+   * Whether the domain goes by the settings of this instance. Hooks of domains, iq handlers and
+   * features need not ask: only those of global hooks and timers.
+   */
+  serves(domain: string): boolean
   /** Hosted domains. */
   readonly routes: LocalRoutes
   readonly hooks: {
@@ -53,7 +75,23 @@ export interface ModuleContext<Config> {
   every(ms: number, work: () => void | Promise<void>): void
   /** Serves a domain of the module's own. */
   serve(route: LocalRoute): void
-  /** Called when the module is unloaded or the server stops, for what else it holds. */
+  /**
+   * What all instances of the module share, and what is there still after a change of settings: state
+   * of sessions, caches of what is stored, writes under way. Made by the first one that asks, released
+   * when the last one has stopped. One for each module.
+   */
+  lasting<T>(make: () => T, release?: (state: T) => void | Promise<void>): T
+  /**
+   * Called once what is registered here is in force, before the server listens. A failure is one of
+   * the start.
+   */
+  onReady(work: () => void | Promise<void>): void
+  /** Called while what is registered here is in force for the last time for these domains. */
+  onLeave(work: (leaving: Leaving) => void | Promise<void>): void
+  /**
+   * Called when what is registered here is no longer in force, and nobody is inside of it any more,
+   * for what else it holds.
+   */
   onStop(release: () => void | Promise<void>): void
 }
 

@@ -47,8 +47,8 @@ export const csi = defineModule({
     max_delay: duration({ min: '1s' }).prefault('30m').describe('How long one may wait.'),
   }),
 
-  start({ config, hooks, clock, every, onStop }) {
-    const inactive = new Map<StreamSession, Waiting>()
+  start({ config, hooks, clock, every, serves, lasting, onLeave }) {
+    const inactive = lasting(() => new Map<StreamSession, Waiting>())
 
     const flush = (waiting: Waiting) => {
       const { session, stanzas } = waiting
@@ -146,10 +146,12 @@ export const csi = defineModule({
     )
     every(LOOK, () => {
       const latest = clock.now() - config.max_delay
-      for (const waiting of inactive.values()) if (waiting.since <= latest) flush(waiting)
+      for (const waiting of inactive.values()) {
+        if (waiting.since <= latest && serves(waiting.session.jid.domain)) flush(waiting)
+      }
     })
-    onStop(() => {
-      for (const waiting of inactive.values()) flush(waiting)
+    onLeave(({ leaves }) => {
+      for (const session of inactive.keys()) if (leaves(session.jid.domain)) activate(session)
     })
   },
 })

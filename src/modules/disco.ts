@@ -32,7 +32,7 @@ export const disco = defineModule({
       .describe('Services elsewhere that users of this server are told about.'),
   }),
 
-  start({ config, hooks, iq, routes, sessions }) {
+  start({ config, hooks, iq, routes, sessions, lasting }) {
     const domainTypeOf = ({ to }: IqRequest) => routes.find(to.domain)?.domainType
     const queryOf = ({ from, to, payload }: IqRequest): DiscoQuery => ({
       from,
@@ -90,8 +90,10 @@ export const disco = defineModule({
     )
 
     /** Components and services, as they come and go; those marked hidden are not told. */
-    const subhosts = new Set<string>()
-    const hidden = new Set<string>()
+    const { subhosts, hidden } = lasting(() => ({
+      subhosts: new Set<string>(),
+      hidden: new Set<string>(),
+    }))
     hooks.on('register_subhost', (name, { isHidden }) => {
       ;(isHidden ? hidden : subhosts).add(name)
       return name

@@ -21,8 +21,8 @@ export const duplicates = defineModule({
   implements: [],
   config: z.strictObject({}),
 
-  start({ hooks }) {
-    const bySession = new WeakMap<Session, Set<string>>()
+  start({ hooks, lasting }) {
+    const bySession = lasting(() => new WeakMap<Session, Set<string>>())
 
     const remember = (session: Session, id: string) => {
       let seen = bySession.get(session)

@@ -29,7 +29,7 @@ export const ping = defineModule({
       .describe('A client that has not answered after so long is taken for lost.'),
   }),
 
-  start({ config, hooks, iq, sessions, clock, every, log }) {
+  start({ config, hooks, iq, sessions, clock, every, serves, lasting, log }) {
     iq.on('server', 'get', NS, 'ping', () => undefined)
     iq.on('account', 'get', NS, 'ping', () => undefined)
 
@@ -44,7 +44,7 @@ export const ping = defineModule({
       )
     })
 
-    const asked = new WeakSet<StreamSession>()
+    const asked = lasting(() => new WeakSet<StreamSession>())
 
     /** Without connection nobody can answer; whoever keeps the session knows for how long. */
     const isSilent = (session: StreamSession, now: number) =>
@@ -74,6 +74,7 @@ export const ping = defineModule({
       const now = clock.now()
       for (const session of sessions.sessions.values()) {
         if (!isStreamSession(session) || !isSilent(session, now)) continue
+        if (!serves(session.jid.domain)) continue
         asked.add(session)
         ask(session).catch((error) => log.error('ping_failed', { error }))
       }

@@ -51,7 +51,13 @@ type ConnectOptions = {
 export class Core implements AsyncDisposable {
   readonly hooks = new Hooks(silentLogger)
   readonly router = new Router(silentLogger, this.hooks.at('message_routed'))
-  readonly iq = new IqDispatcher(this.router, silentLogger)
+  readonly routes = new LocalRoutes()
+  readonly iq = new IqDispatcher({
+    router: this.router,
+    log: silentLogger,
+    domainTypeOf: (domain) => this.routes.find(domain)?.domainType,
+    underWay: this.hooks.underWay,
+  })
   readonly sessionManager = new SessionManager({
     hooks: this.hooks,
     router: this.router,
@@ -62,7 +68,6 @@ export class Core implements AsyncDisposable {
       unknownRecipientsPerMinute: 100,
     },
   })
-  readonly routes = new LocalRoutes()
   readonly accounts = new Accounts(memoryAccountStore(), { now: () => this.now })
   readonly commands = new ModuleCommands()
   readonly lifecycle = new AccountLifecycle({

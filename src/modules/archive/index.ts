@@ -2,8 +2,6 @@ import { z } from 'zod'
 import { CommandError, ensureAccount } from '../../core/command.ts'
 import { duration, size } from '../../core/config-types.ts'
 import type { Envelope } from '../../core/envelope.ts'
-import type { ContactInfo } from '../../core/hook-map.ts'
-import { resultOf } from '../../core/hooks.ts'
 import type { IqRequest } from '../../core/iq.ts'
 import { after } from '../../core/maybe.ts'
 import { defineModule } from '../../core/module.ts'
@@ -17,24 +15,19 @@ import {
   searchArchive,
   selectionOf,
 } from './admin-commands.ts'
+import { Archive } from './archive.ts'
 import { RETRACT_NS } from './eligibility.ts'
-import { SqliteFullText, textOf } from './full-text.ts'
-import { ArchiveIds, boundAt } from './ids.ts'
-import { PreferenceStore, preferencesMigration } from './preference-store.ts'
+import { boundAt } from './ids.ts'
+import { preferencesMigration } from './preference-store.ts'
 import { DEFAULT_MODES, preferencesElement, readPreferences } from './preferences.ts'
 import { FULL_TEXT_NS, MAM_NS, queryForm, readQuery } from './query.ts'
 import { ArchiveReader } from './reader.ts'
-import { Recorder } from './recorder.ts'
-import { Retractions } from './retractions.ts'
 import { SID_NS, withoutIdsBy } from './stanza-ids.ts'
-import { ArchiveStore, archiveMigration } from './store.ts'
-import { ArchiveWriter } from './writer.ts'
+import { archiveMigration } from './store.ts'
 
 /** Of messages shown to an administrator at once, in bytes. */
 const MAX_SHOWN = 4 * 1024 * 1024
 const RETENTION_INTERVAL_MS = 10 * 60_000
-/** Accounts whose preferences are kept in memory. */
-const CACHED_PREFERENCES = 50_000
 
 const FEATURES = [
   MAM_NS,
@@ -44,9 +37,6 @@ const FEATURES = [
   RETRACT_NS,
   `${RETRACT_NS}#tombstone`,
 ]
-
-/** Stands for somebody who is not in the roster. */
-const STRANGER: ContactInfo = { subscription: 'none', groups: [] }
 
 /**
  * Keeps the messages of each account, sent and received, for all its devices (XEP-0313). A message is
@@ -111,68 +101,21 @@ export const archive = defineModule({
 
   commands: archiveCommands,
 
-  async start({
-    accounts,
-    commands,
-    config,
-    hooks,
-    iq,
-    routes,
-    sessions,
-    storage,
-    clock,
-    log,
-    every,
-    onStop,
-  }) {
-    const fullText = config.fulltext ? await SqliteFullText.open(storage) : undefined
-    if (fullText === undefined) await SqliteFullText.remove(storage)
-    const store = new ArchiveStore(storage, fullText)
-    const ids = new ArchiveIds(() => clock.now())
-    const newest = await store.newestOfAll()
-    if (newest !== undefined) ids.startAbove(newest)
-
-    const writer = new ArchiveWriter({
-      insert: (messages) => store.insert(messages),
-      maxBytes: config.max_pending,
-      log,
-    })
-    const preferences = new PreferenceStore(storage, config.default, CACHED_PREFERENCES)
+  async start(context) {
+    const { accounts, commands, config, hooks, iq, sessions, clock, log, serves, configFor } =
+      context
+    const shared = context.lasting(
+      () => new Archive(context, (domain?: string) => configFor(domain) ?? config),
+      (archive) => archive.close(),
+    )
+    const { store, preferences, recorder } = shared
+    const written = () => shared.written()
+    await shared.opened
+    if (config.fulltext) await shared.index.want(config)
     const reader = new ArchiveReader(store, {
       pageSize: Math.min(config.page_size, config.max_page_size),
       maxPageSize: config.max_page_size,
       replacesOffline: config.replaces_offline,
-    })
-
-    const isContact = (owner: Jid, peer: Jid): boolean | Promise<boolean> => {
-      const domainType = routes.find(owner.domain)?.domainType
-      const params = { owner: owner.toBare(), contact: peer.toBare() }
-      const verdict = hooks.at('roster_get_jid_info', domainType).run(STRANGER, params)
-      if (!(verdict instanceof Promise)) return resultOf(verdict, STRANGER) !== STRANGER
-      return verdict.then((later) => resultOf(later, STRANGER) !== STRANGER)
-    }
-    /** What came so far can be read, unless the store takes nothing. */
-    const written = async () => {
-      await recorder.done()
-      await writer.written()
-    }
-    const retractions = new Retractions({ store, written, log })
-    const recorder = new Recorder({
-      ids,
-      preferences,
-      isContact,
-      log,
-      eligible: { groupchat: config.groupchat, markers: config.markers },
-      write(message, stanza) {
-        const text = fullText === undefined ? undefined : textOf(stanza)
-        const safe = writer.add(text === undefined ? message : { ...message, text })
-        if (stanza.hasNamespace(RETRACT_NS)) retractions.look(message, stanza)
-        return safe
-      },
-      discard(owner, id) {
-        const removed = written().then(() => store.remove(owner, id))
-        removed.catch((error) => log.error('archive_not_discarded', { owner, id, error }))
-      },
     })
 
     // At hand before the first message comes, so that it waits for nothing.
@@ -203,7 +146,7 @@ export const archive = defineModule({
     hooks.on(
       'message_routed',
       (outcome, { envelope }) => {
-        recorder.settled(envelope, outcome)
+        if (serves(envelope.from.domain)) recorder.settled(envelope, outcome)
         return outcome
       },
       { order: 50, onError: 'skip' },
@@ -251,12 +194,12 @@ export const archive = defineModule({
     ): Promise<number> => {
       await written()
       const bound = boundAt(before)
-      if (owner === undefined) return await store.removeOlder(bound, onRemoved)
-      return await store.removeOf(owner, bound, onRemoved)
+      if (owner !== undefined) return await store.removeOf(owner, bound, onRemoved)
+      return await store.removeOlder(bound, onRemoved)
     }
     commands.on(searchArchive, async (args) => {
       await ensureAccount(accounts, args.jid)
-      if (args.text !== undefined && fullText === undefined) {
+      if (args.text !== undefined && store.fullText === undefined) {
         throw new CommandError('unavailable', 'words are searched where `fulltext` is set')
       }
       await written()
@@ -276,35 +219,36 @@ export const archive = defineModule({
       log.info('archive_purged', { owner, removed })
       return { removed }
     })
+    /** Of those domains whose settings say so. */
+    const expire = async (before: number): Promise<number> => {
+      if (context.routes.hosted.every(serves)) return await purge(before)
+      let removed = 0
+      for await (const owner of store.owners()) {
+        if (serves(owner.domain)) removed += await purge(before, owner)
+      }
+      return removed
+    }
     const { retention } = config
     if (retention !== undefined) {
-      every(RETENTION_INTERVAL_MS, async () => {
-        const removed = await purge(clock.now() - retention)
+      context.every(RETENTION_INTERVAL_MS, async () => {
+        const removed = await expire(clock.now() - retention)
         if (removed > 0) log.info('archive_expired', { removed })
       })
     }
     hooks.on(
       'remove_user',
       async (account) => {
-        await written()
-        await preferences.remove(account)
-        await store.removeOf(account)
+        await shared.remove(account)
         return account
       },
       { onError: 'skip' },
     )
 
-    let isStopped = false
-    const caughtUp = fullText
-      ?.catchUp(() => isStopped)
-      .catch((error) => log.error('archive_not_indexed', { error }))
-    onStop(async () => {
-      isStopped = true
-      await caughtUp
-      await recorder.done()
-      await writer.close()
-      await retractions.done()
+    context.onReady(async () => {
+      preferences.forgetAll()
+      await shared.index.follow()
     })
+    context.onStop(() => shared.index.unwant(config, configFor() !== undefined))
   },
 })
 

@@ -1,3 +1,4 @@
+import { domainOf } from '../../core/owned-data.ts'
 import type { Migration, Storage } from '../../core/storage.ts'
 import type { BareJid } from '../../xmpp/jid.ts'
 import type { DefaultMode, Preferences } from './preferences.ts'
@@ -29,6 +30,8 @@ const UPSERT =
   ' always = excluded.always, never = excluded.never'
 const DELETE = 'delete from archive_preferences where owner = ?'
 
+const NO_ONE = { always: new Set<string>(), never: new Set<string>() }
+
 type Row = { default_mode: string; always: string; never: string }
 
 /**
@@ -37,15 +40,15 @@ type Row = { default_mode: string; always: string; never: string }
  */
 export class PreferenceStore {
   readonly #storage: Storage
-  readonly #unset: Preferences
+  readonly #defaultFor: (domain: string) => DefaultMode
   readonly #maxCached: number
   /** By bare JID, the longest kept first. */
   readonly #cached = new Map<string, Preferences | Promise<Preferences>>()
 
-  /** `defaultMode` is that of accounts that have said nothing. */
-  constructor(storage: Storage, defaultMode: DefaultMode, maxCached: number) {
+  /** `defaultFor` is what the accounts of a domain have that have said nothing. */
+  constructor(storage: Storage, defaultFor: (domain: string) => DefaultMode, maxCached: number) {
     this.#storage = storage
-    this.#unset = { defaultMode, always: new Set(), never: new Set() }
+    this.#defaultFor = defaultFor
     this.#maxCached = maxCached
   }
 
@@ -61,6 +64,11 @@ export class PreferenceStore {
     } finally {
       this.#cached.delete(owner.bare)
     }
+  }
+
+  /** What accounts have that have said nothing may be another from now on. */
+  forgetAll(): void {
+    this.#cached.clear()
   }
 
   async remove(owner: BareJid): Promise<void> {
@@ -83,7 +91,7 @@ export class PreferenceStore {
 
   async #read(owner: string): Promise<Preferences> {
     const [row] = await this.#storage.read<Row>(SELECT, [owner])
-    if (row === undefined) return this.#unset
+    if (row === undefined) return { defaultMode: this.#defaultFor(domainOf(owner)), ...NO_ONE }
     return {
       defaultMode: row.default_mode as DefaultMode,
       always: new Set(JSON.parse(row.always) as string[]),

@@ -22,7 +22,8 @@ type Parts = {
   readonly write: (message: ArchivedMessage, stanza: Stanza) => Promise<void>
   /** Takes out a message that was written. */
   readonly discard: (owner: string, id: string) => void
-  readonly eligible: Eligibility
+  /** What the archives of a domain take. */
+  readonly eligibleFor: (domain: string) => Eligibility
   readonly log: Logger
 }
 
@@ -67,7 +68,7 @@ export class Recorder {
     const { stanza, to, from, notes } = envelope
     // Decided once more, if the resource that was to get it is gone.
     if (notes.archived !== undefined) return envelope
-    if (!isArchivable(stanza, this.#parts.eligible)) return envelope
+    if (!isArchivable(stanza, this.#parts.eligibleFor(to.domain))) return envelope
     if (targets[0]?.info.isAnonymous === true) return envelope
     const isCertain = targets.length > 0
     const isWanted = this.#isWanted(to, from)
@@ -124,7 +125,8 @@ export class Recorder {
   #sent(envelope: Envelope): void {
     const { stanza, from, to, settlement } = envelope
     // To oneself: archived as received.
-    if (from.bare === to.bare || !isArchivable(stanza, this.#parts.eligible)) return
+    if (from.bare === to.bare) return
+    if (!isArchivable(stanza, this.#parts.eligibleFor(from.domain))) return
     const isWanted = this.#isWanted(from, to)
     if (isWanted === false) return
     if (isWanted !== true) {

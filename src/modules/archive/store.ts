@@ -1,5 +1,6 @@
+import { ownersIn } from '../../core/owned-data.ts'
 import type { Migration, SqlValue, Statement, Storage } from '../../core/storage.ts'
-import type { BareJid, Jid } from '../../xmpp/jid.ts'
+import { type BareJid, type Jid, parseJid } from '../../xmpp/jid.ts'
 import type { FullText } from './full-text.ts'
 import { ALL_IDS } from './ids.ts'
 
@@ -163,17 +164,17 @@ type OnRemoved = (count: number) => void
 /** The messages of all archives. */
 export class ArchiveStore {
   readonly #storage: Storage
-  readonly #fullText: FullText | undefined
+  fullText: FullText | undefined
 
   constructor(storage: Storage, fullText?: FullText) {
     this.#storage = storage
-    this.#fullText = fullText
+    this.fullText = fullText
   }
 
   /** Resolves when all are safe. What an archive has already stays as it is. */
   async insert(messages: readonly ArchivedMessage[]): Promise<void> {
     const statements = insertions(messages)
-    const fullText = this.#fullText
+    const fullText = this.fullText
     if (fullText !== undefined) {
       for (const { owner, id, text } of messages) {
         if (text) statements.push(fullText.insertion(owner, id, text))
@@ -271,6 +272,13 @@ export class ArchiveStore {
     return await this.#removeSlices(DELETE_OF_OWNER, [owner.bare, before], onRemoved)
   }
 
+  /** Whose archives have messages. */
+  async *owners(): AsyncIterable<BareJid> {
+    for await (const owner of ownersIn(this.#storage, { table: 'archive', owner: 'owner' })) {
+      yield parseJid(owner).toBare()
+    }
+  }
+
   /** Slice by slice: others have their turn in between. */
   async #removeSlices(
     sql: string,
@@ -300,7 +308,7 @@ export class ArchiveStore {
         parameters.push(peer.resource)
       }
     }
-    const fullText = this.#fullText
+    const fullText = this.fullText
     const words = search === undefined ? undefined : fullText?.parameters(owner, search, selection)
     if (fullText === undefined || words === undefined) {
       return { matching: `from archive where ${conditions}`, parameters, order: 'archive.id' }

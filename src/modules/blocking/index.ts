@@ -42,25 +42,21 @@ export const blocking = defineModule({
 
   commands: [showBlocklist],
 
-  start({
-    accounts,
-    commands: admin,
-    config,
-    hooks,
-    iq,
-    router,
-    routes,
-    sessions: { sessions },
-    storage,
-    clock,
-    log,
-  }) {
+  start(context) {
+    const { accounts, commands: admin, config, configFor, hooks, iq, lasting } = context
+    const { router, routes, storage, clock, log } = context
+    const { sessions } = context.sessions
     const store = new BlockingStore(storage)
-    const lists = new AccountCache({
-      load: (owner) => store.load(owner),
-      weigh: ({ size }) => size + 1,
-      maxWeight: config.cached_items,
-    })
+    const lists = lasting(
+      () =>
+        new AccountCache({
+          load: (owner) => store.load(owner),
+          weigh: ({ size }) => size + 1,
+          get maxWeight() {
+            return (configFor() ?? config).cached_items
+          },
+        }),
+    )
     const limit = new RateLimit({
       limit: config.reports_per_hour,
       window: HOUR,

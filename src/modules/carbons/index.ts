@@ -37,11 +37,13 @@ export const carbons = defineModule({
   features: [CARBONS_NS, RULES_NS],
   config: z.strictObject({}),
 
-  start({ hooks, iq, router, sessions: { sessions } }) {
-    /** What a session has sent, until its other devices have copies; then only that it has. */
-    const sent = new Recent<Envelope | typeof COPIED>(REMEMBERED_SENT)
-    /** An account's copies keep their order. */
-    const lanes = new Lanes()
+  start({ hooks, iq, router, lasting, sessions: { sessions } }) {
+    const { sent, lanes } = lasting(() => ({
+      /** What a session has sent, until its other devices have copies; then only that it has. */
+      sent: new Recent<Envelope | typeof COPIED>(REMEMBERED_SENT),
+      /** An account's copies keep their order. */
+      lanes: new Lanes(),
+    }))
 
     const switchTo = (isWanted: boolean) => (request: IqRequest) => {
       if (request.from.bare !== request.to.bare || request.session === undefined) {

@@ -10,10 +10,12 @@ type Parts = {
   readonly usage: UsageCache
   readonly sessions: Sessions
   readonly log: Logger
-  /** Messages handed over before their acknowledgement is waited for. */
-  readonly batch: number
-  /** How long that waits, in milliseconds. */
-  readonly patience: number
+  readonly settingsFor: (domain: string) => {
+    /** Messages handed over before their acknowledgement is waited for. */
+    readonly batch: number
+    /** How long that waits, in milliseconds. */
+    readonly patience: number
+  }
 }
 
 /** A message handed to a session that has not acknowledged it. */
@@ -160,7 +162,8 @@ export class Backlog {
     session: Session,
     through: (envelope: Envelope) => boolean,
   ): Promise<boolean> {
-    const { store, batch } = this.#parts
+    const { store, settingsFor } = this.#parts
+    const { batch } = settingsFor(session.jid.domain)
     let after = 0
     queue.isStale = true
     while (!this.#isStopped) {
@@ -214,7 +217,8 @@ export class Backlog {
         if (!isPatient) queue.slow = session
         resolve(isPatient)
       }
-      const timer = setTimeout(() => end(false), this.#parts.patience).unref()
+      const { patience } = this.#parts.settingsFor(session.jid.domain)
+      const timer = setTimeout(() => end(false), patience).unref()
       queue.wake = () => end(true)
     })
   }

@@ -50,31 +50,22 @@ export const offline = defineModule({
 
   commands: [countOffline, listOffline, purgeOffline],
 
-  start({
-    accounts,
-    commands,
-    config,
-    hooks,
-    router,
-    sessions,
-    storage,
-    routes,
-    clock,
-    log,
-    onStop,
-  }) {
+  start(context) {
+    const { accounts, commands, config, configFor, hooks, lasting } = context
+    const { router, sessions, storage, routes, clock, log } = context
     const store = new OfflineStore(storage)
-    const limits = { maxMessages: config.max_messages, maxBytes: config.max_bytes }
-    const usage = new UsageCache(store, limits)
-    const { batch, patience } = config
-    const backlog = new Backlog({
-      store,
-      usage,
-      sessions: sessions.sessions,
-      log,
-      batch,
-      patience,
-    })
+    const { usage, backlog } = lasting(
+      () => {
+        const settingsFor = (domain: string) => configFor(domain) ?? config
+        const usage = new UsageCache(store, (domain) => {
+          const { max_messages, max_bytes } = settingsFor(domain)
+          return { maxMessages: max_messages, maxBytes: max_bytes }
+        })
+        const parts = { store, usage, sessions: sessions.sessions, log, settingsFor }
+        return { usage, backlog: new Backlog(parts) }
+      },
+      ({ backlog }) => backlog.stop(),
+    )
     const isHosted = (domain: string) => routes.isHosted(domain)
 
     /** Anonymous users do not come back. */
@@ -185,6 +176,5 @@ export const offline = defineModule({
       log.info('offline_messages_purged', { account, removed })
       return { removed }
     })
-    onStop(() => backlog.stop())
   },
 })

@@ -1,3 +1,4 @@
+import { domainOf } from '../../core/owned-data.ts'
 import type { OfflineStore } from './store.ts'
 
 export type Limits = { readonly maxMessages: number; readonly maxBytes: number }
@@ -18,20 +19,20 @@ const MAX_REMEMBERED = 10_000
  */
 export class UsageCache {
   readonly #store: OfflineStore
-  readonly #limits: Limits
+  readonly #limitsFor: (domain: string) => Limits
   /** Least recently used first. */
   readonly #accounts = new Map<string, Counted>()
 
-  constructor(store: OfflineStore, limits: Limits) {
+  constructor(store: OfflineStore, limitsFor: (domain: string) => Limits) {
     this.#store = store
-    this.#limits = limits
+    this.#limitsFor = limitsFor
   }
 
   /** Counts one more message, if there is room for it. A promise only if the table is asked. */
   reserve(account: string, size: number): boolean | Promise<boolean> {
     const counted = this.#of(account)
-    if (counted.loading === undefined) return this.#add(counted, size)
-    return counted.loading.then(() => this.#add(counted, size))
+    if (counted.loading === undefined) return this.#add(account, counted, size)
+    return counted.loading.then(() => this.#add(account, counted, size))
   }
 
   /** One message of this size is no longer kept. */
@@ -46,8 +47,8 @@ export class UsageCache {
     this.#accounts.delete(account)
   }
 
-  #add(counted: Counted, size: number): boolean {
-    const { maxMessages, maxBytes } = this.#limits
+  #add(account: string, counted: Counted, size: number): boolean {
+    const { maxMessages, maxBytes } = this.#limitsFor(domainOf(account))
     if (counted.count >= maxMessages || counted.bytes + size > maxBytes) return false
     counted.count++
     counted.bytes += size

@@ -14,17 +14,19 @@ const NO_ONE: readonly Jid[] = []
 
 export class Duties {
   readonly #duties = new WeakMap<Session, Duty>()
-  readonly #maxDirected: number
+  readonly #maxDirectedFor: (domain: string) => number
 
-  constructor(maxDirected: number) {
-    this.#maxDirected = maxDirected
+  /** How many addresses a session of a domain may send directed presence to. */
+  constructor(maxDirectedFor: (domain: string) => number) {
+    this.#maxDirectedFor = maxDirectedFor
   }
 
   /** Notes that `to` gets directed presence. Throws `not-acceptable` when there are too many. */
   remember(session: Session, to: Jid): void {
     const { directed } = this.#of(session)
-    if (directed.size >= this.#maxDirected && !directed.has(to.full)) {
-      const text = `directed presence goes to up to ${this.#maxDirected} addresses`
+    const most = this.#maxDirectedFor(session.jid.domain)
+    if (directed.size >= most && !directed.has(to.full)) {
+      const text = `directed presence goes to up to ${most} addresses`
       throw new StanzaError('not-acceptable', { text })
     }
     directed.set(to.full, to)

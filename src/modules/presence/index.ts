@@ -42,20 +42,35 @@ export const presence = defineModule({
   }),
   migrations,
 
-  start({ config, hooks, router, routes, sessions: { sessions }, storage, log, clock }) {
-    const duties = new Duties(config.max_directed)
-    const lasts = new LastPresences({
-      store: sqlLastPresenceStore(storage),
-      maxCached: config.cached_last,
-      maxSize: config.max_last_size,
+  start({ config, configFor, hooks, router, routes, sessions, storage, log, clock, lasting }) {
+    const { duties, lasts } = lasting(() => {
+      const settingsFor = (domain?: string) => configFor(domain) ?? config
+      return {
+        duties: new Duties((domain) => settingsFor(domain).max_directed),
+        lasts: new LastPresences({
+          store: sqlLastPresenceStore(storage),
+          get maxCached() {
+            return settingsFor().cached_last
+          },
+          maxSizeFor: (domain) => settingsFor(domain).max_last_size,
+        }),
+      }
     })
     const broadcast = new Broadcast({ hooks, router, routes })
-    const probes = new Probes({ hooks, router, sessions, broadcast, duties, lasts, log })
-    const visibility = new Visibility({ sessions, broadcast, probes, duties })
+    const probes = new Probes({
+      hooks,
+      router,
+      sessions: sessions.sessions,
+      broadcast,
+      duties,
+      lasts,
+      log,
+    })
+    const visibility = new Visibility({ sessions: sessions.sessions, broadcast, probes, duties })
     const availability = new Availability({
       hooks,
       router,
-      sessions,
+      sessions: sessions.sessions,
       broadcast,
       probes,
       duties,

@@ -8,7 +8,7 @@ type Options = {
   /** How many accounts are remembered. */
   readonly maxCached: number
   /** Octets of a presence; of a longer one only the fact is kept. */
-  readonly maxSize: number
+  readonly maxSizeFor: (domain: string) => number
 }
 
 /**
@@ -17,17 +17,15 @@ type Options = {
  */
 export class LastPresences {
   readonly #store: LastPresenceStore
-  readonly #maxCached: number
-  readonly #maxSize: number
+  readonly #options: Options
   /** `undefined`: never seen. The least recently asked for first. */
   readonly #cached = new Map<string, LastPresence | undefined>()
   #wanted: Set<string> | undefined
   #reading: Promise<ReadonlyMap<string, LastPresence>> | undefined
 
-  constructor({ store, maxCached, maxSize }: Options) {
-    this.#store = store
-    this.#maxCached = maxCached
-    this.#maxSize = maxSize
+  constructor(options: Options) {
+    this.#store = options.store
+    this.#options = options
   }
 
   get(owner: BareJid): LastPresence | undefined | Promise<LastPresence | undefined> {
@@ -39,7 +37,8 @@ export class LastPresences {
   }
 
   async save(owner: BareJid, stanza: Stanza, at: number): Promise<void> {
-    const isShort = stanza.head.length + stanza.payload.length <= this.#maxSize
+    const most = this.#options.maxSizeFor(owner.domain)
+    const isShort = stanza.head.length + stanza.payload.length <= most
     const last = { stanza: isShort ? stanza : UNAVAILABLE, at }
     this.#remember(owner.full, last)
     await this.#store.save(owner, last)
@@ -70,7 +69,7 @@ export class LastPresences {
   #remember(key: string, last: LastPresence | undefined): void {
     this.#cached.delete(key)
     this.#cached.set(key, last)
-    if (this.#cached.size <= this.#maxCached) return
+    if (this.#cached.size <= this.#options.maxCached) return
     const [oldest] = this.#cached.keys()
     if (oldest !== undefined) this.#cached.delete(oldest)
   }

@@ -32,13 +32,20 @@ export const privacy = defineModule({
 
   commands: [showPrivacyLists],
 
-  start({ accounts, commands, config, hooks, iq, routes, sessions: { sessions }, storage }) {
+  start(context) {
+    const { accounts, commands, config, configFor, hooks, iq, routes, storage, lasting } = context
+    const { sessions } = context.sessions
     const store = sqlPrivacyStore(storage)
-    const lists = new AccountCache({
-      load: (owner) => store.load(owner),
-      weigh: ({ all }) => all.reduce((sum, { items }) => sum + items.length + 1, 1),
-      maxWeight: config.cached_items,
-    })
+    const lists = lasting(
+      () =>
+        new AccountCache({
+          load: (owner) => store.load(owner),
+          weigh: ({ all }) => all.reduce((sum, { items }) => sum + items.length + 1, 1),
+          get maxWeight() {
+            return (configFor() ?? config).cached_items
+          },
+        }),
+    )
     const guard = new Guard({ lists, sessions, hooks, routes })
     const appearances = new Appearances({ guard, hooks, routes })
     const limits = { maxLists: config.max_lists, maxItems: config.max_items }

@@ -56,12 +56,19 @@ export const roster = defineModule({
 
   commands: [listRoster, setRosterItem, removeRosterItem],
 
-  start({ accounts, commands, config, hooks, iq, router, routes, sessions, storage, log, clock }) {
-    const rosters = new Rosters({
-      store: sqlRosterStore(storage),
-      now: () => clock.now(),
-      maxCached: config.cached_items,
-    })
+  start(context) {
+    const { accounts, commands, config, configFor, hooks, iq, lasting } = context
+    const { router, routes, sessions, storage, log, clock } = context
+    const rosters = lasting(
+      () =>
+        new Rosters({
+          store: sqlRosterStore(storage),
+          now: () => clock.now(),
+          get maxCached() {
+            return (configFor() ?? config).cached_items
+          },
+        }),
+    )
     const pushes = new Pushes(sessions.sessions, (owner, item) => {
       const point = hooks.at('roster_item_changed', routes.find(owner.domain)?.domainType)
       const failed = (error: unknown) => log.error('roster_change_not_told', { owner, error })

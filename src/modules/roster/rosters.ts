@@ -40,7 +40,7 @@ const MAX_WAITING = 1000
 export class Rosters {
   readonly #store: RosterStore
   readonly #now: () => number
-  readonly #maxCached: number
+  readonly #options: Options
   /** Least recently used first. */
   readonly #cached = new Map<string, { readonly roster: Roster; readonly weight: number }>()
   #weight = 0
@@ -48,10 +48,11 @@ export class Rosters {
   /** The last change asked for, and how many wait for it; only while there are any. */
   readonly #changing = new Map<string, { tail: Promise<void>; count: number }>()
 
-  constructor({ store, now, maxCached }: Options) {
+  constructor(options: Options) {
+    const { store, now } = options
+    this.#options = options
     this.#store = store
     this.#now = now
-    this.#maxCached = maxCached
   }
 
   get(owner: BareJid): Roster | Promise<Roster> {
@@ -171,7 +172,7 @@ export class Rosters {
     this.#cached.set(key, { roster, weight })
     this.#weight += weight
     for (const other of this.#cached.keys()) {
-      if (this.#weight <= this.#maxCached) break
+      if (this.#weight <= this.#options.maxCached) break
       // A roster that is being changed is the one that the change will be applied to.
       if (other !== key && !this.#changing.has(other)) this.#forget(other)
     }

@@ -78,12 +78,26 @@ export const streamManagement = defineModule({
   }),
   migrations,
 
-  async start(context) {
-    const { config, hooks, router, sessions, storage, routes, clock, log, every, onStop } = context
-    const streams = new Streams()
-    const eventually = new Eventually(log)
-    const kept = new KeptMessages(storage, eventually, clock, log)
-    const snapshots = new Snapshots(storage)
+  start(context) {
+    const { config, hooks, router, sessions, storage, routes, clock, log, every, serves } = context
+    // A stream keeps the settings that it began with; its client was told of them.
+    const state = context.lasting(
+      () => {
+        const eventually = new Eventually(log)
+        return {
+          streams: new Streams(),
+          eventually,
+          kept: new KeptMessages(storage, eventually, clock, log),
+          snapshots: new Snapshots(storage),
+          isRestored: false,
+        }
+      },
+      async ({ kept, eventually }) => {
+        await kept.stop()
+        await eventually.stop()
+      },
+    )
+    const { streams, eventually, kept, snapshots } = state
     const limits = {
       maxStanzas: config.max_unacknowledged,
       maxBytes: config.max_unacknowledged_bytes,
@@ -214,7 +228,9 @@ export const streamManagement = defineModule({
     )
     every(LOOK, () => {
       const now = clock.now()
-      for (const stream of streams.values()) stream.look(now)
+      for (const stream of streams.values()) {
+        if (serves(stream.session.jid.domain)) stream.look(now)
+      }
       eventually.retry()
       for (const envelope of kept.retry()) routeAgain(envelope)
     })
@@ -230,16 +246,20 @@ export const streamManagement = defineModule({
 
     // --- The server stops and starts.
 
-    onStop(async () => {
-      const all = [...streams.values()]
+    context.onLeave(async ({ isShutdown, leaves }) => {
+      const all = [...streams.values()].filter(({ session }) => leaves(session.jid.domain))
+      if (!isShutdown) {
+        // Nobody would answer their clients, which come back without it.
+        const reset = new StreamError('reset', 'Stream management was switched off')
+        await Promise.all(all.map(({ session }) => session.end('lost', reset)))
+        return
+      }
       const shutdown = new StreamError('system-shutdown')
       await Promise.all(all.map(({ session }) => session.close(shutdown)))
       for (const stream of all) {
         await stream.saved()
         await stream.session.suspend()
       }
-      await kept.stop()
-      await eventually.stop()
     })
 
     const restore = async ({ id, expiresAt, state, queue }: Snapshot) => {
@@ -269,27 +289,35 @@ export const streamManagement = defineModule({
 
     const restored: Session[] = []
     const waiting = new Set<number>()
+    context.onReady(async () => {
+      if (state.isRestored) return
+      state.isRestored = true
+      await restoreAll()
+    })
+
     const damaged = (id: string, error: unknown) => {
       log.error('session_unreadable', { id, error })
       forget(id)
     }
-    const deliveries = new RestoredDeliveries(await kept.ids())
-    for await (const snapshot of snapshots.all(damaged)) {
-      const queue = snapshot.queue.map(([envelope, at]): Queued => {
-        if (envelope.notes.kept !== undefined) waiting.add(envelope.notes.kept)
-        return [deliveries.restore(envelope), at]
-      })
-      await restore({ ...snapshot, queue })
-    }
-    // Once it is known what each of them has already; and before what is newer.
-    for (const session of restored) {
-      if ((session.priority ?? -1) < 0) continue
-      await hooks.at('resend_offline_messages', session.domainType).run(session.jid, { session })
-    }
-    for await (const envelope of kept.left()) {
-      const id = envelope.notes.kept as number
-      if (waiting.has(id)) continue
-      await router.route(envelope.noted({ isRetry: true }))
+    const restoreAll = async () => {
+      const deliveries = new RestoredDeliveries(await kept.ids())
+      for await (const snapshot of snapshots.all(damaged)) {
+        const queue = snapshot.queue.map(([envelope, at]): Queued => {
+          if (envelope.notes.kept !== undefined) waiting.add(envelope.notes.kept)
+          return [deliveries.restore(envelope), at]
+        })
+        await restore({ ...snapshot, queue })
+      }
+      // Once it is known what each of them has already; and before what is newer.
+      for (const session of restored) {
+        if ((session.priority ?? -1) < 0) continue
+        await hooks.at('resend_offline_messages', session.domainType).run(session.jid, { session })
+      }
+      for await (const envelope of kept.left()) {
+        const id = envelope.notes.kept as number
+        if (waiting.has(id)) continue
+        await router.route(envelope.noted({ isRetry: true }))
+      }
     }
   },
 })
