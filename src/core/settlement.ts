@@ -35,7 +35,9 @@ export class Settlement {
   finish(): void {
     this.#open--
     if (!this.isSettled) return
+    // Whoever gives the stanza back begins other writes: those have an end of their own.
     this.#done?.resolve()
+    this.#done = undefined
     this.#listener?.onSettled(this)
   }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Client } from '../support/client.ts'
+import { canFill, fillDisk } from '../support/disk.ts'
 import { startServer } from '../support/server.ts'
 import { ServerProcess } from '../support/server-process.ts'
 import { chat, presence } from '../support/stanzas.ts'
@@ -170,3 +171,60 @@ test('what was delivered after a kill does not come again after the next', async
   await next.becomesAvailable()
   await next.receivesNothing({ name: 'message' })
 })
+
+const skip = canFill ? false : 'prlimit is not installed'
+for (const [how, settings] of [
+  ['with', ''],
+  ['without', WITHOUT_ARCHIVE],
+] as const) {
+  test(`what a session gives back to a full disk stays, ${how} an archive`, { skip }, async () => {
+    await using directory = await stage()
+    await using first = await ServerProcess.start(directory.path, settings)
+    const juliet = await first.connect('juliet')
+    await enable(juliet)
+    const romeo = await first.connect('romeo', 'orchard')
+    await enable(romeo)
+    await romeo.becomesAvailable()
+    await romeo.vanishes()
+    for (const line of lines(0, 30)) juliet.send(chat(romeo.bareJid, line))
+    await handles(juliet, 30)
+    const makeRoom = fillDisk(first.pid)
+    const next = await first.connect('romeo', 'orchard')
+    // What could not be stored is in memory.
+    await next.becomesAvailable()
+    await next.receives({ body: 'line 29' })
+    assert.deepEqual(bodies(next), lines(0, 29))
+    // Nobody can say that it has them, so they come again, and once.
+    makeRoom()
+    await first.kill()
+
+    await using second = await ServerProcess.start(directory.path, settings)
+    const again = await second.connect('romeo', 'orchard')
+    await again.becomesAvailable()
+    await again.receives({ body: 'line 29' })
+    assert.deepEqual(bodies(again), lines(0, 29))
+  })
+
+  test(`it is stored once there is room, ${how} an archive`, { skip }, async () => {
+    await using directory = await stage()
+    await using server = await ServerProcess.start(directory.path, settings)
+    const juliet = await server.connect('juliet')
+    await enable(juliet)
+    const romeo = await server.connect('romeo', 'orchard')
+    await enable(romeo)
+    await romeo.becomesAvailable()
+    await romeo.vanishes()
+    for (const line of lines(0, 30)) juliet.send(chat(romeo.bareJid, line))
+    await handles(juliet, 30)
+    const makeRoom = fillDisk(server.pid)
+    const unavailable = await server.connect('romeo', 'orchard')
+    makeRoom()
+    for (const line of lines(30, 40)) juliet.send(chat(romeo.bareJid, line))
+    await handles(juliet, 40)
+    await unavailable.leaves()
+    const next = await server.connect('romeo', 'orchard')
+    await next.becomesAvailable()
+    await next.receives({ body: 'line 39' })
+    assert.deepEqual(bodies(next), lines(0, 39))
+  })
+}

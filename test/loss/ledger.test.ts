@@ -83,7 +83,7 @@ for (const { after, expected } of [
     shown(transmission, stream)
     ledger.known(transmission)
     now += after
-    ledger.kill()
+    ledger.kill()()
     ledger.endStream(stream)
     shown(transmission, ledger.beginStream())
     assert.deepEqual(breaches(), expected)

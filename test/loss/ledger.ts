@@ -86,7 +86,7 @@ export class Ledger {
   /** By pair: the stream on which the last transmission was shown, and that. */
   readonly #lastStream: Int32Array
   readonly #lastTransmission: Int32Array
-  readonly #kills: number[] = []
+  readonly #kills: Interval[] = []
   readonly #diskFaults: Interval[] = []
   /** By recipient: when its resource was bound without stream management, and was lost so. */
   readonly #exposures = new Map<number, Set<Interval>>()
@@ -231,8 +231,13 @@ export class Ledger {
 
   // --- The server.
 
-  kill(): void {
-    this.#kills.push(this.#clock())
+  /** It is being killed, and is dead once the returned function is called. */
+  kill(): () => void {
+    const kill: Interval = { from: this.#clock(), to: Number.POSITIVE_INFINITY }
+    this.#kills.push(kill)
+    return () => {
+      kill.to = this.#clock()
+    }
   }
 
   /** The disk takes nothing, until the returned function is called. */
@@ -325,7 +330,7 @@ export class Ledger {
   }
 
   #wasKilledAfter(time: number): boolean {
-    return this.#kills.some((kill) => kill >= time && kill <= time + GRACE)
+    return this.#kills.some(({ from, to }) => time <= to && from <= time + GRACE)
   }
 
   #diskFailed(time: number): boolean {

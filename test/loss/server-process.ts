@@ -1,4 +1,4 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createWriteStream, type WriteStream } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -12,6 +12,7 @@ import { silentLogger } from '../../src/core/log.ts'
 import { modules } from '../../src/modules.ts'
 import { Server } from '../../src/server.ts'
 import { jid } from '../../src/xmpp/jid.ts'
+import { fillDisk } from '../support/disk.ts'
 import { DOMAIN, PASSWORD } from './client.ts'
 import type { Plan } from './plan.ts'
 
@@ -20,19 +21,8 @@ const START_TIMEOUT = 60_000
 /** How long a lock is tried for, and how often, milliseconds. */
 const LOCK_PATIENCE = 2_000
 const LOCK_RETRY = 5
-/** Small enough for every write to a log to pass it, in bytes. */
-const FULL = 4_096
 
 export const hasArchive = modules.some(({ name }) => name === 'archive')
-
-export const canFill = (() => {
-  try {
-    execFileSync('prlimit', ['--version'], { stdio: 'ignore' })
-    return true
-  } catch {
-    return false
-  }
-})()
 
 /** None survives this process. */
 const children = new Set<ChildProcess>()
@@ -153,10 +143,10 @@ export class ServerProcess implements AsyncDisposable {
   fill(): () => void {
     const pid = this.#child?.pid
     if (pid === undefined) return () => {}
-    limitFiles(pid, `${FULL}`)
+    const makeRoom = fillDisk(pid)
     const end = () => {
       if (!this.#repairs.delete(end)) return
-      if (this.#child?.pid === pid) limitFiles(pid, 'unlimited')
+      if (this.#child?.pid === pid) makeRoom()
     }
     this.#repairs.add(end)
     return end
@@ -179,15 +169,6 @@ export class ServerProcess implements AsyncDisposable {
 
   get #configFile(): string {
     return join(this.directory, 'meerkat.toml')
-  }
-}
-
-/** Only the soft limit, so that it can be raised again. Node ignores the signal. */
-function limitFiles(pid: number, limit: string): void {
-  try {
-    execFileSync('prlimit', ['--pid', `${pid}`, `--fsize=${limit}:unlimited`], { stdio: 'ignore' })
-  } catch {
-    // It has ended meanwhile.
   }
 }
 

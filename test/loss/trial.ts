@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { canFill } from '../support/disk.ts'
 import type { Client, Figures } from './client.ts'
 import { type Breach, type Failure, Ledger, time } from './ledger.ts'
 import type { Happening, Plan } from './plan.ts'
 import { Random } from './random.ts'
 import { Recipient } from './recipient.ts'
 import { Sender } from './sender.ts'
-import { canFill, hasArchive, ServerProcess } from './server-process.ts'
+import { hasArchive, ServerProcess } from './server-process.ts'
 
 /** How often time passes for the trial, milliseconds. */
 const TICK = 10
@@ -225,9 +226,13 @@ class Trial {
   async #restart({ what, away }: Happening & { what: 'kill' | 'terminate' }): Promise<void> {
     if (what === 'kill') {
       this.#kills++
-      this.#ledger.kill()
-    } else this.#terminations++
-    await this.#server.end(what === 'kill' ? 'SIGKILL' : 'SIGTERM')
+      const killed = this.#ledger.kill()
+      await this.#server.end('SIGKILL')
+      killed()
+    } else {
+      this.#terminations++
+      await this.#server.end('SIGTERM')
+    }
     this.#note('the server is gone')
     await sleep(away)
     await this.#server.start()
