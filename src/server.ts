@@ -22,6 +22,7 @@ import { LocalRoutes } from './core/local-routes.ts'
 import type { Logger } from './core/log.ts'
 import type { Module } from './core/module.ts'
 import { ModuleHost } from './core/module-host.ts'
+import { Places } from './core/places.ts'
 import { enforcePrivacy } from './core/privacy.ts'
 import { NoRemoteServers } from './core/remote-servers.ts'
 import { Router, type RoutingModule } from './core/router.ts'
@@ -148,6 +149,7 @@ export class Server {
       introduce: (to) => this.components.introduce(to),
       restoreSession: (opening) => new ClientSession(opening, undefined, this.#session),
       clock: Date,
+      places: new Places(Date.now),
     })
   }
 

@@ -109,6 +109,9 @@ export class Binding {
     const session = new ClientSession(opening, connection, host.session)
     connection.handler = session
     const registered = host.session.sessionManager.register(session)
+    // What the client sent together with this, stream management above all, takes effect before
+    // anything is delivered.
+    if (registered !== undefined) releaseAfter(registered, session.hold().release)
     const { connection: kind, address, mechanism } = opening.info
     environment.log.debug('session_opened', { jid: full.full, kind, address, mechanism })
     const bound = el('bind', { xmlns: BIND_NS }, el('jid', {}, full.full))
@@ -123,6 +126,11 @@ export class Binding {
     if (answer !== undefined) connection.write(answer.toOctets(undefined, undefined))
     if (++this.#failures > RETRIES) end(new StreamError('policy-violation').toOctets())
   }
+}
+
+function releaseAfter(work: Promise<void>, release: () => void): void {
+  const later = () => setImmediate(release)
+  work.then(later, later)
 }
 
 function isAllowed(verdict: unknown): boolean {

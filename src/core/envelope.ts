@@ -27,6 +27,8 @@ export interface Notes {
   readonly archived?: string
   /** Key of the durable copy of a message that nothing else keeps until it is acknowledged. */
   readonly kept?: number
+  /** Where it belongs among what waits for its recipient (`Places`). */
+  readonly place?: number
   /** Of a copy: the id (`idOf`) of the message, should that be delivered to the same client yet. */
   readonly copyOf?: string
 }

@@ -17,6 +17,7 @@ export type ModuleServices = Pick<
   | 'storage'
   | 'log'
   | 'clock'
+  | 'places'
 > & {
   readonly hooks: Hooks
   readonly iq: IqDispatcher

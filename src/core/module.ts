@@ -6,6 +6,7 @@ import type { Handler, HandlerOptions, HookName, HookPoint } from './hooks.ts'
 import type { IqDispatcher, IqHandler, IqInterceptor, IqTarget } from './iq.ts'
 import type { LocalRoute, LocalRoutes } from './local-routes.ts'
 import type { Logger } from './log.ts'
+import type { Places } from './places.ts'
 import type { Router } from './router.ts'
 import type { SessionOpening, StreamSession } from './session.ts'
 import type { SessionManager } from './session-manager.ts'
@@ -71,6 +72,8 @@ export interface ModuleContext<Config> {
   readonly storage: Storage
   readonly log: Logger
   readonly clock: { /** Milliseconds since the epoch. */ now(): number }
+  /** In which order messages came, for all that keep some. */
+  readonly places: Places
   /** Calls `work` every `ms` milliseconds; a failure is logged. */
   every(ms: number, work: () => void | Promise<void>): void
   /** Serves a domain of the module's own. */

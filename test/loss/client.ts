@@ -342,7 +342,10 @@ export abstract class Client {
   #resumed(link: Link, frame: Frame): void {
     this.#options.figures.resumed++
     link.step = 'none'
-    this.onHandled(Number(frame.attribute('h')))
+    const h = Number(frame.attribute('h'))
+    // Nothing of this stream was handled: not even what it began with.
+    if (h === 0) link.write(this.greeting)
+    this.onHandled(h)
     this.isOnline = true
     this.onOnline(true)
   }

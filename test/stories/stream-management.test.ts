@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { z } from 'zod'
+import { BIND_NS } from '../../src/c2s/binding.ts'
 import { defineModule } from '../../src/core/module.ts'
 import { el } from '../../src/xmpp/xml.ts'
 import { startServer } from '../support/server.ts'
@@ -399,6 +400,35 @@ function slowWrites() {
   })
   return { writes, module }
 }
+
+test('who asks for it together with the resource gets nothing that is not counted', async () => {
+  const gate = Promise.withResolvers<void>()
+  const module = defineModule({
+    name: 'slow-leave',
+    implements: [],
+    config: z.strictObject({}),
+    start({ hooks }) {
+      hooks.on('user_terminate', (reason) => gate.promise.then(() => reason))
+      hooks.on('user_send_message', (envelope) => {
+        if (envelope.stanza.child('body')?.text === 'two') setImmediate(gate.resolve)
+        return envelope
+      })
+    },
+  })
+  await using server = await startServer({ use: [module] })
+  const { client: before } = await connectResumable(server, 'romeo', 'orchard')
+  const { client: juliet } = await connectResumable(server, 'juliet')
+  juliet.send(chat(before.fullJid, 'one'))
+  await before.receives({ body: 'one' })
+  const romeo = await authenticated(server, 'romeo')
+  const bind = el('bind', { xmlns: BIND_NS }, el('resource', {}, 'orchard'))
+  romeo.send(iq('set', undefined, bind), el('enable', { xmlns: SM_NS }))
+  await romeo.receives({ name: 'iq' })
+  juliet.send(chat(before.fullJid, 'two'))
+  const first = await romeo.receives(({ name }) => name === 'enabled' || name === 'message')
+  assert.equal(first.name, 'enabled')
+  await romeo.receives({ body: 'two' })
+})
 
 test('a stanza counts when all that keeps it is done, and not before one sent earlier', async () => {
   const { writes, module } = slowWrites()

@@ -12,6 +12,7 @@ import { silentLogger } from '../../src/core/log.ts'
 import type { Module, ModuleContext } from '../../src/core/module.ts'
 import { ModuleHost } from '../../src/core/module-host.ts'
 import { Outcome } from '../../src/core/outcome.ts'
+import { Places } from '../../src/core/places.ts'
 import { enforcePrivacy } from '../../src/core/privacy.ts'
 import { Router } from '../../src/core/router.ts'
 import { SessionManager } from '../../src/core/session-manager.ts'
@@ -50,6 +51,7 @@ type ConnectOptions = {
  */
 export class Core implements AsyncDisposable {
   readonly hooks = new Hooks(silentLogger)
+  readonly places = new Places(() => this.now)
   readonly router = new Router(silentLogger, this.hooks.at('message_routed'))
   readonly routes = new LocalRoutes()
   readonly iq = new IqDispatcher({

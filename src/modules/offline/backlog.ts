@@ -2,7 +2,7 @@ import type { Envelope } from '../../core/envelope.ts'
 import type { Logger } from '../../core/log.ts'
 import { isLocalSession, type Session } from '../../core/session.ts'
 import type { Sessions } from '../../core/sessions.ts'
-import { type OfflineStore, restore, type StoredMessage } from './store.ts'
+import { type Cursor, type OfflineStore, restore, START, type StoredMessage } from './store.ts'
 import type { UsageCache } from './usage.ts'
 
 type Parts = {
@@ -64,8 +64,13 @@ export class Backlog {
     const account = session.jid.bare
     if (this.#isStopped || session.isClosed) return
     const queue = this.#queueOf(account)
-    if (queue.claimant === undefined) void this.#deliver(queue, session)
-    else queue.isStale = true
+    const { claimant } = queue
+    if (claimant === undefined) void this.#deliver(queue, session)
+    else if (claimant.isClosed) {
+      // At once, so that nothing newer passes what the one that is gone was reading.
+      void this.#deliver(queue, session)
+      queue.wake?.()
+    } else queue.isStale = true
   }
 
   /** The session was handed these messages before the server was restarted. */
@@ -150,9 +155,11 @@ export class Backlog {
       this.#parts.log.error('offline_messages_not_delivered', { account, error })
     } finally {
       release()
-      queue.claimant = undefined
-      if (!isDone || session.isClosed) this.look(account)
-      this.#tidy(queue)
+      if (queue.claimant === session) {
+        queue.claimant = undefined
+        if (!isDone || session.isClosed) this.look(account)
+        this.#tidy(queue)
+      }
     }
   }
 
@@ -164,20 +171,21 @@ export class Backlog {
   ): Promise<boolean> {
     const { store, settingsFor } = this.#parts
     const { batch } = settingsFor(session.jid.domain)
-    let after = 0
+    let after: Cursor = START
     queue.isStale = true
-    while (!this.#isStopped) {
+    const isOurs = () => !this.#isStopped && queue.claimant === session
+    while (isOurs()) {
       if (queue.isStale) {
         queue.isStale = false
-        after = 0
+        after = START
       }
       queue.gone.clear()
       const page = await store.page(queue.account, after, batch)
+      if (!isOurs()) return true
       for (const message of page) {
         if (!mayReceive(session)) return false
-        const isTaken = queue.inFlight.has(message.seq) || queue.gone.has(message.seq)
-        if (!isTaken) this.#handOne(queue, session, message, through)
-        after = message.seq
+        if (!isTaken(queue, message.seq)) this.#handOne(queue, session, message, through)
+        after = message
       }
       if (page.length < batch) {
         if (!queue.isStale) return true
@@ -260,6 +268,11 @@ export class Backlog {
       queue.claimant === undefined && queue.inFlight.size === 0 && queue.slow === undefined
     if (isUnused && this.#queues.get(queue.account) === queue) this.#queues.delete(queue.account)
   }
+}
+
+/** Somebody has it, or had it. What a session that ends has not acknowledged is free. */
+function isTaken({ inFlight, gone }: Queue, seq: number): boolean {
+  return gone.has(seq) || inFlight.get(seq)?.session.isClosed === false
 }
 
 function mayReceive({ isClosed, priority = -1 }: Session): boolean {

@@ -50,10 +50,11 @@ export const offline = defineModule({
 
   commands: [countOffline, listOffline, purgeOffline],
 
-  start(context) {
+  async start(context) {
     const { accounts, commands, config, configFor, hooks, lasting } = context
-    const { router, sessions, storage, routes, clock, log } = context
+    const { router, sessions, storage, routes, clock, places, log } = context
     const store = new OfflineStore(storage)
+    places.startBehind(await store.lastPlace())
     const { usage, backlog } = lasting(
       () => {
         const settingsFor = (domain: string) => configFor(domain) ?? config
@@ -95,7 +96,7 @@ export const offline = defineModule({
     /** The write is on its way, in its place; nobody but the acknowledgement waits for its end. */
     const write = (envelope: Envelope, account: BareJid): Stop<Outcome> => {
       const settled = store
-        .append(account, envelope, clock.now())
+        .add(account, envelope, clock.now(), envelope.notes.place ?? places.next())
         .catch((error) => refuse(envelope, account, error))
       settled.catch(() => {})
       envelope.settlement?.waitFor(settled)
@@ -165,7 +166,7 @@ export const offline = defineModule({
     })
     commands.on(listOffline, async ({ jid: account, limit, after }) => {
       await ensureAccount(accounts, account)
-      const messages = await store.page(account.full, after, limit)
+      const messages = await store.list(account.full, after, limit)
       return { messages: messages.map(messageResult) }
     })
     commands.on(purgeOffline, async ({ jid: account }) => {

@@ -166,6 +166,47 @@ test('when it dies in the middle, the other gets what was not acknowledged', asy
   assert.equal(await countKept(core), 0)
 })
 
+test('whoever comes in place of one that is gone gets what that was reading before anything newer', async () => {
+  await using core = await start()
+  for (const text of ['1', '2']) await core.send(ROMEO, JULIET, chat(text))
+  const gone = await login(core, 'balcony', true)
+  await gone.end('replaced')
+  const juliet = await login(core, 'balcony')
+  assert.deepEqual(bodiesOf(gone), [])
+  await core.send(ROMEO, JULIET, chat('3'))
+  await rest(core)
+  assert.deepEqual(bodiesOf(juliet), ['1', '2', '3'])
+  assert.equal(await countKept(core), 0)
+})
+
+test('nor does it wait for the acknowledgements of the one that is gone', async () => {
+  await using core = await start({ batch: 2 })
+  for (const text of ['1', '2', '3']) await core.send(ROMEO, JULIET, chat(text))
+  const gone = await login(core, 'balcony', true)
+  await rest(core)
+  assert.deepEqual(bodiesOf(gone), ['1', '2'])
+  // Its end is not through yet: nobody has been told.
+  gone.isClosed = true
+  const juliet = await login(core, 'chamber')
+  await core.send(ROMEO, `${JULIET}/chamber`, chat('4'))
+  await rest(core)
+  assert.deepEqual(bodiesOf(juliet), ['1', '2', '3', '4'])
+  await gone.end('lost')
+  await rest(core)
+  assert.deepEqual(bodiesOf(juliet), ['1', '2', '3', '4'])
+})
+
+test('a message comes out in the place that it had before it was stored', async () => {
+  await using core = await start()
+  const place = core.places.next()
+  await core.send(ROMEO, JULIET, chat('2'))
+  core.hooks.on('sm_message_decided', (envelope) => envelope.noted({ place }))
+  await core.send(ROMEO, JULIET, chat('1'))
+  const juliet = await login(core, 'balcony')
+  await rest(core)
+  assert.deepEqual(bodiesOf(juliet), ['1', '2'])
+})
+
 test('a message stored while its recipient comes online is not left behind', async () => {
   await using core = await start()
   // Whoever decides before us may take its time.

@@ -11,7 +11,8 @@ declare module '../../core/storage.ts' {
     /**
      * Queues of messages, one for each account. `seq` ascends in the order of storing and is never
      * given twice; `stored_at` is in milliseconds since the epoch; `stanza` is the whole message with
-     * its addresses; `notes` is JSON, or ''; `size` is what counts for the limits, in bytes.
+     * its addresses; `notes` is JSON, or ''; `size` is what counts for the limits, in bytes. Messages
+     * are delivered by `place` (see `Places`), then by `seq`.
      */
     offline_message: {
       seq: number
@@ -20,6 +21,7 @@ declare module '../../core/storage.ts' {
       stanza: string
       notes: string
       size: number
+      place: number
     }
   }
 }
@@ -44,6 +46,21 @@ export const migrations: readonly Migration[] = [
         .execute()
     },
   },
+  {
+    name: 'offline/0002-place',
+    async up(db) {
+      await db.schema
+        .alterTable('offline_message')
+        .addColumn('place', 'bigint', (column) => column.notNull().defaultTo(0))
+        .execute()
+      await db.schema.dropIndex('offline_message_queue').execute()
+      await db.schema
+        .createIndex('offline_message_place')
+        .on('offline_message')
+        .columns(['account', 'place', 'seq'])
+        .execute()
+    },
+  },
 ]
 
 export type StoredMessage = {
@@ -52,20 +69,29 @@ export type StoredMessage = {
   readonly stanza: string
   readonly notes: string
   readonly size: number
+  readonly place: number
 }
+
+/** Behind which message a page begins. */
+export type Cursor = { readonly place: number; readonly seq: number }
+
+export const START: Cursor = { place: -1, seq: -1 }
 
 export type Usage = { readonly count: number; readonly bytes: number }
 
-const APPEND =
-  'insert into offline_message (account, stored_at, stanza, notes, size) values (?, ?, ?, ?, ?)'
-const PAGE = `select seq, stored_at, stanza, notes, size from offline_message
+const ADD =
+  'insert into offline_message (account, stored_at, stanza, notes, size, place) values (?, ?, ?, ?, ?, ?)'
+const PAGE = `select seq, stored_at, stanza, notes, size, place from offline_message
+  where account = ? and (place, seq) > (?, ?) order by place, seq limit ?`
+const LIST = `select seq, stored_at, stanza, notes, size, place from offline_message
   where account = ? and seq > ? order by seq limit ?`
+const LAST_PLACE = 'select cast(coalesce(max(place), 0) as bigint) as place from offline_message'
 const REMOVE = 'delete from offline_message where seq = ?'
 const REMOVE_ALL = 'delete from offline_message where account = ?'
 const USAGE = `select count(*) as count, cast(coalesce(sum(size), 0) as bigint) as bytes
   from offline_message where account = ?`
 
-/** The messages that wait for accounts, in the order in which they came. */
+/** The messages that wait for accounts, each in its place. */
 export class OfflineStore {
   readonly #storage: Storage
 
@@ -73,17 +99,17 @@ export class OfflineStore {
     this.#storage = storage
   }
 
-  /** Resolves when the message is safe; its place in the queue is decided by the call. */
-  async append(account: BareJid, envelope: Envelope, now: number): Promise<void> {
+  /** Resolves when the message is safe. */
+  async add(account: BareJid, envelope: Envelope, now: number, place: number): Promise<void> {
     const { stanza, from, to, notes, hasNotes } = envelope
     const text = decode(stanza.toOctets(from, to))
     const noted = hasNotes ? JSON.stringify(notes) : ''
-    await this.#storage.write(APPEND, [account.full, now, text, noted, sizeOf(envelope)])
+    await this.#storage.write(ADD, [account.full, now, text, noted, sizeOf(envelope), place])
   }
 
   /** The oldest `limit` messages behind `after`. */
-  page(account: string, after: number, limit: number): Promise<readonly StoredMessage[]> {
-    return this.#storage.read<StoredMessage>(PAGE, [account, after, limit])
+  page(account: string, after: Cursor, limit: number): Promise<readonly StoredMessage[]> {
+    return this.#storage.read<StoredMessage>(PAGE, [account, after.place, after.seq, limit])
   }
 
   async remove(seq: number): Promise<void> {
@@ -94,6 +120,17 @@ export class OfflineStore {
   async removeAll(account: BareJid): Promise<number> {
     const { changes } = await this.#storage.write(REMOVE_ALL, [account.full])
     return changes
+  }
+
+  /** The first `limit` messages stored behind the one with number `after`. */
+  list(account: string, after: number, limit: number): Promise<readonly StoredMessage[]> {
+    return this.#storage.read<StoredMessage>(LIST, [account, after, limit])
+  }
+
+  /** The last of all places. */
+  async lastPlace(): Promise<number> {
+    const [row] = await this.#storage.read<{ place: number }>(LAST_PLACE, [])
+    return row?.place ?? 0
   }
 
   async usage(account: string): Promise<Usage> {

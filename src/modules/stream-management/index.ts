@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { duration, size } from '../../core/config-types.ts'
 import type { Envelope } from '../../core/envelope.ts'
 import { stop } from '../../core/hooks.ts'
+import { after, type Maybe, settled } from '../../core/maybe.ts'
 import { defineModule } from '../../core/module.ts'
 import { isStreamSession, type Resource, type Session } from '../../core/session.ts'
 import { isChatStateOnly } from '../../xmpp/chat-states.ts'
@@ -79,7 +80,8 @@ export const streamManagement = defineModule({
   migrations,
 
   start(context) {
-    const { config, hooks, router, sessions, storage, routes, clock, log, every, serves } = context
+    const { config, hooks, router, sessions, storage, routes } = context
+    const { clock, places, log, every, serves } = context
     // A stream keeps the settings that it began with; its client was told of them.
     const state = context.lasting(
       () => {
@@ -87,7 +89,7 @@ export const streamManagement = defineModule({
         return {
           streams: new Streams(),
           eventually,
-          kept: new KeptMessages(storage, eventually, clock, log),
+          kept: new KeptMessages({ storage, eventually, places, clock, log }),
           snapshots: new Snapshots(storage),
           isRestored: false,
         }
@@ -173,11 +175,20 @@ export const streamManagement = defineModule({
     hooks.on(
       'sm_message_decided',
       (envelope, { targets }) => {
+        if (targets.length === 0 && envelope.stanza.kind === 'message') {
+          return after(routeHomeless(envelope.to.bare), () => envelope)
+        }
         if (!config.durable || !isToBeKept(envelope) || !targets.some(isManaged)) return envelope
         return kept.keep(envelope)
       },
       // Behind the archive, which may keep it.
       { order: 90 },
+    )
+    hooks.on(
+      'resend_offline_messages',
+      (jid) => after(routeHomeless(jid.bare), () => jid),
+      // Behind what waits in the store.
+      { order: 60 },
     )
     hooks.on('sm_message_kept', (outcome, { envelope }) => {
       if (envelope.notes.kept !== undefined) kept.handOver(envelope, envelope.notes.kept)
@@ -232,12 +243,14 @@ export const streamManagement = defineModule({
         if (serves(stream.session.jid.domain)) stream.look(now)
       }
       eventually.retry()
-      for (const envelope of kept.retry()) routeAgain(envelope)
+      kept.retry()
+      void routeHomeless()
     })
 
-    const routeAgain = (envelope: Envelope) => {
-      const outcome = router.route(envelope.noted({ isRetry: true }))
-      if (outcome instanceof Promise) void outcome
+    /** What nobody could store: once more, before anything newer for the account. */
+    const routeHomeless = (account?: string): Maybe<unknown> => {
+      const all = kept.takeHomeless(account)
+      return settled(all.map((envelope) => router.route(envelope.noted({ isRetry: true }))))
     }
 
     const forget = (id: string) => {
@@ -262,7 +275,8 @@ export const streamManagement = defineModule({
       }
     })
 
-    const restore = async ({ id, expiresAt, state, queue }: Snapshot) => {
+    const restore = async (snapshot: Snapshot) => {
+      const { id, expiresAt, state, queue } = snapshot
       const address = parseJid(state.jid)
       const { info, shared, priority, patience, handled, acknowledged } = state
       if (!routes.isHosted(address.domain)) return forget(id)
@@ -280,7 +294,7 @@ export const streamManagement = defineModule({
       const start = { id, patience, handled, acknowledged }
       const stream = new ManagedStream(session, start, parts(session.domainType))
       streams.add(stream)
-      stream.restore(queue, Math.max(expiresAt, clock.now() + Math.min(patience, GRACE)))
+      stream.restore(snapshot, Math.max(expiresAt, clock.now() + Math.min(patience, GRACE)))
       await sessions.register(session)
       const envelopes = queue.map(([envelope]) => envelope)
       await hooks.at('session_restored', session.domainType).run(envelopes, { session })

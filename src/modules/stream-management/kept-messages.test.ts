@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { Envelope, SERVER } from '../../core/envelope.ts'
 import { silentLogger } from '../../core/log.ts'
+import { Places } from '../../core/places.ts'
 import { Settlement } from '../../core/settlement.ts'
 import type { Storage } from '../../core/storage.ts'
 import { openSqlite } from '../../storage/sqlite.ts'
@@ -24,7 +25,9 @@ async function openStorage(context: TestContext): Promise<Storage> {
 
 function keptIn(storage: Storage, now = 1): KeptMessages {
   const eventually = new Eventually(silentLogger)
-  return new KeptMessages(storage, eventually, { now: () => now }, silentLogger)
+  const clock = { now: () => now }
+  const places = new Places(clock.now)
+  return new KeptMessages({ storage, eventually, places, clock, log: silentLogger })
 }
 
 function chat(body: string, settlement = new Settlement()): Envelope {
@@ -136,6 +139,28 @@ test('the recipient is quicker than the disk', async (context) => {
   assert.deepEqual(await left(storage), [])
 })
 
+test('one behind another that could not be written waits for that', async (context) => {
+  context.mock.timers.enable({ apis: ['setTimeout'] })
+  const storage = await openStorage(context)
+  const { disk, broken } = brokenStorage(storage)
+  const kept = keptIn(broken)
+  const rounds = async () => {
+    for (let round = 0; round < 3; round++) context.mock.timers.tick(100)
+    await turns()
+  }
+  const first = kept.keep(chat('one'))
+  await rounds()
+  disk.isFull = false
+  const second = kept.keep(chat('two'))
+  await rounds()
+  assert.deepEqual(await left(storage), [])
+  kept.retry()
+  await first.settlement?.done
+  await second.settlement?.done
+  assert.deepEqual(await left(storage), ['one', 'two'])
+  await kept.stop()
+})
+
 test('what cannot be written before the end is not handled', async (context) => {
   const { broken } = brokenStorage(await openStorage(context))
   const kept = keptIn(broken)
@@ -195,10 +220,10 @@ test('one that could not be stored elsewhere stays', async (context) => {
     envelope.settlement?.waitFor(Promise.reject(new Error('the disk is full')))
     kept.handOver(envelope, envelope.notes.kept as number)
   }
-  let again = kept.retry()
+  let again = kept.takeHomeless()
   while (again.length === 0) {
     await turns()
-    again = kept.retry()
+    again = kept.takeHomeless()
   }
   assert.deepEqual(
     again.map(({ stanza, settlement }) => [stanza.id, settlement?.isSettled]),
@@ -206,6 +231,35 @@ test('one that could not be stored elsewhere stays', async (context) => {
   )
   await kept.stop()
   assert.deepEqual(await left(storage), ['one'])
+})
+
+test('one that was acknowledged to its sender stays when it could not be stored elsewhere', async (context) => {
+  const storage = await openStorage(context)
+  const kept = keptIn(storage)
+  const settlement = new Settlement()
+  const envelope = kept.keep(chat('one', settlement))
+  await settlement.done
+  settlement.waitFor(Promise.reject(new Error('the disk is full')))
+  kept.handOver(envelope, envelope.notes.kept as number)
+  await turns()
+  await kept.stop()
+  assert.deepEqual(await left(storage), ['one'])
+})
+
+test('what nobody could store is routed anew for one account, in the order in which it came', async (context) => {
+  const storage = await openStorage(context)
+  const kept = keptIn(storage)
+  const all = ['one', 'two'].map((body) => kept.keep(chat(body)))
+  for (const { settlement } of all) await settlement?.done
+  for (const envelope of all.toReversed()) {
+    envelope.settlement?.waitFor(Promise.reject(new Error('the disk is full')))
+    kept.handOver(envelope, envelope.notes.kept as number)
+  }
+  await kept.stop()
+  assert.deepEqual(kept.takeHomeless(JULIET.bare), [])
+  const idsOf = (envelopes: readonly Envelope[]) => envelopes.map(({ stanza }) => stanza.id)
+  assert.deepEqual(idsOf(kept.takeHomeless(ROMEO.bare)), ['one', 'two'])
+  assert.deepEqual(kept.takeHomeless(), [])
 })
 
 test('one that was not written yet is not written any more when it is stored elsewhere', async (context) => {

@@ -1,5 +1,6 @@
 import { Envelope } from '../../core/envelope.ts'
 import type { Logger } from '../../core/log.ts'
+import type { Places } from '../../core/places.ts'
 import { Settlement } from '../../core/settlement.ts'
 import type { Storage } from '../../core/storage.ts'
 import type { Eventually } from './eventually.ts'
@@ -29,7 +30,15 @@ const PAGE_SIZE = 500
  */
 const PATIENCE = 40
 
-type Clock = { now(): number }
+const NONE: readonly Envelope[] = []
+
+type Parts = {
+  readonly storage: Storage
+  readonly eventually: Eventually
+  readonly places: Places
+  readonly clock: { now(): number }
+  readonly log: Logger
+}
 
 /**
  * Keeps messages safe that are in the hands of a client and nowhere else. The sender's
@@ -41,6 +50,7 @@ type Clock = { now(): number }
 export class KeptMessages {
   readonly #storage: Storage
   readonly #eventually: Eventually
+  readonly #places: Places
   readonly #log: Logger
   #waiting: (Envelope | undefined)[] = []
   /** Of the first that waits. */
@@ -54,11 +64,12 @@ export class KeptMessages {
   /** What the disk did not take: their senders wait, unless the recipient acknowledges first. */
   #unwritten = new Map<number, Envelope>()
   /** On the disk, acknowledged to their senders, and nobody could store or deliver them. */
-  #homeless = new Map<number, Envelope>()
+  readonly #homeless = new Map<number, Envelope>()
 
-  constructor(storage: Storage, eventually: Eventually, clock: Clock, log: Logger) {
+  constructor({ storage, eventually, places, clock, log }: Parts) {
     this.#storage = storage
     this.#eventually = eventually
+    this.#places = places
     this.#log = log
     // Beyond all numbers of earlier runs: none of them kept a message each microsecond.
     this.#firstId = clock.now() * 1000
@@ -66,7 +77,9 @@ export class KeptMessages {
 
   /** The envelope to be delivered. */
   keep(envelope: Envelope): Envelope {
-    const kept = envelope.noted({ kept: this.#firstId + this.#waiting.length })
+    const id = this.#firstId + this.#waiting.length
+    const place = envelope.notes.place ?? this.#places.next()
+    const kept = envelope.noted({ kept: id, place })
     this.#waiting.push(kept)
     envelope.settlement?.begin()
     this.#timer ??= this.#nextRound()
@@ -89,14 +102,20 @@ export class KeptMessages {
     this.#track(this.#handedOver(envelope, id, removed))
   }
 
-  /** Tries again what the disk did not take. Returns what has to be routed anew, oldest first. */
-  retry(): readonly Envelope[] {
+  /** Tries again what the disk did not take. */
+  retry(): void {
     const unwritten = this.#unwritten
     this.#unwritten = new Map()
     for (const envelope of unwritten.values()) this.#add(envelope)
-    const homeless = [...this.#homeless].sort(([a], [b]) => a - b)
-    this.#homeless = new Map()
-    return homeless.map(([, envelope]) => unsettled(envelope))
+  }
+
+  /** What nobody could store or deliver, to be routed anew, oldest first; of one account, or of all. */
+  takeHomeless(account?: string): readonly Envelope[] {
+    if (this.#homeless.size === 0) return NONE
+    const all = [...this.#homeless.values()]
+    const own = account === undefined ? all : all.filter(({ to }) => to.bare === account)
+    for (const { notes } of own) this.#homeless.delete(notes.kept as number)
+    return own.sort((a, b) => placeOf(a) - placeOf(b)).map(unsettled)
   }
 
   /** The sender need not wait for us any more. True: the disk has nothing of it, nor will it. */
@@ -182,7 +201,10 @@ export class KeptMessages {
   /** The first `count` of those that wait. */
   #write(count: number): void {
     for (const envelope of this.#waiting.splice(0, count)) {
-      if (envelope !== undefined) this.#add(envelope)
+      if (envelope === undefined) continue
+      // Behind what is to be tried again: killed meanwhile, we would come back with the later one.
+      if (this.#unwritten.size > 0) this.#unwritten.set(envelope.notes.kept as number, envelope)
+      else this.#add(envelope)
     }
     this.#firstId += count
   }
@@ -218,6 +240,10 @@ export class KeptMessages {
     this.#writing.add(work)
     work.finally(() => this.#writing.delete(work)).catch(() => {})
   }
+}
+
+function placeOf({ notes: { place = 0 } }: Envelope): number {
+  return place
 }
 
 /** Whatever its settlement waited for before has come to an end. */

@@ -8,7 +8,7 @@ import { decode, NO_OCTETS } from '../../xmpp/octets.ts'
 import { StreamError } from '../../xmpp/stream-error.ts'
 import { Handled } from './handled.ts'
 import { answer, handledCountTooHigh, REQUEST, resumed } from './protocol.ts'
-import type { Queued, SessionState, Snapshots } from './snapshots.ts'
+import type { Queued, SessionState, Snapshot, Snapshots } from './snapshots.ts'
 import { Unacknowledged } from './unacknowledged.ts'
 
 export type StreamLimits = {
@@ -207,11 +207,11 @@ export class ManagedStream {
   }
 
   /** As it was before the server stopped. */
-  restore(queue: readonly Queued[], expiresAt: number): void {
+  restore({ queue, isWhole }: Pick<Snapshot, 'queue' | 'isWhole'>, expiresAt: number): void {
     for (const [envelope, at] of queue) this.unacknowledged.push(envelope, at)
     this.expiresAt = expiresAt
     this.#isOnDisk = true
-    this.#isSaved = true
+    this.#isSaved = isWhole
   }
 
   /**

@@ -1,6 +1,6 @@
 import type { Envelope } from '../../core/envelope.ts'
 import type { SessionInfo, SharedState } from '../../core/session.ts'
-import type { Migration, Statement, Storage } from '../../core/storage.ts'
+import type { Migration, Schema, Statement, Storage } from '../../core/storage.ts'
 import { fromStored, toStored } from './stored-envelope.ts'
 
 declare module '../../core/storage.ts' {
@@ -68,6 +68,8 @@ export type Snapshot = {
   readonly expiresAt: number
   readonly state: SessionState
   readonly queue: readonly Queued[]
+  /** False: the disk did not take all of the queue, and has something behind what is missing. */
+  readonly isWhole: boolean
 }
 
 const SAVE = 'insert into sm_session (id, expires_at, state) values (?, ?, ?)'
@@ -90,7 +92,7 @@ export class Snapshots {
   }
 
   /** In place of what was kept of it before. */
-  async save({ id, expiresAt, state, queue }: Snapshot): Promise<void> {
+  async save({ id, expiresAt, state, queue }: Omit<Snapshot, 'isWhole'>): Promise<void> {
     await this.#storage.writeAll([
       ...forgetting(id),
       { sql: SAVE, parameters: [id, expiresAt, JSON.stringify(state)] },
@@ -129,10 +131,13 @@ export class Snapshots {
   }
 
   async #snapshot(row: { id: string; expires_at: number; state: string }): Promise<Snapshot> {
-    const queue = await this.#storage.read<{ at: number; stanza: string; notes: string }>(QUEUE, [
-      row.id,
-    ])
+    const rows = await this.#storage.read<QueueRow>(QUEUE, [row.id])
+    const gap = rows.findIndex(({ seq }, index) => seq !== index)
+    const isWhole = gap === -1
+    // What stands behind a gap would be resent without what came before it.
+    const queue = isWhole ? rows : rows.slice(0, gap)
     return {
+      isWhole,
       id: row.id,
       expiresAt: row.expires_at,
       state: JSON.parse(row.state) as SessionState,
@@ -140,6 +145,8 @@ export class Snapshots {
     }
   }
 }
+
+type QueueRow = Omit<Schema['sm_queue'], 'session'>
 
 function forgetting(id: string): Statement[] {
   return [
