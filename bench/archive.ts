@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { createHistogram, monitorEventLoopDelay, performance } from 'node:perf_hooks'
 import process from 'node:process'
 import { silentLogger } from '../src/core/log.ts'
-import { SqliteFullText } from '../src/modules/archive/full-text.ts'
+import { FullText } from '../src/modules/archive/full-text.ts'
 import { ALL_IDS, ArchiveIds, boundAt } from '../src/modules/archive/ids.ts'
 import {
   type ArchivedMessage,
@@ -129,7 +129,7 @@ const directory = mkdtempSync(join(tmpdir(), 'meerkat-bench-'))
 try {
   await using storage = await openSqlite(join(directory, 'bench.db'))
   await storage.migrate([archiveMigration])
-  const fullText = withFullText ? await SqliteFullText.open(storage) : undefined
+  const fullText = withFullText ? await FullText.open(storage) : undefined
   const store = new ArchiveStore(storage, fullText)
   const write = (rows: number) => writeTurns(store, rows)
   const empty = { write2: await write(2), write10: await write(10), write100: await write(100) }

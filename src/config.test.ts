@@ -83,7 +83,11 @@ test('a file with nothing but its domain has working defaults', () => {
       scram_iterations: 10_000,
       anonymous: false,
     },
-    storage: { url: `sqlite:${join(directory, 'data/meerkat.db')}` },
+    storage: {
+      url: `sqlite:${join(directory, 'data/meerkat.db')}`,
+      connections: 5,
+      patience: 10_000,
+    },
     limits: {
       max_sessions_per_user: 50,
       max_depth: 100,
@@ -296,6 +300,12 @@ const refused: Record<string, readonly [toml: string, ...problems: string[]]> = 
     'meerkat.toml:2:1: data_dir: found "text.pem/data", but text.pem is no directory, ' +
       'expected a directory to read and write',
   ],
+  'a password in a URL': [
+    `${D}[storage]\nurl = "postgress://meerkat:hunter:2@db.example.com/meerkat"`,
+    'meerkat.toml:3:1: storage.url: found "postgress://meerkat:…@db.example.com/meerkat", ' +
+      'expected "sqlite:" and a path, such as "sqlite:meerkat.db", or ' +
+      '"postgres://user@host/database"',
+  ],
   'log-in and storage': [
     `${D}[auth]\nregistration = "yes"\nmechanisms = ["SCRAM-SHA256", 5]\nscram_iterations = 1\n` +
       '[storage]\nurl = "mysql:x"\n[log]\nlevel = "verbose"\n[limits]\nmax_sessions_per_user = 0',
@@ -306,7 +316,8 @@ const refused: Record<string, readonly [toml: string, ...problems: string[]]> = 
       '"SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"',
     'meerkat.toml:5:1: auth.scram_iterations: found 1, expected a number of at least 4096',
     'meerkat.toml:7:1: storage.url: found "mysql:x", ' +
-      'expected "sqlite:" and a path, such as "sqlite:meerkat.db"',
+      'expected "sqlite:" and a path, such as "sqlite:meerkat.db", or ' +
+      '"postgres://user@host/database"',
     'meerkat.toml:9:1: log.level: found "verbose", ' +
       'expected one of "trace", "debug", "info", "warn", "error", "fatal"',
     'meerkat.toml:11:1: limits.max_sessions_per_user: found 0, expected a number of at least 1',

@@ -78,8 +78,8 @@ export type Config = {
   /** By domain. `localhost` may be missing: it gets a certificate signed by itself. */
   readonly certificates: ReadonlyMap<string, CertificateFiles>
   readonly auth: FileSettings['auth']
-  /** `sqlite:/path/of/file` or `sqlite::memory:`. */
-  readonly storage: { readonly url: string }
+  /** The URL is `sqlite:/path/of/file`, `sqlite::memory:` or that of a database of PostgreSQL. */
+  readonly storage: FileSettings['storage']
   readonly limits: FileSettings['limits']
   readonly delivery: FileSettings['delivery']
   readonly log: FileSettings['log']
@@ -195,7 +195,7 @@ export function checkConfig(input: unknown, context: Context): LoadedConfig {
       s2s: federation,
       certificates: certificateFiles(settings.tls, { domains, directory }),
       auth: settings.auth,
-      storage: { url: storageUrl(settings.storage.url, dataDir) },
+      storage: { ...settings.storage, url: storageUrl(settings.storage.url, dataDir) },
       limits: settings.limits,
       delivery: settings.delivery,
       log: settings.log,
@@ -319,7 +319,7 @@ function unique(domains: readonly Placed<string>[], problems: Problem[]): string
 }
 
 function storageUrl(url: string, dataDir: string): string {
-  if (url === 'sqlite::memory:') return url
+  if (url === 'sqlite::memory:' || !url.startsWith('sqlite:')) return url
   return `sqlite:${resolve(dataDir, url.slice('sqlite:'.length))}`
 }
 

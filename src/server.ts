@@ -157,7 +157,8 @@ export class Server {
   static async create(options: ServerOptions): Promise<Server> {
     const { loaded, log } = options
     const { config } = loaded
-    const server = new Server(config, await openStorage(config.storage.url), log)
+    const storage = await openStorage(config.storage.url, { ...config.storage, log })
+    const server = new Server(config, storage, log)
     try {
       await server.#build(options)
     } catch (error) {

@@ -140,12 +140,28 @@ const storage = z
   .strictObject({
     url: z
       .string()
-      .regex(/^sqlite:./, '"sqlite:" and a path, such as "sqlite:meerkat.db"')
+      .regex(
+        /^(sqlite:.|postgres(ql)?:\/\/)/,
+        '"sqlite:" and a path, such as "sqlite:meerkat.db", or "postgres://user@host/database"',
+      )
       .default('sqlite:meerkat.db')
-      .describe('Where everything is kept. A relative path is inside `data_dir`.'),
+      .describe(
+        '`sqlite:` and a path, relative to `data_dir`; or `postgres://user:password@host:5432/database`, several hosts separated by commas. A password is better in the environment (`PGPASSWORD`) or in the password file (`PGPASSFILE`).',
+      ),
+    connections: z
+      .int()
+      .min(1)
+      .max(100)
+      .default(5)
+      .describe('PostgreSQL: connections at most. One of them writes, the others read.'),
+    patience: duration({ min: '1s', max: '10m' })
+      .prefault('10s')
+      .describe(
+        'PostgreSQL: how long what is asked waits for a server that is away, before it fails.',
+      ),
   })
   .prefault({})
-  .describe('Where everything is kept.')
+  .describe('Where everything is kept: in a file, or in a database of PostgreSQL.')
 
 const limits = z
   .strictObject({

@@ -88,6 +88,12 @@ export interface WriteResult<Row = SqlRow> {
  * its disk does; nothing needs to be reopened.
  */
 export interface Storage extends AsyncDisposable {
+  /** For what no text says to both databases alike, such as full-text search. */
+  readonly dialect: SqlDialect
+
+  /** Several servers may have it open at the same time, on several machines: a cluster can use it. */
+  readonly isShared: boolean
+
   /**
    * For ordinary queries. Outside a transaction they take part in the group commit like `write`.
    *
@@ -144,8 +150,11 @@ export interface Migration {
   up(db: Kysely<unknown>, types: ColumnTypes): Promise<void>
 }
 
+export type SqlDialect = 'sqlite' | 'postgresql'
+
 /** Column types whose spelling differs between databases. Besides them: `bigint`, `double precision`. */
 export interface ColumnTypes {
+  readonly dialect: SqlDialect
   /** Text that compares and sorts by code point, not by language. */
   readonly text: RawBuilder<unknown>
   readonly bytes: RawBuilder<unknown>

@@ -1,50 +1,66 @@
 import type { Kysely } from 'kysely'
 import { type ColumnTypes, type Migration, type Schema, StorageError } from '../core/storage.ts'
 
+type Place = {
+  /** What to call it in an error. */
+  readonly database: string
+  /** Runs first in each transaction, where a transaction does not lock out other writers itself. */
+  readonly lock?: (transaction: Kysely<Schema>) => Promise<void>
+}
+
 /**
  * Runs what has not run yet; contract at `Storage.migrate`. Each migration looks for its own record
  * again inside its transaction, so that of two processes that start together one finds the work
- * done. That holds where a transaction locks out other writers from its start.
- *
- * @param database what to call it in an error
+ * done.
  */
 export async function runMigrations(
   db: Kysely<Schema>,
   migrations: readonly Migration[],
   types: ColumnTypes,
-  database: string,
+  place: Place,
 ): Promise<void> {
   checkOrder(migrations)
+  const inTransaction = <T>(work: (transaction: Kysely<Schema>) => Promise<T>) =>
+    db.transaction().execute(async (transaction) => {
+      await place.lock?.(transaction)
+      return await work(transaction)
+    })
+  const applied = await inTransaction((transaction) => recorded(transaction, types))
+  refuseNewer(applied, migrations, place.database)
+  for (const migration of migrations) {
+    if (applied.has(migration.name)) continue
+    await inTransaction((transaction) => run(transaction, migration, types))
+  }
+}
+
+/** The names of all that have run. */
+async function recorded(db: Kysely<Schema>, types: ColumnTypes): Promise<ReadonlySet<string>> {
   await db.schema
     .createTable('migration')
     .ifNotExists()
     .addColumn('name', types.text, (column) => column.primaryKey())
     .addColumn('applied_at', 'bigint', (column) => column.notNull())
     .execute()
-  const applied = new Set<string>()
-  for (const { name } of await db.selectFrom('migration').select('name').execute()) {
-    applied.add(name)
-  }
-  refuseNewer(applied, migrations, database)
-  for (const migration of migrations) {
-    if (!applied.has(migration.name)) await run(db, migration, types)
-  }
+  const rows = await db.selectFrom('migration').select('name').execute()
+  return new Set(rows.map(({ name }) => name))
 }
 
-async function run(db: Kysely<Schema>, migration: Migration, types: ColumnTypes): Promise<void> {
-  await db.transaction().execute(async (transaction) => {
-    const recorded = await transaction
-      .selectFrom('migration')
-      .select('name')
-      .where('name', '=', migration.name)
-      .executeTakeFirst()
-    if (recorded) return
-    await migration.up(transaction as unknown as Kysely<unknown>, types)
-    await transaction
-      .insertInto('migration')
-      .values({ name: migration.name, applied_at: Date.now() })
-      .execute()
-  })
+async function run(
+  transaction: Kysely<Schema>,
+  migration: Migration,
+  types: ColumnTypes,
+): Promise<void> {
+  const record = await transaction
+    .selectFrom('migration')
+    .select('name')
+    .where('name', '=', migration.name)
+    .executeTakeFirst()
+  if (record) return
+  await migration.up(transaction as unknown as Kysely<unknown>, types)
+  await transaction
+    .insertInto('migration')
+    .values({ name: migration.name, applied_at: Date.now() })
+    .execute()
 }
 
 const ownerOf = (name: string) => name.slice(0, name.lastIndexOf('/'))

@@ -1,4 +1,5 @@
-import { type SqlRow, type SqlValue, StorageError, type StorageErrorKind } from '../core/storage.ts'
+import type { SqlValue, StorageErrorKind } from '../core/storage.ts'
+import type { StatementReply } from './statements.ts'
 
 /**
  * What the storage says to its worker: the requests of one turn of the event loop in one flat
@@ -28,8 +29,6 @@ export const CLOSE = 9
 
 export type Batch = SqlValue[]
 
-/** What a statement yields: rows, or how many it changed. */
-export type StatementReply = number | readonly SqlRow[]
 /** `WRITE_ALL` yields one reply per statement. */
 export type Reply = StatementReply | readonly StatementReply[] | Failure
 
@@ -67,16 +66,4 @@ export function pushStatement(
     // Copied: a small Buffer is a view of a large one, all of which would cross between threads.
     batch.push(value instanceof Uint8Array ? new Uint8Array(value) : (value as SqlValue))
   }
-}
-
-/** Rough size of values in memory. Throws on what no column can hold. */
-export function weigh(values: readonly unknown[]): number {
-  let bytes = 0
-  for (const value of values) {
-    if (typeof value === 'string') bytes += value.length
-    else if (value instanceof Uint8Array) bytes += value.byteLength
-    else if (typeof value === 'number' || typeof value === 'bigint' || value === null) bytes += 8
-    else throw new StorageError('other', `A parameter is of type ${typeof value}`)
-  }
-  return bytes
 }

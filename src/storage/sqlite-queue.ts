@@ -6,27 +6,33 @@ import {
   BEGIN,
   BEGIN_READING,
   CLOSE,
+  COMMIT,
   DEFINE,
   type Failure,
+  INSIDE,
   type Opened,
   pushStatement,
   READ,
   type Replies,
   type Reply,
+  ROLLBACK,
   type SqliteSettings,
-  type StatementReply,
   WRITE,
   WRITE_ALL,
-  weigh,
 } from './sqlite-protocol.ts'
-import { SqliteTransaction } from './sqlite-transaction.ts'
+import {
+  closedError,
+  overloadedError,
+  REQUEST_BYTES,
+  type StatementReply,
+  weigh,
+} from './statements.ts'
+import { Transaction } from './transaction.ts'
 
 /** Constant texts that the worker knows by number; any beyond these are sent in full. */
 const MAX_DEFINED = 512
 /** A worker that stopped is started anew by the next request; if it could not open the file, not sooner. */
 const RETRY_AFTER_MS = 1000
-/** What a request weighs beside its values. */
-const REQUEST_BYTES = 200
 
 export interface QueueSettings extends SqliteSettings {
   readonly idleTransactionMs: number
@@ -65,7 +71,7 @@ export class SqliteQueue {
   #pendingBytes = 0
 
   /** The transaction that everything else waits for. */
-  #transaction: SqliteTransaction | undefined
+  #transaction: Transaction | undefined
   /** Settles when the last transaction asked for so far has ended. */
   #turn: Promise<void> = Promise.resolve()
   #closed: Promise<void> | undefined
@@ -130,7 +136,7 @@ export class SqliteQueue {
   }
 
   /** Waits for its turn; from then on nothing else runs until the transaction has ended. */
-  async begin(isReadOnly: boolean): Promise<SqliteTransaction> {
+  async begin(isReadOnly: boolean): Promise<Transaction> {
     if (this.#closed) throw closedError()
     const previous = this.#turn
     const { promise: ended, resolve: end } = Promise.withResolvers<void>()
@@ -138,16 +144,23 @@ export class SqliteQueue {
     await previous
     this.#flush()
     const link = {
-      post: (batch: Batch) => this.#postOne(batch),
+      begin: () => this.#postOne([isReadOnly ? BEGIN_READING : BEGIN]),
+      run: (sql: string, parameters: readonly unknown[]) => {
+        const batch: Batch = [INSIDE]
+        pushStatement(batch, sql, parameters)
+        return this.#postOne(batch)
+      },
+      commit: () => this.#postOne([COMMIT]),
+      rollback: () => this.#postOne([ROLLBACK]),
       ended: () => {
         this.#transaction = undefined
         this.#flush()
         end()
       },
     }
-    const transaction = new SqliteTransaction(link, this.#settings.idleTransactionMs)
+    const transaction = new Transaction(link, this.#settings.idleTransactionMs)
     this.#transaction = transaction
-    await transaction.begin(isReadOnly ? BEGIN_READING : BEGIN)
+    await transaction.begin()
     return transaction
   }
 
@@ -172,7 +185,7 @@ export class SqliteQueue {
     if (this.#closed) throw closedError()
     const bytes = REQUEST_BYTES + weight
     if (this.#pendingBytes + bytes > this.#settings.maxPendingBytes) {
-      throw new StorageError('busy', 'More waits for the database than is kept in memory')
+      throw overloadedError()
     }
     return bytes
   }
@@ -311,8 +324,4 @@ function isFailure(reply: Reply): reply is Failure {
 
 function toError({ kind, message }: Failure): StorageError {
   return new StorageError(kind, message)
-}
-
-function closedError(): StorageError {
-  return new StorageError('closed', 'The storage is closed')
 }

@@ -17,10 +17,10 @@ import {
   type Reply,
   ROLLBACK,
   type SqliteSettings,
-  type StatementReply,
   WRITE,
   WRITE_ALL,
 } from './sqlite-protocol.ts'
+import type { StatementReply } from './statements.ts'
 
 /** Texts that queries built at run time may keep prepared. */
 const MAX_PREPARED = 256

@@ -8,10 +8,10 @@ import type {
   Storage,
   WriteResult,
 } from '../core/storage.ts'
+import { sqliteDialect, sqliteTypes } from './dialects.ts'
 import { runMigrations } from './migrations.ts'
-import { columnTypes, QueueDialect } from './sqlite-dialect.ts'
-import type { StatementReply } from './sqlite-protocol.ts'
 import { SqliteQueue } from './sqlite-queue.ts'
+import { toRows, toWriteResult } from './statements.ts'
 
 export interface SqliteOptions {
   /** Default `full`. Anything less loses acknowledged writes in a power cut: for tests. */
@@ -25,8 +25,6 @@ export interface SqliteOptions {
   /** The database grows no further than this many pages of 4096 bytes; default unlimited. */
   readonly maxPages?: number
 }
-
-const NO_ROWS: readonly never[] = []
 
 /**
  * Opens a SQLite database, creating it if it does not exist; other processes may have it open too.
@@ -47,6 +45,8 @@ export async function openSqlite(file: string, options: SqliteOptions = {}): Pro
 
 /** SQLite in a worker thread, so that the disk never holds up a stanza. */
 class SqliteStorage implements Storage {
+  readonly dialect = 'sqlite'
+  readonly isShared = false
   readonly db: Kysely<Schema>
   readonly #file: string
   readonly #queue: SqliteQueue
@@ -54,7 +54,7 @@ class SqliteStorage implements Storage {
   constructor(file: string, queue: SqliteQueue) {
     this.#file = file
     this.#queue = queue
-    this.db = new Kysely<Schema>({ dialect: new QueueDialect(queue) })
+    this.db = new Kysely<Schema>({ dialect: sqliteDialect(queue) })
   }
 
   write<Row = SqlRow>(sql: string, parameters: readonly SqlValue[]): Promise<WriteResult<Row>> {
@@ -72,7 +72,7 @@ class SqliteStorage implements Storage {
   }
 
   migrate(migrations: readonly Migration[]): Promise<void> {
-    return runMigrations(this.db, migrations, columnTypes, this.#file)
+    return runMigrations(this.db, migrations, sqliteTypes, { database: this.#file })
   }
 
   close(): Promise<void> {
@@ -82,14 +82,4 @@ class SqliteStorage implements Storage {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
-}
-
-/** The caller knows what its statement yields: `Row` is its word. */
-function toRows<Row>(reply: StatementReply): readonly Row[] {
-  return typeof reply === 'number' ? NO_ROWS : (reply as readonly unknown[] as readonly Row[])
-}
-
-function toWriteResult<Row>(reply: StatementReply): WriteResult<Row> {
-  if (typeof reply === 'number') return { changes: reply, rows: NO_ROWS }
-  return { changes: reply.length, rows: toRows<Row>(reply) }
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Kysely } from 'kysely'
 import { Envelope } from '../../src/core/envelope.ts'
+import { tableNames } from '../../src/storage/tables.ts'
 import { jid, parseJid } from '../../src/xmpp/jid.ts'
 import { Stanza } from '../../src/xmpp/stanza.ts'
 import { type Element, el } from '../../src/xmpp/xml.ts'
@@ -112,7 +113,7 @@ test('of an account that is removed, no table keeps anything', async () => {
   const db = storage.db as unknown as Kysely<Record<string, Record<string, unknown>>>
   const tables = async (mention: boolean) => {
     const found: string[] = []
-    for (const { name } of await db.introspection.getTables()) {
+    for (const name of await tableNames(storage)) {
       const rows = await db.selectFrom(name).selectAll().execute()
       const isThere = rows.some((row) => JSON.stringify(Object.values(row)).includes('juliet'))
       if (isThere === mention) found.push(name)

@@ -19,11 +19,11 @@ import { SessionManager } from '../../src/core/session-manager.ts'
 import type { Storage } from '../../src/core/storage.ts'
 import { localDomain } from '../../src/routing/localdomain.ts'
 import { memoryAccountStore } from '../../src/storage/memory-account-store.ts'
-import { openSqlite } from '../../src/storage/sqlite.ts'
 import { type FullJid, type Jid, jid, parseJid } from '../../src/xmpp/jid.ts'
 import { Stanza } from '../../src/xmpp/stanza.ts'
 import type { Element } from '../../src/xmpp/xml.ts'
 import { RecordingSession } from './recording-session.ts'
+import { openEmpty } from './storage-backends.ts'
 
 export const DOMAIN = 'im.example.com'
 const DOMAIN_TYPE = 'default'
@@ -205,7 +205,7 @@ function sender(from: RecordingSession | string): { jid: Jid; origin: Origin } {
 }
 
 export async function startCore({ modules = [], accounts = [], storage }: Settings = {}) {
-  const core = new Core(storage ?? (await openSqlite(':memory:')), storage === undefined)
+  const core = new Core(storage ?? (await openEmpty()), storage === undefined)
   for (const localpart of accounts) await core.createAccount(localpart)
   for (const [module, settings] of modules) await core.load(module, settings)
   return core

@@ -12,6 +12,7 @@ import { type ExtraModule, type RoutingModuleFactory, Server } from '../../src/s
 import { jid, parseJid } from '../../src/xmpp/jid.ts'
 import { Client, type Credentials } from './client.ts'
 import { TestComponent } from './component.ts'
+import { emptyDatabase } from './storage-backends.ts'
 
 export const DOMAIN = 'im.example.com'
 export const PASSWORD = 'wherefore art thou'
@@ -285,7 +286,7 @@ async function configuration(settings: Settings, directory: string): Promise<Tab
     data_dir: directory,
     listen: { c2s, s2s, component },
     auth: { scram_iterations: 4096, ...auth },
-    storage: { url: 'sqlite::memory:', ...storage },
+    storage: { url: storage?.url ?? (await emptyDatabase()), ...storage },
     modules: Object.fromEntries(tables),
     ...(tls !== undefined && { tls }),
     ...(settings.s2s !== undefined && { s2s: settings.s2s }),

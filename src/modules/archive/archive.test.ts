@@ -2,12 +2,12 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Core, DOMAIN, startCore } from '../../../test/support/core.ts'
 import type { RecordingSession } from '../../../test/support/recording-session.ts'
+import { openEmpty } from '../../../test/support/storage-backends.ts'
 import { UNWATCHED } from '../../core/command.ts'
 import { Envelope } from '../../core/envelope.ts'
 import { Settlement } from '../../core/settlement.ts'
 import type { Storage } from '../../core/storage.ts'
 import { StorageError } from '../../core/storage.ts'
-import { openSqlite } from '../../storage/sqlite.ts'
 import { jid, parseJid } from '../../xmpp/jid.ts'
 import { Stanza } from '../../xmpp/stanza.ts'
 import { el } from '../../xmpp/xml.ts'
@@ -165,7 +165,7 @@ class Failing {
 }
 
 test('while the disk takes nothing, messages arrive, and are acknowledged once they are safe', async () => {
-  await using storage = await openSqlite(':memory:')
+  await using storage = await openEmpty()
   const failing = new Failing(storage)
   const { core, romeo, juliet } = await start({}, failing.storage)
   await using _ = core
@@ -187,7 +187,7 @@ test('while the disk takes nothing, messages arrive, and are acknowledged once t
 })
 
 test('where it cannot be told what somebody wants, a message arrives unacknowledged', async () => {
-  await using storage = await openSqlite(':memory:')
+  await using storage = await openEmpty()
   const failing = new Failing(storage)
   const { core, juliet } = await start({}, failing.storage)
   await using _ = core
@@ -202,7 +202,7 @@ test('where it cannot be told what somebody wants, a message arrives unacknowled
 })
 
 test('ids go on behind those of an earlier run, though the clock was set back', async () => {
-  await using storage = await openSqlite(':memory:')
+  await using storage = await openEmpty()
   {
     const { core, romeo } = await start({}, storage)
     await using _ = core

@@ -2,6 +2,8 @@ import type { Statement, Storage } from '../../core/storage.ts'
 import { encode } from '../../xmpp/octets.ts'
 import { CLIENT_NS, Stanza } from '../../xmpp/stanza.ts'
 import { readElement } from '../../xmpp/xml-parser.ts'
+import { postgresWords } from './full-text-postgres.ts'
+import { sqliteWords } from './full-text-sqlite.ts'
 
 /** What a message says, as far as one can search for it: its bodies, in all languages. */
 export function textOf(stanza: Stanza): string {
@@ -12,49 +14,30 @@ export function textOf(stanza: Stanza): string {
   return bodies.join('\n')
 }
 
-/**
- * An index of the words in archived messages, in the dialect of the database. It follows on its own
- * when messages are removed or replaced.
- */
-export interface FullText {
+/** Ids, or what sorts among them, both excluded. */
+export type Bounds = { readonly after: string; readonly before: string }
+
+/** How a database keeps an index of the words in archived messages. */
+export interface WordIndex {
+  /** It follows on its own when messages are removed or replaced. */
+  readonly create: readonly string[]
+  readonly drop: readonly string[]
   /** Makes a message that was inserted before findable; may run twice. */
   insertion(owner: string, id: string, text: string): Statement
-  /**
-   * A `from` and `where` that yields archived messages with all words of a search. It has three
-   * parameters; they come first.
-   */
+  /** A `from` and `where` that yields archived messages with all words of a search. */
   readonly matching: string
   /** What to order by to get them in the order of the archive. */
   readonly order: string
-  /** The parameters for `matching`; `undefined` when there is no word in `search`. */
-  parameters(owner: string, search: string, bounds: Bounds): readonly string[] | undefined
+  /** What stands for the question marks of `matching`. */
+  parameters(owner: string, words: readonly string[], bounds: Bounds): readonly string[]
 }
 
-/** Ids, or what sorts among them, both excluded. */
-type Bounds = { readonly after: string; readonly before: string }
-
-const CREATE: readonly string[] = [
-  // The words alone: the messages are in the archive.
-  `create virtual table archive_text using fts5(
-    owner, body, content = '', contentless_delete = 1, tokenize = 'unicode61 remove_diacritics 2')`,
-  `create trigger archive_text_removed after delete on archive begin
-    delete from archive_text where rowid = old.seq; end`,
-  `create trigger archive_text_replaced after update of xml on archive begin
-    delete from archive_text where rowid = old.seq; end`,
-  // How far what was archived before is in it.
-  'create table archive_text_progress (seq integer not null, last integer not null)',
+// How far what was archived before is in it.
+const CREATE_PROGRESS: readonly string[] = [
+  'create table archive_text_progress (seq bigint not null, last bigint not null)',
   'insert into archive_text_progress select 0, coalesce(max(seq), 0) from archive',
 ]
-const DROP: readonly string[] = [
-  'drop trigger archive_text_removed',
-  'drop trigger archive_text_replaced',
-  'drop table archive_text',
-  'drop table archive_text_progress',
-]
-const IS_THERE = 'select seq from archive_text_progress'
-
-const INSERT = `insert or replace into archive_text (rowid, owner, body)
-  select seq, ?, ? from archive where owner = ? and id = ?`
+const DROP_PROGRESS = 'drop table archive_text_progress'
 
 const PROGRESS = 'select seq, last from archive_text_progress'
 const OLDER = `select seq, owner, id, xml from archive
@@ -65,44 +48,53 @@ const PROGRESSED = 'update archive_text_progress set seq = ?'
 const WORD = /[\p{L}\p{N}\p{M}]+/gu
 const MAX_WORDS = 32
 
-/** Full text search by SQLite's FTS5. */
-export class SqliteFullText implements FullText {
+/** Full text search, with what the database has to offer for it. */
+export class FullText {
   readonly #storage: Storage
+  readonly #words: WordIndex
 
   private constructor(storage: Storage) {
     this.#storage = storage
+    this.#words = wordsOf(storage)
   }
 
   /** Rejects if the database has no such index to offer. */
-  static async open(storage: Storage): Promise<SqliteFullText> {
+  static async open(storage: Storage): Promise<FullText> {
     if (!(await isThere(storage))) {
-      await storage.writeAll(CREATE.map((sql) => ({ sql, parameters: [] })))
+      const statements = [...wordsOf(storage).create, ...CREATE_PROGRESS]
+      try {
+        await storage.writeAll(statements.map((sql) => ({ sql, parameters: [] })))
+      } catch (error) {
+        // Unless another server was quicker.
+        if (!(await isThere(storage))) throw error
+      }
     }
-    return new SqliteFullText(storage)
+    return new FullText(storage)
   }
 
   /** No index is wanted any more. One that was kept would miss what comes from now on. */
   static async remove(storage: Storage): Promise<void> {
     if (!(await isThere(storage))) return
-    await storage.writeAll(DROP.map((sql) => ({ sql, parameters: [] })))
+    const statements = [...wordsOf(storage).drop, DROP_PROGRESS]
+    await storage.writeAll(statements.map((sql) => ({ sql, parameters: [] })))
   }
 
   insertion(owner: string, id: string, text: string): Statement {
-    return { sql: INSERT, parameters: [tokenOf(owner), text, owner, id] }
+    return this.#words.insertion(owner, id, text)
   }
 
-  readonly matching = `from archive_text join archive on archive.seq = archive_text.rowid
-    where archive_text match ?
-      and archive_text.rowid > coalesce(
-        (select seq from archive where owner = ? and id > ? order by id limit 1), 0) - 1`
+  get matching(): string {
+    return this.#words.matching
+  }
 
-  readonly order = 'archive_text.rowid'
+  get order(): string {
+    return this.#words.order
+  }
 
-  parameters(owner: string, search: string, { after }: Bounds): readonly string[] | undefined {
+  /** The parameters for `matching`; `undefined` when there is no word in `search`. */
+  parameters(owner: string, search: string, bounds: Bounds): readonly string[] | undefined {
     const words = search.match(WORD)?.slice(0, MAX_WORDS)
-    if (words === undefined) return undefined
-    const quoted = words.map((word) => `"${word}"`).join(' AND ')
-    return [`owner : ${tokenOf(owner)} AND body : (${quoted})`, owner, after]
+    return words === undefined ? undefined : this.#words.parameters(owner, words, bounds)
   }
 
   /** Indexes what was archived before there was an index, until `isStopped`. */
@@ -124,16 +116,15 @@ export class SqliteFullText implements FullText {
   }
 }
 
+function wordsOf({ dialect }: Storage): WordIndex {
+  return dialect === 'sqlite' ? sqliteWords : postgresWords
+}
+
 async function isThere(storage: Storage): Promise<boolean> {
-  return storage.read(IS_THERE, []).then(
+  return storage.read(PROGRESS, []).then(
     () => true,
     () => false,
   )
-}
-
-/** One word for an account, made of hexadecimal digits. */
-function tokenOf(owner: string): string {
-  return `o${Buffer.from(owner, 'utf8').toString('hex')}`
 }
 
 function bodyOf(xml: string): string {

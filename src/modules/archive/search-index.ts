@@ -1,6 +1,6 @@
 import type { Logger } from '../../core/log.ts'
 import type { Storage } from '../../core/storage.ts'
-import { SqliteFullText } from './full-text.ts'
+import { FullText } from './full-text.ts'
 import type { ArchiveStore } from './store.ts'
 
 type Parts = {
@@ -16,7 +16,7 @@ export class SearchIndex {
   readonly #parts: Parts
   /** Settings in use that want it. */
   readonly #wanted = new Set<object>()
-  #index: SqliteFullText | undefined
+  #index: FullText | undefined
   #catchingUp: Promise<void> | undefined
   #isStopped = false
 
@@ -27,7 +27,7 @@ export class SearchIndex {
   /** From here on all that is archived is indexed. Rejects if there can be no index. */
   async want(settings: object): Promise<void> {
     this.#wanted.add(settings)
-    this.#index ??= await SqliteFullText.open(this.#parts.storage)
+    this.#index ??= await FullText.open(this.#parts.storage)
     this.#parts.store.fullText = this.#index
   }
 
@@ -45,7 +45,7 @@ export class SearchIndex {
       this.#index = undefined
       await this.stop()
       await written()
-      await SqliteFullText.remove(storage)
+      await FullText.remove(storage)
       return
     }
     this.#isStopped = false

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { openSqlite } from '../../storage/sqlite.ts'
+import { openEmpty } from '../../../test/support/storage-backends.ts'
 import { type Jid, jid } from '../../xmpp/jid.ts'
-import { SqliteFullText } from './full-text.ts'
+import { FullText } from './full-text.ts'
 import { ALL_IDS, ArchiveIds, boundAt } from './ids.ts'
 import {
   type ArchivedMessage,
@@ -20,9 +20,9 @@ const nurse = jid('nurse', DOMAIN, 'house')
 const NOON = Date.UTC(2026, 7, 1, 12)
 
 async function open({ withFullText = false } = {}) {
-  const storage = await openSqlite(':memory:', { synchronous: 'off' })
+  const storage = await openEmpty()
   await storage.migrate([archiveMigration])
-  const fullText = withFullText ? await SqliteFullText.open(storage) : undefined
+  const fullText = withFullText ? await FullText.open(storage) : undefined
   const store = new ArchiveStore(storage, fullText)
   const clock = { now: NOON }
   const ids = new ArchiveIds(() => clock.now)
@@ -135,7 +135,7 @@ test('an index that comes later has what was there, one that went has nothing', 
   const xml = (n: number) => `<message xmlns='jabber:client'><body>sonnet ${n}</body></message>`
   await store.insert(Array.from({ length: 450 }, (_, n) => message(juliet, xml(n))))
 
-  const index = await SqliteFullText.open(storage)
+  const index = await FullText.open(storage)
   const indexed = new ArchiveStore(storage, index)
   await indexed.insert([{ ...message(juliet, 'new'), text: 'a new sonnet' }])
   let looks = 0
@@ -143,12 +143,12 @@ test('an index that comes later has what was there, one that went has nothing', 
   const count = (search: string) => indexed.count({ ...all, search }, 1000)
   assert.equal(await count('sonnet'), 201)
   // Goes on where it was.
-  await (await SqliteFullText.open(storage)).catchUp(() => false)
+  await (await FullText.open(storage)).catchUp(() => false)
   assert.equal(await count('sonnet'), 451)
   assert.equal(await count('sonnet 449'), 1)
 
-  await SqliteFullText.remove(storage)
-  await SqliteFullText.remove(storage)
+  await FullText.remove(storage)
+  await FullText.remove(storage)
   await store.removeOf(ROMEO.toBare())
   assert.equal(await store.count(all, 1000), 0)
 })

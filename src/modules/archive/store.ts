@@ -37,11 +37,13 @@ export const archiveMigration: Migration = {
       .addColumn('xml', types.text, (column) => column.notNull())
       .execute()
     // The only index: each costs one page written for about every message. What was exchanged with
-    // one contact is found by walking the owner's part of it, which has all that takes.
+    // one contact is found by walking the owner's part of it, which has all that takes; but for the
+    // longest addresses PostgreSQL has no room in an index.
+    const isRoomy = types.dialect === 'sqlite'
     await db.schema
       .createIndex('archive_of_owner')
       .on('archive')
-      .columns(['owner', 'id', 'peer'])
+      .columns(isRoomy ? ['owner', 'id', 'peer'] : ['owner', 'id'])
       .unique()
       .execute()
   },
@@ -114,9 +116,9 @@ const OF_RESOURCE = 'archive.resource = ?'
 const windowOf = (from: From, { matching, order }: Match) => `
   select archive.id, archive.xml
   from (
-    select seq, sum(size) over (order by seq ${DIRECTION[from]}) - size as ahead
+    select seq, sum(size) over (order by id ${DIRECTION[from]}) - size as ahead
     from (
-      select archive.seq, octet_length(archive.xml) as size ${matching}
+      select archive.seq, archive.id, octet_length(archive.xml) as size ${matching}
       order by ${order} ${DIRECTION[from]} limit ?
     ) as chosen
   ) as sized

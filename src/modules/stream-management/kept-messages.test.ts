@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import { openEmpty } from '../../../test/support/storage-backends.ts'
 import { Envelope, SERVER } from '../../core/envelope.ts'
 import { silentLogger } from '../../core/log.ts'
 import { Places } from '../../core/places.ts'
 import { Settlement } from '../../core/settlement.ts'
 import type { Storage } from '../../core/storage.ts'
-import { openSqlite } from '../../storage/sqlite.ts'
 import { jid } from '../../xmpp/jid.ts'
 import { Stanza } from '../../xmpp/stanza.ts'
 import { el } from '../../xmpp/xml.ts'
@@ -17,7 +17,7 @@ const JULIET = jid('juliet', 'im.example.com', 'balcony')
 const ROMEO = jid('romeo', 'im.example.com')
 
 async function openStorage(context: TestContext): Promise<Storage> {
-  const storage = await openSqlite(':memory:')
+  const storage = await openEmpty()
   context.after(() => storage.close())
   await storage.migrate(migrations)
   return storage

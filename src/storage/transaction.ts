@@ -1,16 +1,13 @@
 import { StorageError } from '../core/storage.ts'
-import {
-  type Batch,
-  COMMIT,
-  INSIDE,
-  pushStatement,
-  ROLLBACK,
-  type StatementReply,
-} from './sqlite-protocol.ts'
+import type { StatementReply } from './statements.ts'
 
+/** How a transaction speaks to its database. */
 interface Link {
-  post(batch: Batch): Promise<StatementReply>
-  /** The database is free for others. */
+  begin(): Promise<unknown>
+  run(sql: string, parameters: readonly unknown[]): Promise<StatementReply>
+  commit(): Promise<unknown>
+  rollback(): Promise<unknown>
+  /** The database is free for others: what they ask for comes after what was said here. */
   ended(): void
 }
 
@@ -18,7 +15,7 @@ interface Link {
  * A transaction that has the database to itself. Since everybody waits for it, it is rolled back
  * when it stands idle for too long: a fault of one caller must not stop the server.
  */
-export class SqliteTransaction {
+export class Transaction {
   readonly #link: Link
   readonly #idle: NodeJS.Timeout
   #underWay = 0
@@ -29,9 +26,9 @@ export class SqliteTransaction {
     this.#idle = setTimeout(() => this.#expire(idleMs), idleMs)
   }
 
-  async begin(operation: number): Promise<void> {
+  async begin(): Promise<void> {
     try {
-      await this.#post([operation])
+      await this.#tracked(() => this.#link.begin())
     } catch (error) {
       this.abandon(error as StorageError)
       throw error
@@ -39,13 +36,11 @@ export class SqliteTransaction {
   }
 
   run(sql: string, parameters: readonly unknown[]): Promise<StatementReply> {
-    const batch: Batch = [INSIDE]
-    pushStatement(batch, sql, parameters)
-    return this.#post(batch)
+    return this.#tracked(() => this.#link.run(sql, parameters))
   }
 
   async commit(): Promise<void> {
-    const committed = this.#post([COMMIT])
+    const committed = this.#tracked(() => this.#link.commit())
     // Whatever others post from now on comes after the commit.
     this.abandon(OVER)
     await committed
@@ -53,12 +48,12 @@ export class SqliteTransaction {
 
   async rollback(): Promise<void> {
     if (this.#over) return
-    const rolledBack = this.#post([ROLLBACK])
+    const rolledBack = this.#tracked(() => this.#link.rollback())
     this.abandon(OVER)
     await rolledBack
   }
 
-  /** Ends it without a word to the worker. Later statements fail with `why`. */
+  /** Ends it without a word to the database. Later statements fail with `why`. */
   abandon(why: StorageError): void {
     if (this.#over) return
     this.#over = why
@@ -66,11 +61,11 @@ export class SqliteTransaction {
     this.#link.ended()
   }
 
-  async #post(batch: Batch): Promise<StatementReply> {
+  async #tracked<T>(act: () => Promise<T>): Promise<T> {
     if (this.#over) throw this.#over
     this.#underWay++
     try {
-      return await this.#link.post(batch)
+      return await act()
     } finally {
       this.#underWay--
       if (!this.#over) this.#idle.refresh()
@@ -82,8 +77,8 @@ export class SqliteTransaction {
       this.#idle.refresh()
       return
     }
-    // The rollback may fail only with the worker, and then there is nothing left to roll back.
-    this.#link.post([ROLLBACK]).catch(() => {})
+    // The rollback may fail only with the connection, and then there is nothing left to roll back.
+    this.#link.rollback().catch(() => {})
     const message = `The transaction stood idle for ${idleMs} ms and was rolled back`
     this.abandon(new StorageError('other', message))
   }
