@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, globSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Internet } from './federation.ts'
@@ -7,8 +7,16 @@ import { PASSWORD } from './server.ts'
 
 const PROSODY = '/usr/bin/prosody'
 
+/** Only with it Prosody asks another DNS server than the machine does. */
+const UNBOUND = globSync('/usr/lib/*/lua/5.4/lunbound.so')[0]
+
 /** Why tests with it are left out, if they are. */
-export const withoutProsody = existsSync(PROSODY) ? false : `${PROSODY} is not installed`
+export const withoutProsody = missing()
+
+function missing(): string | false {
+  if (!existsSync(PROSODY)) return `${PROSODY} is not installed`
+  return UNBOUND === undefined ? 'lua-unbound is not installed' : false
+}
 
 export type ProsodyWishes = {
   /** Whether others need certificates. */
