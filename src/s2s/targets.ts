@@ -22,7 +22,7 @@ type Service = SrvRecord & { readonly isDirect: boolean }
 
 const PORT = 5269
 /** Answers of DNS that say that there is nothing, and do not just fail to say. */
-const NOTHING = new Set(['ENOTFOUND', 'ENODATA'])
+const NOTHING = new Set(['ENOTFOUND', 'ENODATA', 'EBADNAME'])
 const LOOPBACK: readonly Address[] = [
   { address: '127.0.0.1', family: 4 },
   { address: '::1', family: 6 },

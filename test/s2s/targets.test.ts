@@ -68,6 +68,14 @@ test('a record that says that there is nothing', async () => {
   assert.deepEqual(await it.hosts(), ['xmpp.example'])
 })
 
+test('a name that DNS cannot have', async () => {
+  await using it = await finding()
+  const domain = `${'x'.repeat(64)}.example`
+  const [target] = await it.finder.find(domain)
+  assert.equal(target?.host, domain)
+  await assert.rejects(it.finder.addressesOf(domain), ServerNotFound)
+})
+
 test('DNS that fails is no proof that there is nothing', async () => {
   await using it = await finding()
   it.dns.breaks(STARTTLS)
