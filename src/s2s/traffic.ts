@@ -101,7 +101,10 @@ export class Traffic {
   readonly #undecided = { stanzas: 0, bytes: 0 }
   /** 0: no request is open. */
   #requestedAt = 0
+  /** The peer has asked for more than it could be told. */
   #owesAnswer = false
+  /** The count that it was told last. */
+  #told = 0
   #hasNews = true
   #lastUsed = Date.now()
 
@@ -243,11 +246,12 @@ export class Traffic {
     if (!this.isBlocked) this.owner?.onDrain()
   }
 
-  /** `<r/>`. */
+  /** Tells the peer what is safe; what becomes so later, it is told without being asked again. */
   answerRequest(): void {
-    const { received } = this.ledger
-    this.connection.write(answer(received.h))
-    this.#owesAnswer = received.pending > 0
+    const { h, pending } = this.ledger.received
+    this.#told = h
+    this.#owesAnswer = pending > 0
+    this.connection.write(answer(h))
   }
 
   /** `<a/>`. */
@@ -271,10 +275,7 @@ export class Traffic {
   beforeFlush(): void {
     if (!this.isManaged) return
     const { sent, received } = this.ledger
-    if (this.#owesAnswer) {
-      this.connection.write(answer(received.h))
-      this.#owesAnswer = received.pending > 0
-    }
+    if (this.#owesAnswer && received.h !== this.#told) this.answerRequest()
     if (sent.size > 0) this.request()
   }
 
@@ -305,7 +306,9 @@ export class Traffic {
 
   /** Since when nothing was said, milliseconds since the epoch; `undefined` while something is. */
   get idleSince(): number | undefined {
-    const isBusy = this.#hasNews || this.#undecided.stanzas > 0 || this.ledger.sent.size > 0
+    const { sent, received } = this.ledger
+    const isWaiting = this.#undecided.stanzas > 0 || received.pending > 0 || sent.size > 0
+    const isBusy = this.#hasNews || isWaiting
     return isBusy ? undefined : this.#lastUsed
   }
 

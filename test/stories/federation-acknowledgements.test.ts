@@ -18,8 +18,14 @@ import {
 const message = (to: string, body: string) =>
   el('message', { from: 'romeo@montague.example', to, type: 'chat' }, el('body', {}, body))
 
+const BIDI = el('bidi', { xmlns: 'urn:xmpp:bidi' })
+
 /** Proved by a certificate. */
-async function connect(internet: Internet, server: TestServer): Promise<TestPeer> {
+async function connect(
+  internet: Internet,
+  server: TestServer,
+  ...wishes: readonly Element[]
+): Promise<TestPeer> {
   const [listener] = server.server.serverListeners
   assert(listener !== undefined)
   const options = { ...listener.address, domain: server.domain }
@@ -27,6 +33,7 @@ async function connect(internet: Internet, server: TestServer): Promise<TestPeer
   const { pem } = internet.certify('montague.example')
   await peer.startStream()
   await peer.startTls({ cert: pem, key: pem })
+  peer.send(...wishes)
   await peer.authenticatesExternally()
   return peer
 }
@@ -160,6 +167,32 @@ test('the way back: what is not acknowledged is sent again when the other side r
   await again.receives({ body: 'three' })
   acknowledge(again, 3)
   await juliet.receivesNothing({ type: 'error' })
+})
+
+test('who asks for more than can be told is told once, and again when there is more', async () => {
+  await using internet = await Internet.start()
+  const capulet = await internet.server('capulet.example')
+  const juliet = await capulet.connect('juliet', 'balcony')
+  await using peer = await connect(internet, capulet, BIDI)
+  await enable(peer)
+  await peer.receives({ name: 'r', ns: SM_NS })
+  acknowledge(peer, 0)
+  const { promise: decision, resolve: decide } = Promise.withResolvers<void>()
+  capulet.server.hooks.on('s2s_receive_packet', async (envelope) => {
+    await decision
+    return envelope
+  })
+
+  peer.send(message(juliet.fullJid, 'one'))
+  assert.equal(await handled(peer), 0)
+  for (const body of ['two', 'three']) {
+    await juliet.sends(chat('romeo@montague.example', body))
+    await peer.receives({ body })
+  }
+  assert.deepEqual(peer.inbox({ name: 'a', ns: SM_NS }), [])
+  decide()
+
+  assert.equal(await handledLater(peer), 1)
 })
 
 test('who acknowledges more than was sent is out', async () => {
