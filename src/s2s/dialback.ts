@@ -102,6 +102,13 @@ export function dialbackAnswer(name: DialbackName, answer: Answer): Octets {
   return `<db:${name}${attributes(answer)}/>` as Octets
 }
 
+/** As the authoritative server: whether a key that another one got is ours (XEP-0220 §2.2.2). */
+export function answerVerify({ from, to, id, key }: DialbackElement, keys: DialbackKeys): Octets {
+  const subject = { originating: to, receiving: from, streamId: id ?? '' }
+  const type = id !== undefined && keys.isValid(key, subject) ? 'valid' : 'invalid'
+  return dialbackAnswer('verify', { from: to, to: from, id, type })
+}
+
 /** XEP-0220 §2.4: not valid, for a reason that has nothing to do with the key. */
 export function dialbackError(
   name: DialbackName,

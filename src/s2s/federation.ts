@@ -111,6 +111,11 @@ export class Federation implements RemoteServers, IncomingOwner {
     return this.#links.size
   }
 
+  /** Those that we have opened, and that are not gone. */
+  get connectionCount(): number {
+    return this.#connections.size
+  }
+
   /** Milliseconds. */
   get idleTimeout(): number {
     return this.#options.limits.idleTimeout

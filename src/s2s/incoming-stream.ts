@@ -339,6 +339,7 @@ export class IncomingStream implements ConnectionHandler {
     this.#ending = 'finished'
     this.#state = 'ended'
     void traffic.finish()
+    this.#over()
   }
 
   /** As the server stops: what came in is settled first. */

@@ -8,8 +8,13 @@ import { type Connector, reasonOf } from './connector.ts'
 import type { OutgoingOwner, OutgoingStream } from './outgoing-stream.ts'
 import { weigh } from './sent.ts'
 import type { Slots } from './slots.ts'
-import { StreamFailure } from './stream-failure.ts'
-import { ServerNotFound } from './targets.ts'
+import {
+  conditionForAskers,
+  conditionForSenders,
+  isFinal,
+  StreamFailure,
+  textOf,
+} from './stream-failure.ts'
 import type { Ending, Ledger, Traffic, TrafficOwner } from './traffic.ts'
 import { Verifications } from './verifications.ts'
 
@@ -251,17 +256,15 @@ export class Link implements OutgoingOwner, TrafficOwner {
   }
 
   #failed(error: unknown): void {
-    const isUnknown = error instanceof ServerNotFound
-    const isUnfit = error instanceof StreamFailure && error.isFinal
-    const condition = isUnknown ? 'remote-server-not-found' : 'remote-server-timeout'
     const text = textOf(error)
-    this.#verifications.fail(new StanzaError(isUnfit ? 'not-authorized' : condition, { text }))
-    if (isUnknown || isUnfit) {
+    this.#verifications.fail(new StanzaError(conditionForAskers(error), { text }))
+    if (isFinal(error)) {
       this.#failures = 0
       this.onNotResumed()
-      this.#giveBackQueue(condition, text)
+      this.#giveBackQueue(conditionForSenders(error), text)
     }
-    // Nobody waits for one of which only strangers have spoken.
+    // What DNS says may be asked again at once; nobody waits for one of which only strangers spoke.
+    const isUnfit = error instanceof StreamFailure && isFinal(error)
     if (this.#queue.length === 0 && this.#ours === undefined && !isUnfit) return
     this.#backOff()
     this.#wake()
@@ -415,7 +418,8 @@ export class Link implements OutgoingOwner, TrafficOwner {
       return stream.fail(new StreamFailure('no answer'))
     }
     const patience = stream.wasUsed ? idleTimeout : Math.min(idleTimeout, UNUSED_TIMEOUT)
-    if (!this.#hasReason && stream.isIdleSince(now - patience)) stream.close()
+    const isWanted = this.#hasReason || !this.#verifications.isEmpty
+    if (!isWanted && stream.isIdleSince(now - patience)) stream.close()
   }
 
   /** Ends the connection; whoever writes next is sent over a new one. False: there is none. */
@@ -444,10 +448,4 @@ export class Link implements OutgoingOwner, TrafficOwner {
     this.#giveBackQueue(...STOPPING)
     this.#verifications.fail(new StanzaError('remote-server-timeout'))
   }
-}
-
-/** For whoever gets a stanza back. */
-function textOf(error: unknown): string {
-  const isKnown = error instanceof StreamFailure || error instanceof ServerNotFound
-  return isKnown ? error.message : 'no connection'
 }

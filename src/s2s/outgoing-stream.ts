@@ -3,11 +3,18 @@ import type { Connection, ConnectionHandler } from '../connection/connection.ts'
 import { type PeerTls, provesDomain, whyUnproven } from '../connection/peer-tls.ts'
 import { tryParseJid } from '../xmpp/jid.ts'
 import { NO_OCTETS, type Octets } from '../xmpp/octets.ts'
-import type { StanzaError } from '../xmpp/stanza-error.ts'
+import { StanzaError } from '../xmpp/stanza-error.ts'
 import { STREAMS_NS, StreamError } from '../xmpp/stream-error.ts'
 import { escapeAttribute } from '../xmpp/xml.ts'
 import type { Frame, ParserLimits } from '../xmpp/xml-parser.ts'
-import { type DialbackKeys, dialbackQuestion, readDialback } from './dialback.ts'
+import {
+  answerVerify,
+  type DialbackElement,
+  type DialbackKeys,
+  dialbackError,
+  dialbackQuestion,
+  readDialback,
+} from './dialback.ts'
 import { Features } from './features.ts'
 import { countOf, ENABLE, isResumable, resume } from './management.ts'
 import {
@@ -89,6 +96,8 @@ export class OutgoingStream implements ConnectionHandler {
   readonly #owner: OutgoingOwner
   readonly #environment: OutgoingEnvironment
   #state: State = 'header'
+  /** On this channel: there is another one over TLS. */
+  #hasSentHeader = false
   /** Of the peer's header, for keys of dialback. */
   #streamId = ''
   #lang: Octets | undefined
@@ -96,7 +105,6 @@ export class OutgoingStream implements ConnectionHandler {
   #isAuthenticated = false
   /** When the state last began in which time matters, milliseconds since the epoch. */
   #since = Date.now()
-  #isProven = false
   #isBidi = false
   #failure: StreamFailure | undefined
   #ending: Ending = 'lost'
@@ -151,7 +159,7 @@ export class OutgoingStream implements ConnectionHandler {
     if (this.#state !== 'negotiated') return
     const { policy, keys } = this.#environment
     const { local, remote } = this.#owner
-    if (!policy.dialback) return this.fail(new StreamFailure(NO_PROOF, true))
+    if (!policy.dialback) return this.fail(new StreamFailure(NO_PROOF, 'unwanted'))
     const subject = { originating: local, receiving: remote, streamId: this.#streamId }
     this.#state = 'dialback'
     this.#since = Date.now()
@@ -171,7 +179,8 @@ export class OutgoingStream implements ConnectionHandler {
     this.#failure ??= failure
     const isStarted = this.#state !== 'ended'
     this.#state = 'ended'
-    if (isStarted) this.connection.end((last + CLOSING) as Octets)
+    if (isStarted)
+      this.connection.end(this.#hasSentHeader ? ((last + CLOSING) as Octets) : NO_OCTETS)
     this.#ended()
   }
 
@@ -181,12 +190,14 @@ export class OutgoingStream implements ConnectionHandler {
     if (this.traffic === undefined) return this.fail(new StreamFailure('closed'))
     this.#ending = 'finished'
     void this.traffic.finish()
+    this.#ended()
   }
 
   // --- Headers and features.
 
   #sendHeader(): void {
     this.#state = 'header'
+    this.#hasSentHeader = true
     const { local: from, remote: to } = this.#owner
     this.connection.write(streamHeader({ from, to }))
   }
@@ -214,7 +225,7 @@ export class OutgoingStream implements ConnectionHandler {
         return
       }
       if (policy.tls === 'required' || policy.certificates === 'required') {
-        return this.fail(new StreamFailure('no TLS', true))
+        return this.fail(new StreamFailure('no TLS', 'unproven'))
       }
     }
     if (this.#features.hasMechanism('EXTERNAL')) {
@@ -244,6 +255,7 @@ export class OutgoingStream implements ConnectionHandler {
 
   #proceed(): void {
     const { local, remote } = this.#owner
+    this.#hasSentHeader = false
     this.connection.secure(NO_OCTETS, (socket) => {
       const secured = this.#environment.tls.connect(socket, { local, remote, isDirect: false })
       secured.once('secureConnect', () => this.#secured(secured))
@@ -254,9 +266,8 @@ export class OutgoingStream implements ConnectionHandler {
   /** RFC 6120 §13.7.2.1: the domain that was asked for, not what DNS made of it. */
   #secured(socket: TLSSocket): void {
     const { remote } = this.#owner
-    this.#isProven = provesDomain(socket, remote)
-    if (!this.#isProven && this.#environment.policy.certificates === 'required') {
-      return this.fail(new StreamFailure(whyUnproven(socket, remote), true))
+    if (!provesDomain(socket, remote) && this.#environment.policy.certificates === 'required') {
+      return this.fail(new StreamFailure(whyUnproven(socket, remote), 'unproven'))
     }
     this.#sendHeader()
   }
@@ -306,7 +317,7 @@ export class OutgoingStream implements ConnectionHandler {
     }
     const condition = frame.children[0]?.name ?? 'not-authorized'
     if (!this.#environment.policy.dialback) {
-      return this.fail(new StreamFailure(`not accepted: ${condition}`, true))
+      return this.fail(new StreamFailure(`not accepted: ${condition}`, 'unwanted'))
     }
     this.#negotiated()
   }
@@ -314,8 +325,9 @@ export class OutgoingStream implements ConnectionHandler {
   #dialback(frame: Frame): void {
     const element = readDialback(frame)
     const { local, remote } = this.#owner
-    // Answers that nobody asked for are dropped; so are questions, which have no place here.
-    if (element?.type === undefined) return
+    if (element === undefined) return
+    if (element.type === undefined) return this.#answer(element)
+    // Answers that nobody asked for are dropped.
     if (element.from !== remote || element.to !== local) return
     if (element.name === 'verify') {
       if (element.id !== undefined) this.#owner.onVerified(element.id, element.type, element.error)
@@ -323,10 +335,21 @@ export class OutgoingStream implements ConnectionHandler {
     }
     if (this.#state !== 'dialback') return
     if (element.type === 'valid') return this.#authenticated()
-    const { error, type } = element
-    const why =
-      error === undefined ? type : `${error.condition}: ${error.text ?? 'no reason given'}`
-    this.fail(new StreamFailure(`dialback: ${why}`, error?.type !== 'wait'))
+    const { error } = element
+    if (error === undefined) return this.fail(new StreamFailure('dialback: invalid', 'disbelieved'))
+    const why = `dialback: ${error.condition}: ${error.text ?? 'no reason given'}`
+    this.fail(new StreamFailure(why, error.type === 'wait' ? 'passing' : 'unwanted'))
+  }
+
+  /** The side that was connected to asks, too, on a connection for both directions (XEP-0288 §2.2). */
+  #answer(question: DialbackElement): void {
+    const { local, remote } = this.#owner
+    const { from, to, id } = question
+    if (question.name === 'verify' && from === remote && to === local) {
+      return this.connection.write(answerVerify(question, this.#environment.keys))
+    }
+    const error = new StanzaError('not-acceptable', { text: 'use a connection of its own' })
+    this.connection.write(dialbackError(question.name, { from: to, to: from, id }, error))
   }
 
   // --- Stream management, then stanzas.
@@ -436,7 +459,7 @@ export class OutgoingStream implements ConnectionHandler {
 
   onClosed(error: Error | undefined): void {
     this.#state = 'ended'
-    this.#failure ??= new StreamFailure('connection lost', false, { cause: error })
+    this.#failure ??= new StreamFailure('connection lost', 'passing', { cause: error })
     this.#ended()
   }
 

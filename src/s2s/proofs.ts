@@ -3,6 +3,7 @@ import { after, type Maybe } from '../core/maybe.ts'
 import type { Octets } from '../xmpp/octets.ts'
 import { StanzaError } from '../xmpp/stanza-error.ts'
 import {
+  answerVerify,
   type DialbackElement,
   type DialbackKeys,
   dialbackAnswer,
@@ -83,16 +84,14 @@ export class Proofs {
   }
 
   /** As the authoritative server: whether a key that somebody got is ours. */
-  #answerVerify({ from, to, id, key }: DialbackElement): void {
+  #answerVerify(question: DialbackElement): void {
     const { judge, keys } = this.#parts
-    const answer = { from: to, to: from, id }
+    const { from, to, id } = question
     if (!judge.serves(to)) {
       const error = new StanzaError('item-not-found')
-      return this.#stream.write(dialbackError('verify', answer, error))
+      return this.#stream.write(dialbackError('verify', { from: to, to: from, id }, error))
     }
-    const subject = { originating: to, receiving: from, streamId: id ?? '' }
-    const type = id !== undefined && keys.isValid(key, subject) ? 'valid' : 'invalid'
-    this.#stream.write(dialbackAnswer('verify', { ...answer, type }))
+    this.#stream.write(answerVerify(question, keys))
   }
 
   /** As the receiving server: whether the peer may send from one domain to another. */

@@ -48,7 +48,7 @@ export class Verifications {
     const verification = this.#open.get(id)
     if (verification?.isSent !== true) return
     this.#open.delete(id)
-    if (type === 'error') verification.answer.reject(error ?? new StanzaError('item-not-found'))
+    if (type === 'error') verification.answer.reject(unverified(error))
     else verification.answer.resolve(type === 'valid')
   }
 
@@ -61,4 +61,10 @@ export class Verifications {
       answer.reject(error)
     }
   }
+}
+
+/** XEP-0220 §2.4: whoever sent the key is told that its server was not found, whatever that one says. */
+function unverified(error: StanzaError | undefined): StanzaError {
+  const text = error?.text ?? error?.condition
+  return new StanzaError('remote-server-not-found', text === undefined ? {} : { text })
 }

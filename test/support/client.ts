@@ -1,11 +1,12 @@
 import { createHash, X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
-import type { ConnectionOptions, TLSSocket } from 'node:tls'
+import type { Socket } from 'node:net'
+import type { ConnectionOptions, TLSSocket, TLSSocketOptions } from 'node:tls'
 import { decode } from '../../src/xmpp/octets.ts'
 import { type Element, el, serialise } from '../../src/xmpp/xml.ts'
 import { conditionOf, describe, type Matcher, matches } from './matcher.ts'
 import { type ChannelBinding, ScramClient } from './scram-client.ts'
-import { type Header, Wire } from './wire.ts'
+import { type Header, Wire, type WireHandler } from './wire.ts'
 
 export type { Matcher } from './matcher.ts'
 export { conditionOf } from './matcher.ts'
@@ -39,6 +40,8 @@ export type OpenOptions = {
   readonly domain: string
   /** TLS from the first octet. */
   readonly directTls?: ConnectionOptions
+  /** It does not close its side when the server closes its own. */
+  readonly keepsOpen?: boolean
 }
 
 type Waiting = { readonly look: () => void; readonly matcher: Matcher }
@@ -74,8 +77,20 @@ export class Client implements AsyncDisposable {
     return await new Client(options.domain).connects(options)
   }
 
-  protected async connects({ host, port, directTls }: OpenOptions): Promise<this> {
-    this.#wire = await Wire.open({ host, port }, directTls, {
+  protected async connects({ keepsOpen = false, directTls, ...to }: OpenOptions): Promise<this> {
+    this.keepsOpen = keepsOpen
+    this.#wire = await Wire.open({ ...to, keepsOpen }, directTls, this.#handler)
+    return this
+  }
+
+  /** On a connection that came in. */
+  protected accepts(socket: Socket): this {
+    this.#wire = Wire.accept(socket, this.#handler)
+    return this
+  }
+
+  get #handler(): WireHandler {
+    return {
       onHeader: (header) => {
         this.#headers.push(header)
         this.#look()
@@ -87,13 +102,16 @@ export class Client implements AsyncDisposable {
       onStreamEnd: () => {
         this.#isStreamEnded = true
         this.#look()
+        if (this.keepsOpen) return
         this.#sayGoodbye()
         this.#wire.end()
       },
       onClose: () => this.#look(),
-    })
-    return this
+    }
   }
+
+  /** Whether it does not close its side when the server closes its own. */
+  keepsOpen = false
 
   get bareJid(): string {
     return this.fullJid.split('/', 1)[0] as string
@@ -214,8 +232,13 @@ export class Client implements AsyncDisposable {
 
   /** `</stream:stream>`, then the end of the connection. */
   async receivesEnd(): Promise<void> {
-    await this.#wait('the end of the stream', () => this.#isStreamEnded || undefined)
+    await this.receivesStreamEnd()
     await this.closes()
+  }
+
+  /** `</stream:stream>`. */
+  async receivesStreamEnd(): Promise<void> {
+    await this.#wait('the end of the stream', () => this.#isStreamEnded || undefined)
   }
 
   /** The connection ends, in whatever way. */
@@ -274,6 +297,11 @@ export class Client implements AsyncDisposable {
   /** The handshake, as a server that said `<proceed/>` expects. */
   async upgrade(options: ConnectionOptions = {}): Promise<void> {
     await this.#wire.secure({ servername: this.domain, rejectUnauthorized: false, ...options })
+  }
+
+  /** The handshake as the side that was connected to. */
+  async upgradeAsServer(options: TLSSocketOptions): Promise<void> {
+    await this.#wire.secureAsServer(options)
   }
 
   /** As offered on this stream. */

@@ -1,6 +1,11 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
-import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls'
+import {
+  type ConnectionOptions,
+  connect as connectTls,
+  TLSSocket,
+  type TLSSocketOptions,
+} from 'node:tls'
 import { type SaxesAttributeNS, SaxesParser, type SaxesTagNS } from 'saxes'
 import { Element, type Node } from '../../src/xmpp/xml.ts'
 
@@ -10,11 +15,18 @@ export type Header = {
   readonly attributes: Readonly<Record<string, string>>
 }
 
-type Handler = {
+export type WireHandler = {
   onHeader(header: Header): void
   onElement(element: Element): void
   onStreamEnd(): void
   onClose(): void
+}
+
+type Address = {
+  readonly host: string
+  readonly port: number
+  /** Whether this side is open still when the other one is closed. */
+  readonly keepsOpen: boolean
 }
 
 type Open = { readonly name: string; readonly ns: string; attributes: Record<string, string> } & {
@@ -29,7 +41,7 @@ const TOP_LEVEL = 1
  */
 export class Wire {
   socket: Socket | TLSSocket
-  readonly #handler: Handler
+  readonly #handler: WireHandler
   #parser: SaxesParser<{ xmlns: true }>
   #open: Open[] = []
   #text = ''
@@ -38,7 +50,7 @@ export class Wire {
   received = ''
   isClosed = false
 
-  private constructor(socket: Socket | TLSSocket, handler: Handler) {
+  private constructor(socket: Socket | TLSSocket, handler: WireHandler) {
     this.socket = socket
     this.#handler = handler
     this.#parser = this.#newParser()
@@ -46,17 +58,22 @@ export class Wire {
   }
 
   static async open(
-    { host, port }: { readonly host: string; readonly port: number },
+    { host, port, keepsOpen }: Address,
     tls: ConnectionOptions | undefined,
-    handler: Handler,
+    handler: WireHandler,
   ): Promise<Wire> {
     if (tls !== undefined) {
       const socket = connectTls({ ...tls, host, port })
       await once(socket, 'secureConnect')
       return new Wire(socket, handler)
     }
-    const socket = connect({ host, port, noDelay: true })
+    const socket = connect({ host, port, noDelay: true, allowHalfOpen: keepsOpen })
     await once(socket, 'connect')
+    return new Wire(socket, handler)
+  }
+
+  /** On a connection that came in. */
+  static accept(socket: Socket, handler: WireHandler): Wire {
     return new Wire(socket, handler)
   }
 
@@ -66,10 +83,26 @@ export class Wire {
 
   /** Goes on over TLS. */
   async secure(options: ConnectionOptions): Promise<void> {
-    const plain = this.socket
-    plain.removeAllListeners('data')
+    const plain = this.#release()
     const socket = connectTls({ ...options, socket: plain })
     await once(socket, 'secureConnect')
+    this.#useInstead(socket, plain)
+  }
+
+  /** The same as the side that was connected to. */
+  async secureAsServer(options: TLSSocketOptions): Promise<void> {
+    const plain = this.#release()
+    const socket = new TLSSocket(plain, { ...options, isServer: true })
+    await once(socket, 'secure')
+    this.#useInstead(socket, plain)
+  }
+
+  #release(): Socket {
+    this.socket.removeAllListeners('data')
+    return this.socket
+  }
+
+  #useInstead(socket: TLSSocket, plain: Socket): void {
     plain.removeAllListeners('close')
     this.socket = socket
     this.restart()
