@@ -74,6 +74,7 @@ test('a file with nothing but its domain has working defaults', () => {
       ],
       component: [],
       s2s: [],
+      http: [],
     },
     s2s: undefined,
     certificates: new Map(),
@@ -100,7 +101,7 @@ test('a file with nothing but its domain has working defaults', () => {
       ['carbons', { settings: { order: 60 } }],
       ['offline', { settings: { max_messages: 100 } }],
     ]),
-    admin: { socket: join(directory, 'data/meerkat.sock') },
+    admin: { jids: [], requests_per_minute: 600, socket: join(directory, 'data/meerkat.sock') },
   })
 })
 

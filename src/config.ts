@@ -17,6 +17,7 @@ import {
 } from './config/certificates.ts'
 import { componentListener } from './config/component-schema.ts'
 import { serverListener } from './config/federation-schema.ts'
+import { type HttpListener, httpListener } from './config/http-schema.ts'
 import {
   componentProblems,
   type Listeners,
@@ -52,6 +53,7 @@ import {
   type ServerListener,
 } from './config/schema.ts'
 
+export type { HttpListener } from './config/http-schema.ts'
 export type { ModuleDeclaration, ModuleSettings } from './config/modules.ts'
 export { ConfigError } from './config/problems.ts'
 export type {
@@ -72,6 +74,7 @@ export type Config = {
     readonly c2s: readonly ClientListener[]
     readonly component: readonly ComponentListener[]
     readonly s2s: readonly ServerListener[]
+    readonly http: readonly HttpListener[]
   }
   /** Other servers; `undefined` when this one speaks with none. */
   readonly s2s: Federation | undefined
@@ -85,7 +88,7 @@ export type Config = {
   readonly log: FileSettings['log']
   /** The modules to load. */
   readonly modules: ReadonlyMap<string, ModuleSettings>
-  readonly admin: { readonly socket: string }
+  readonly admin: Omit<FileSettings['admin'], 'socket'> & { readonly socket: string }
 }
 
 /** Paths are absolute. */
@@ -191,6 +194,7 @@ export function checkConfig(input: unknown, context: Context): LoadedConfig {
         c2s: placed.listeners.c2s.map(([, listener]) => listener),
         component: placed.listeners.component.map(([, listener]) => listener),
         s2s: placed.listeners.s2s.map(([, listener]) => listener),
+        http: placed.listeners.http.map(([, listener]) => listener),
       },
       s2s: federation,
       certificates: certificateFiles(settings.tls, { domains, directory }),
@@ -200,7 +204,7 @@ export function checkConfig(input: unknown, context: Context): LoadedConfig {
       delivery: settings.delivery,
       log: settings.log,
       modules: loaded.modules,
-      admin: { socket },
+      admin: { ...settings.admin, socket },
     },
     warnings: warnings.map((warning) => describe(place(warning), file)),
     checkModule(name, schema) {
@@ -284,6 +288,7 @@ function checkSections(input: unknown, problems: Problem[]): SoundSections {
         c2s: soundElements(clientListener, Object(table.listen).c2s ?? [{}]),
         component: soundElements(componentListener, Object(table.listen).component),
         s2s: soundElements(serverListener, Object(table.listen).s2s ?? []),
+        http: soundElements(httpListener, Object(table.listen).http ?? []),
       },
       modules: section('modules', shape.modules) ?? soundModules(table.modules),
     },

@@ -17,6 +17,7 @@ export function adminContext(server: Server, version: string): AdminContext {
     loadedModules: server.modules,
     hooks: server.hooks,
     outcomes: server.router.outcomes,
+    tokens: server.tokens,
     modules: server.commands,
     get running() {
       const { startedAt } = server

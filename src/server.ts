@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { Tokens, tokenMigrations } from './admin/tokens.ts'
 import { ClientSession, type SessionEnvironment } from './c2s/client-session.ts'
 import type { Host, StreamPolicy } from './c2s/environment.ts'
 import { ClientListener } from './c2s/listener.ts'
@@ -28,6 +29,7 @@ import { NoRemoteServers } from './core/remote-servers.ts'
 import { Router, type RoutingModule } from './core/router.ts'
 import { SessionManager } from './core/session-manager.ts'
 import type { Storage } from './core/storage.ts'
+import type { HttpListener } from './http/server.ts'
 import { modules as builtinModules } from './modules.ts'
 import { external } from './routing/external.ts'
 import { externalLocal } from './routing/external-local.ts'
@@ -88,10 +90,12 @@ export class Server {
   readonly commands = new ModuleCommands()
   readonly lifecycle: AccountLifecycle
   readonly components: ComponentRegistry
+  readonly tokens: Tokens
   /** In the order of the configuration. */
   listeners: readonly ClientListener[] = []
   serverListeners: readonly ServerListener[] = []
   componentListeners: readonly ComponentListener[] = []
+  httpListeners: readonly HttpListener[] = []
   /** The ways to other servers; `undefined` when this one speaks with none. */
   federation: Federation | undefined
   /** Milliseconds since the epoch; 0 before `start`. */
@@ -100,6 +104,7 @@ export class Server {
   readonly #session: SessionEnvironment
   #certificates: TlsCertificates | undefined
   #stopped: Promise<void> | undefined
+  #isStopping = false
 
   private constructor(config: Config, storage: Storage, log: Logger) {
     this.config = config
@@ -120,6 +125,7 @@ export class Server {
     })
     const { hooks, router, iq, routes, accounts } = this
     this.components = new ComponentRegistry({ routes, hooks, log })
+    this.tokens = new Tokens({ storage, now: () => Date.now() })
     const limits = {
       maxSessionsPerUser: config.limits.max_sessions_per_user,
       normalToGoneResource: config.delivery.normal_to_gone_resource,
@@ -172,11 +178,17 @@ export class Server {
   async start(): Promise<void> {
     try {
       for (const listener of this.#allListeners) await listener.listen()
+      await this.#startHttp()
     } catch (error) {
       await this.stop()
       throw error
     }
     this.startedAt = Date.now()
+  }
+
+  /** Started, and not about to stop. */
+  get isServing(): boolean {
+    return this.startedAt > 0 && !this.#isStopping
   }
 
   /** New connections get what the certificate files hold now. */
@@ -198,11 +210,20 @@ export class Server {
     await this.stop()
   }
 
+  /** Who has none configured need not load all that it takes. */
+  async #startHttp(): Promise<void> {
+    if (this.config.listen.http.length === 0) return
+    const { httpListeners } = await import('./server-http.ts')
+    this.httpListeners = httpListeners(this, this.#certificates)
+    for (const listener of this.httpListeners) await listener.listen()
+  }
+
   get #allListeners(): readonly Listener[] {
     return [...this.listeners, ...this.serverListeners, ...this.componentListeners]
   }
 
   async #stop(timeout: number): Promise<void> {
+    this.#isStopping = true
     const listeners = this.#allListeners
     for (const listener of listeners) listener.stopListening()
     this.federation?.drain()
@@ -216,6 +237,8 @@ export class Server {
     await within(timeout, Promise.all(listeners.map((listener) => listener.drained())))
     for (const listener of listeners) listener.destroy()
     await Promise.all(listeners.map((listener) => listener.drained()))
+    // Last: whoever watches learns from it that the server stops.
+    for (const listener of this.httpListeners) await listener.close()
     await this.modules.unloadAll()
     this.iq.close()
     await this.storage.close()
@@ -238,7 +261,7 @@ export class Server {
     this.router.use(await this.#chain(options.routing ?? config.routing_modules))
     const chosen = await this.#chooseModules(options)
     const migrations = chosen.flatMap(({ module }) => module.migrations ?? [])
-    await storage.migrate([...accountMigrations, ...migrations])
+    await storage.migrate([...accountMigrations, ...tokenMigrations, ...migrations])
     for (const { module, settings } of chosen) await this.modules.load(module, settings)
     this.listeners = config.listen.c2s.map((settings) => this.#listener(settings))
     this.serverListeners = serverListeners(config, this.federation, this, this.#turn)

@@ -94,6 +94,7 @@ const PEERS: ReadonlyMap<string, string> = new Map([
   ['c2s', 'clients'],
   ['s2s', 'other servers'],
   ['component', 'components'],
+  ['http', 'HTTP'],
 ])
 
 function announcement({ kind, address, port, tls }: Listening): string {

@@ -11,6 +11,7 @@ import { outcomeCommands } from './commands/outcome.ts'
 import { s2sCommands } from './commands/s2s.ts'
 import { serverCommands } from './commands/server.ts'
 import { sessionCommands } from './commands/session.ts'
+import { tokenCommands } from './commands/token.ts'
 
 /** Of the server itself. */
 export const commands: readonly Command[] = [
@@ -23,6 +24,7 @@ export const commands: readonly Command[] = [
   ...moduleCommands,
   ...hookCommands,
   ...outcomeCommands,
+  ...tokenCommands,
   ...serverCommands,
 ]
 

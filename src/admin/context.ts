@@ -12,6 +12,7 @@ import type { AdminOutcomes } from './commands/outcome.ts'
 import type { AdminFederation } from './commands/s2s.ts'
 import type { RunningServer } from './commands/server.ts'
 import type { AdminSessions } from './commands/session.ts'
+import type { AdminTokens } from './commands/token.ts'
 
 export interface AdminContext {
   readonly version: string
@@ -25,6 +26,7 @@ export interface AdminContext {
   readonly loadedModules: AdminModules
   readonly hooks: AdminHooks
   readonly outcomes: AdminOutcomes
+  readonly tokens: AdminTokens
   /** Carries out what loaded modules declare. */
   readonly modules: Pick<ModuleCommands, 'run'>
   /** Absent while the server does not run. */

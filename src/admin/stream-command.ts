@@ -4,7 +4,7 @@
  * and HTTP can serve the same declaration as server-sent events.
  */
 import type { z } from 'zod'
-import { checkedArgs, type Permission } from '../core/command.ts'
+import { checkedArgs, type Permission, subjectsOf } from '../core/command.ts'
 import type { AdminContext } from './context.ts'
 
 /** How text is marked for people who read it on a terminal. Without one: not at all. */
@@ -40,6 +40,8 @@ type Declaration<Args extends z.ZodObject, Item extends z.ZodType> = {
 export interface StreamCommand
   extends Omit<Declaration<z.ZodObject, z.ZodType>, 'positional' | 'text' | 'open'> {
   readonly positional: readonly string[]
+  /** Arguments that say whose domain it is about. */
+  readonly subjects: readonly string[]
   /** Throws CommandError `invalid`, naming everything that is wrong with the arguments. */
   check(args: unknown): void
   /** Checks the arguments, then begins. Throws CommandError. */
@@ -54,6 +56,7 @@ export function defineStream<Args extends z.ZodObject, Item extends z.ZodType>(
   const { args: schema, item } = declaration
   return {
     ...declaration,
+    subjects: subjectsOf(schema),
     check: (args) => void checkedArgs(schema, args),
     open: async (context, args, signal) =>
       declaration.open(context, checkedArgs(schema, args), signal),

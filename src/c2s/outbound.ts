@@ -216,6 +216,7 @@ export class Outbound {
     // Without a connection only a handler that keeps stanzas keeps the session; it has this one.
     if (connection === undefined) return
     connection.write(envelope.octets)
+    this.#router.counts.sent.c2s[envelope.stanza.kind]++
     if (session.acknowledges) return
     envelope.delivery?.acknowledge()
     if (!envelope.hasNotes || session.points.acknowledged.isEmpty) return

@@ -115,6 +115,7 @@ export class Outbound {
 
   #write(envelope: Envelope): void {
     this.#connection.write(envelope.stanza.toForeignOctets(envelope.from, envelope.to))
+    this.#router.counts.sent.component[envelope.stanza.kind]++
     this.#unflushed.push(envelope)
   }
 

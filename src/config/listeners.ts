@@ -1,4 +1,5 @@
 import { isIPv4, isIPv6 } from 'node:net'
+import type { HttpListener } from './http-schema.ts'
 import type { Placed, Problem } from './problems.ts'
 import type { ClientListener, ComponentListener, ServerListener } from './schema.ts'
 
@@ -9,6 +10,7 @@ export type Listeners = {
   readonly c2s: readonly Placed<ClientListener>[]
   readonly component: readonly Placed<ComponentListener>[]
   readonly s2s: readonly Placed<ServerListener>[]
+  readonly http: readonly Placed<HttpListener>[]
 }
 
 /** Two listeners that cannot both have their port. */
@@ -29,7 +31,12 @@ export function* listenerConflicts(listeners: Listeners): Generator<Problem> {
 }
 
 /** What a listener lets pass in the clear where strangers can listen in. */
-export function* listenerWarnings({ c2s, ...others }: Listeners): Generator<Problem> {
+export function* listenerWarnings({ c2s, http, ...others }: Listeners): Generator<Problem> {
+  for (const [index, listener] of http) {
+    if (listener.tls !== 'none' || isLoopback(listener.address)) continue
+    const text = `"none" on ${endpoint(listener)} sends tokens and what they open unencrypted`
+    yield { path: ['listen', 'http', index, 'tls'], text }
+  }
   for (const [kind, listeners] of Object.entries(others)) {
     for (const [index, listener] of listeners) {
       if (listener.tls !== 'none' || isLoopback(listener.address)) continue

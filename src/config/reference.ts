@@ -1,3 +1,4 @@
+import { markdownTable } from '../core/markdown.ts'
 import { type JsonSchema, jsonSchema } from './json-schema.ts'
 import type { ModuleDeclaration } from './modules.ts'
 import { moduleSwitches } from './schema.ts'
@@ -127,17 +128,6 @@ function keyTable(keys: readonly Key[], { required = [] }: JsonSchema): string {
     return [...cells, schema.description ?? ''].map((cell) => cell.replaceAll('|', '\\|'))
   })
   return markdownTable(['Key', 'Type', 'Default', 'Meaning'], rows)
-}
-
-/** Columns aligned, as the formatter wants them. */
-function markdownTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = head.map((name, i) =>
-    Math.max(name.length, ...rows.map((row) => row[i]?.length ?? 0)),
-  )
-  const rule = widths.map((width) => '-'.repeat(width))
-  const line = (cells: readonly string[]) =>
-    `| ${cells.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join(' | ')} |`
-  return [head, rule, ...rows].map(line).join('\n')
 }
 
 /** JSON is TOML for all that defaults are made of: texts, numbers, booleans, arrays of them. */

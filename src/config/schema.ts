@@ -1,9 +1,10 @@
 import { z } from 'zod'
-import { domain, duration, size } from '../core/config-types.ts'
+import { accountJid, domain, duration, size } from '../core/config-types.ts'
 import { LOG_LEVELS } from '../core/log.ts'
 import { MOST_ATTRIBUTES, MOST_DEPTH } from '../xmpp/xml-parser.ts'
 import { componentListener } from './component-schema.ts'
 import { federation, serverListener } from './federation-schema.ts'
+import { httpListener } from './http-schema.ts'
 import { listenAddress, listenPort, SMALLEST_STANZA_LIMIT, shaper } from './listener-parts.ts'
 import { path } from './paths.ts'
 
@@ -85,6 +86,13 @@ const listen = z
       .describe(
         'Where external components connect (XEP-0114); a `[[listen.component]]` for each address ' +
           'and port.',
+      ),
+    http: z
+      .array(httpListener)
+      .default([])
+      .describe(
+        'Where HTTP is spoken: administration, metrics, health. Nowhere unless there is a ' +
+          '`[[listen.http]]`.',
       ),
     s2s: z
       .array(serverListener)
@@ -227,6 +235,15 @@ const admin = z
         'Unix socket on which the server takes commands from this machine. Default: ' +
           '`meerkat.sock` in `data_dir`.',
       ),
+    jids: z
+      .array(accountJid())
+      .default([])
+      .describe('Accounts whose clients may give every command (XEP-0050, XEP-0133).'),
+    requests_per_minute: z
+      .int()
+      .min(1)
+      .default(600)
+      .describe('Requests that the HTTP API takes with one token.'),
   })
   .prefault({})
   .describe('Administration.')

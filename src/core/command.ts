@@ -84,7 +84,7 @@ export function declareCommand<Args extends z.ZodObject, Result extends z.ZodTyp
   const { args, result } = declaration
   return {
     ...declaration,
-    subjects: Object.keys(args.shape).filter((name) => isSubject(args.shape[name])),
+    subjects: subjectsOf(args),
     check: (given) => void checkedArgs(args, given),
     text: (value) => declaration.text(result.parse(value)),
   }
@@ -92,6 +92,11 @@ export function declareCommand<Args extends z.ZodObject, Result extends z.ZodTyp
 
 /** `core/config-types.ts` gives them these titles. */
 const SUBJECTS: ReadonlySet<unknown> = new Set(['domain', 'account', 'session', 'address'])
+
+/** Arguments that say whose domain a command is about. */
+export function subjectsOf({ shape }: z.ZodObject): string[] {
+  return Object.keys(shape).filter((name) => isSubject(shape[name]))
+}
 
 function isSubject(schema: z.core.$ZodType | undefined): boolean {
   if (schema === undefined) return false

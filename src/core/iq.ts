@@ -209,7 +209,9 @@ export class IqDispatcher {
       session: envelope.sender,
       envelope,
     }
-    const by = `iq ${ref.ns}`
+    // Names that only strangers have made up are counted as one.
+    const isKnown = this.#handlers[target].has(`${ref.name} ${ref.ns}`)
+    const by = isKnown ? `iq ${ref.ns}` : 'iq'
     let answer: IqAnswer | Promise<IqAnswer>
     try {
       answer = this.ask(target, request)

@@ -4,6 +4,7 @@ import { Envelope, SERVER } from './envelope.ts'
 import { DROP, type HookPoint } from './hooks.ts'
 import type { Logger } from './log.ts'
 import { dropped, type Fate, Outcome } from './outcome.ts'
+import { StanzaCounts } from './stanza-counts.ts'
 
 /**
  * One link of the routing chain. A filter may change the stanza or drop it, never its addresses.
@@ -28,6 +29,7 @@ export class Router {
   #chain: readonly RoutingModule[] = []
   /** How many stanzas came to each fate, by who decided. */
   readonly outcomes = new Map<string, Record<Fate, number>>()
+  readonly counts = new StanzaCounts()
 
   constructor(log: Logger, routed: HookPoint<'message_routed'>) {
     this.#log = log
@@ -142,6 +144,7 @@ export class Router {
       this.outcomes.set(outcome.by, row)
     }
     row[outcome.fate]++
+    this.counts.received[envelope.origin.kind][envelope.stanza.kind]++
     if (this.#routed.isEmpty) return outcome
     try {
       const told = this.#routed.run(outcome, { envelope })

@@ -133,8 +133,22 @@ export interface Storage extends AsyncDisposable {
    */
   migrate(migrations: readonly Migration[]): Promise<void>
 
+  /** How much it has to do; absent where nobody counts. */
+  readonly load?: StorageLoad
+
   /** Finishes what was submitted, then closes. What comes later is rejected with `closed`. */
   close(): Promise<void>
+}
+
+/** Plain numbers. `batches` and `seconds` only grow; each batch is one transaction at most. */
+export interface StorageLoad {
+  /** Requests without an answer yet, and what they take up in memory. */
+  readonly waiting: number
+  readonly waitingBytes: number
+  /** Groups of requests that were answered together, commit included. */
+  readonly batches: number
+  /** What these took altogether, from leaving until the answer. */
+  readonly seconds: number
 }
 
 export interface Migration {

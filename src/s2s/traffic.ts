@@ -144,6 +144,7 @@ export class Traffic {
     this.#hasNews = true
     if (!this.isManaged) connection.onceFlushed(this.#onWritten)
     connection.write(envelope.stanza.toForeignOctets(envelope.from, envelope.to))
+    this.#parts.router.counts.sent.s2s[envelope.stanza.kind]++
   }
 
   // --- In. All throw `StreamError` for what ends the stream.

@@ -1,6 +1,6 @@
 import { extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import { type Statement, StorageError } from '../core/storage.ts'
+import { type Statement, StorageError, type StorageLoad } from '../core/storage.ts'
 import {
   type Batch,
   BEGIN,
@@ -48,6 +48,8 @@ interface Waiter {
 interface Sent {
   readonly waiters: readonly Waiter[]
   readonly bytes: number
+  /** When it left, milliseconds of `performance.now()`. */
+  at: number
 }
 
 /**
@@ -69,6 +71,10 @@ export class SqliteQueue {
   #waiters: Waiter[] = []
   #batchBytes = 0
   #pendingBytes = 0
+  /** Of those that were posted. */
+  #requests = 0
+  #batches = 0
+  #milliseconds = 0
 
   /** The transaction that everything else waits for. */
   #transaction: Transaction | undefined
@@ -78,6 +84,15 @@ export class SqliteQueue {
 
   constructor(settings: QueueSettings) {
     this.#settings = settings
+  }
+
+  get load(): StorageLoad {
+    return {
+      waiting: this.#requests + this.#waiters.length,
+      waitingBytes: this.#pendingBytes,
+      batches: this.#batches,
+      seconds: this.#milliseconds / 1000,
+    }
   }
 
   /** Starts the worker and waits until it has the file open. */
@@ -215,7 +230,7 @@ export class SqliteQueue {
   /** Posts what has gathered, unless a transaction has the database to itself. */
   readonly #flush = (): void => {
     if (this.#waiters.length === 0 || this.#transaction) return
-    const sent = { waiters: this.#waiters, bytes: this.#batchBytes }
+    const sent = { waiters: this.#waiters, bytes: this.#batchBytes, at: 0 }
     const batch = this.#batch
     this.#batch = []
     this.#waiters = []
@@ -226,7 +241,7 @@ export class SqliteQueue {
   #postOne(batch: Batch): Promise<StatementReply> {
     return new Promise((resolve, reject) => {
       const answer = (reply: Reply) => resolve(reply as StatementReply)
-      this.#post(batch, { waiters: [{ answer, fail: reject }], bytes: 0 })
+      this.#post(batch, { waiters: [{ answer, fail: reject }], bytes: 0, at: 0 })
     })
   }
 
@@ -238,7 +253,9 @@ export class SqliteQueue {
       this.#defined.clear()
       return
     }
+    sent.at = performance.now()
     this.#sent.push(sent)
+    this.#requests += sent.waiters.length
     worker.postMessage(batch)
   }
 
@@ -288,6 +305,9 @@ export class SqliteQueue {
       const sent = this.#sent.shift()
       if (!sent) throw new Error('the storage worker answered what nobody asked')
       this.#pendingBytes -= sent.bytes
+      this.#requests -= sent.waiters.length
+      this.#batches++
+      this.#milliseconds += performance.now() - sent.at
       for (let i = 0; i < sent.waiters.length; i++) {
         const waiter = sent.waiters[i] as Waiter
         const reply = ofBatch[i] as Reply
@@ -303,8 +323,9 @@ export class SqliteQueue {
     this.#stopped = { error, retryAt: performance.now() + (wasOpen ? 0 : RETRY_AFTER_MS) }
     this.#defined.clear()
     const lost = this.#sent
-    lost.push({ waiters: this.#waiters, bytes: this.#batchBytes })
+    lost.push({ waiters: this.#waiters, bytes: this.#batchBytes, at: 0 })
     this.#sent = []
+    this.#requests = 0
     this.#batch = []
     this.#waiters = []
     this.#batchBytes = 0

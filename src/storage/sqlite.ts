@@ -6,6 +6,7 @@ import type {
   SqlValue,
   Statement,
   Storage,
+  StorageLoad,
   WriteResult,
 } from '../core/storage.ts'
 import { sqliteDialect, sqliteTypes } from './dialects.ts'
@@ -69,6 +70,10 @@ class SqliteStorage implements Storage {
 
   read<Row = SqlRow>(sql: string, parameters: readonly SqlValue[]): Promise<readonly Row[]> {
     return this.#queue.read(sql, parameters, toRows<Row>)
+  }
+
+  get load(): StorageLoad {
+    return this.#queue.load
   }
 
   migrate(migrations: readonly Migration[]): Promise<void> {

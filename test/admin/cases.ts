@@ -314,6 +314,34 @@ export const cases: readonly Case[] = [
       assert.ok(outcomes.some(({ fate, by }: Json) => fate === 'stored' && by === 'offline')),
   },
   {
+    command: 'token create',
+    args: { name: 'the board', role: 'read-only', domain: DOMAIN, expires: '1h' },
+    result: ({ token, expires_at }) => {
+      assert.match(token, /^meerkat_[0-9a-f]{12}\.[A-Za-z0-9_-]{43}$/)
+      assert.ok(Date.parse(expires_at) > Date.now())
+    },
+    refused: [
+      [{ name: 'x', role: 'king' }, 'invalid'],
+      [{ name: 'x', role: 'domain-admin' }, 'invalid'],
+      [{ name: 'x', role: 'admin', domain: DOMAIN }, 'invalid'],
+      [{ name: 'x', role: 'read-only', domain: 'example.net' }, 'not-found'],
+    ],
+  },
+  {
+    command: 'token list',
+    args: {},
+    result: ({ tokens }) => {
+      const { name, domains, last_used_at } = tokens.at(-1)
+      assert.deepEqual([name, domains, last_used_at], ['the board', [DOMAIN], null])
+    },
+  },
+  {
+    command: 'token revoke',
+    args: { id: '000000000000' },
+    result: () => assert.fail('there is none'),
+    refused: [[{ id: '000000000000' }, 'not-found']],
+  },
+  {
     command: 'status',
     args: {},
     result: ({ domains }) => assert.equal(domains[0].name, DOMAIN),

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { commandsWith } from '../../src/admin/commands.ts'
 import { modules } from '../../src/modules.ts'
 import { adminContext } from '../../src/server-admin.ts'
+import { giveOverHttp, tokenFor } from '../support/api.ts'
 import { type Case, cases, openStage, type Stage } from './cases.ts'
 
 const commands = commandsWith(modules)
@@ -42,4 +43,11 @@ test('in the process itself', async () => {
     const command = commands.find((candidate) => candidate.name === name)
     return await command?.run(context, args)
   })
+})
+
+test('over HTTP', async () => {
+  await using stage = await openStage({ http: {} })
+  const token = await tokenFor(stage.server, 'admin')
+  const url = stage.server.urlOf()
+  await plays(stage, (name, args) => giveOverHttp(url, token, name, args))
 })

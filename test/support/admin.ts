@@ -21,5 +21,10 @@ export const emptyContext: AdminContext = {
   loadedModules: { loaded: [] },
   hooks: { all: [] },
   outcomes: new Map(),
+  tokens: {
+    create: async () => ({ token: '', id: '' }),
+    list: async () => [],
+    revoke: async () => false,
+  },
   modules: new ModuleCommands(),
 }

@@ -32,6 +32,9 @@ export type Settings = {
   readonly component?: Table | readonly Table[]
   /** Listeners for other servers; none unless told. */
   readonly servers?: Table | readonly Table[]
+  /** Listeners for HTTP; none unless told. */
+  readonly http?: Table | readonly Table[]
+  readonly admin?: Table
   /** How other servers are reached; not at all unless told. */
   readonly s2s?: Table
   readonly tls?: Table
@@ -100,6 +103,14 @@ export class TestServer implements AsyncDisposable {
     const found = this.server.listeners[listener]
     assert(found !== undefined, `there is no listener ${listener}`)
     return found.address.port
+  }
+
+  /** Of the listeners for HTTP, by place: `http://127.0.0.1:1234`. */
+  urlOf(listener = 0): string {
+    const found = this.server.httpListeners[listener]
+    assert(found !== undefined, `there is no listener ${listener} for HTTP`)
+    const isSecure = this.server.config.listen.http[listener]?.tls === 'direct'
+    return `${isSecure ? 'https' : 'http'}://127.0.0.1:${found.address.port}`
   }
 
   /** A component's connection, and nothing said on it. */
@@ -271,8 +282,9 @@ async function configuration(settings: Settings, directory: string): Promise<Tab
     ...listener,
   }))
   const s2s = listOf(settings.servers ?? []).map((listener) => ({ port: 0, ...listener }))
+  const http = listOf(settings.http ?? []).map((listener) => ({ port: 0, ...listener }))
   let { tls } = settings
-  const listening: readonly Table[] = [...c2s, ...s2s, ...component]
+  const listening: readonly Table[] = [...c2s, ...s2s, ...component, ...http]
   if (tls === undefined && listening.some((listener) => (listener.tls ?? 'none') !== 'none')) {
     const path = await writeCertificate(directory, domains[0])
     tls = { certificate: path, key: path }
@@ -284,12 +296,13 @@ async function configuration(settings: Settings, directory: string): Promise<Tab
   return {
     domains,
     data_dir: directory,
-    listen: { c2s, s2s, component },
+    listen: { c2s, s2s, component, http },
     auth: { scram_iterations: 4096, ...auth },
     storage: { url: storage?.url ?? (await emptyDatabase()), ...storage },
     modules: Object.fromEntries(tables),
     ...(tls !== undefined && { tls }),
     ...(settings.s2s !== undefined && { s2s: settings.s2s }),
+    ...(settings.admin !== undefined && { admin: settings.admin }),
     ...(limits !== undefined && { limits }),
     ...(delivery !== undefined && { delivery }),
     ...(settings.routing_modules !== undefined && { routing_modules: settings.routing_modules }),

@@ -1,0 +1,79 @@
+/** Where HTTP is spoken, made from the settings: which services, on which address. */
+import { commandsWith } from './admin/commands.ts'
+import { httpApi } from './admin/http-api.ts'
+import { streams } from './admin/streams.ts'
+import { endpoint } from './config/listeners.ts'
+import type { HttpListener as Settings } from './config.ts'
+import type { TlsCertificates } from './connection/tls.ts'
+import type { HttpService } from './core/http.ts'
+import { SOFTWARE } from './core/software.ts'
+import { health } from './http/health.ts'
+import { HttpListener } from './http/server.ts'
+import { metrics } from './metrics/index.ts'
+import type { Server } from './server.ts'
+import { adminContext } from './server-admin.ts'
+import { metricSources } from './server-metrics.ts'
+
+type Service = Settings['services'][number]
+
+/** How long the storage may take to answer and still be called ready, milliseconds. */
+const STORAGE_PATIENCE = 2_000
+
+export function httpListeners(
+  server: Server,
+  certificates: TlsCertificates | undefined,
+): HttpListener[] {
+  const { config, log } = server
+  if (config.listen.http.length === 0) return []
+  const services = servicesOf(server)
+  return config.listen.http.map((settings) => {
+    const { address, port, tls, max_connections } = settings
+    return new HttpListener({
+      host: address === '*' ? undefined : address,
+      port,
+      maxConnections: max_connections,
+      ...(tls === 'direct' && {
+        secure: (socket) => certificates?.secure(socket, { isDirect: false }),
+      }),
+      services: settings.services.map((name) => services[name]()),
+      log: log.child({ listener: endpoint({ address, port }) }),
+    })
+  })
+}
+
+function servicesOf(server: Server): Readonly<Record<Service, () => HttpService>> {
+  const { config, tokens, log } = server
+  return {
+    api: () =>
+      httpApi({
+        commands: commandsWith(server.modules.modules),
+        streams,
+        context: adminContext(server, SOFTWARE.version),
+        tokens,
+        requestsPerMinute: config.admin.requests_per_minute,
+        log,
+      }),
+    metrics: () => metrics(metricSources(server)),
+    health: () => health({ problems: () => problemsOf(server) }),
+  }
+}
+
+async function problemsOf(server: Server): Promise<readonly string[]> {
+  if (!server.isServing) return ['the server is starting or stopping']
+  const answered = server.storage.read('select 1 as one', []).then(
+    () => true,
+    () => false,
+  )
+  const isThere = await within(STORAGE_PATIENCE, answered)
+  return isThere ? [] : ['the storage does not answer']
+}
+
+async function within(ms: number, work: Promise<boolean>): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>()
+  const timer = setTimeout(resolve, ms, false)
+  try {
+    return await Promise.race([work, promise])
+  } finally {
+    clearTimeout(timer)
+  }
+}
