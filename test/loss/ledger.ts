@@ -61,6 +61,9 @@ type Interval = { readonly from: number; to: number }
  * - if its stream ended and the server cannot have known that the client has it: always. It knows
  *   once it answered what the client sent behind its acknowledgement (a ping, `<resumed/>`);
  * - if it did know, only if it was killed within `GRACE` of that, or its disk failed at the time.
+ *
+ * What a failing disk refused is not acknowledged, and its sender sends it again: that may come behind
+ * later messages which needed no disk.
  */
 export class Ledger {
   readonly #clock: () => number
@@ -98,6 +101,8 @@ export class Ledger {
   bounced = 0
   /** Not acknowledged at a failure, sent again, and shown both times. */
   ambiguous = 0
+  /** Refused by a disk that failed, and sent again behind what was shown meanwhile. */
+  retried = 0
   /** Shown again because nobody could know. */
   repeated = 0
   archived = 0
@@ -293,7 +298,8 @@ export class Ledger {
     if (transmission < before) {
       this.#fail('reordered', message, `transmission ${transmission} behind ${before}`)
     } else if (message < last && !this.#has(message, SHOWN)) {
-      this.#fail('reordered', message, `behind ${last}`)
+      if (this.#wasRefused(message, transmission)) this.retried++
+      else this.#fail('reordered', message, `behind ${last}`)
     }
     this.#lastStream[pair] = stream
     this.#lastTransmission[pair] = Math.max(transmission, before)
@@ -318,6 +324,17 @@ export class Ledger {
     const at = this.#disownedAt.get(transmission)
     if (at === undefined || this.#diskFailed(at)) return
     this.#fail('disowned', message, `transmission ${transmission}, disowned at ${time(at)}`)
+  }
+
+  /** The server could not store what was sent before, and said so; its order is that of this one. */
+  #wasRefused(message: number, transmission: number): boolean {
+    return this.#message.some(
+      (of, earlier) =>
+        of === message &&
+        earlier < transmission &&
+        this.#stream[earlier] === 0 &&
+        this.#diskFailed(this.#sentAt[earlier] as number),
+    )
   }
 
   #wasExposed(message: number): boolean {

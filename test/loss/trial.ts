@@ -290,6 +290,7 @@ class Trial {
         archived: ledger.archived,
         bounced: ledger.bounced,
         ambiguous: ledger.ambiguous,
+        retried: ledger.retried,
         repeated: ledger.repeated,
         unprotected: ledger.unprotected,
         kills: this.#kills,

@@ -2,12 +2,14 @@ import type { Envelope } from '../../core/envelope.ts'
 import type { Logger } from '../../core/log.ts'
 import { isLocalSession, type Session } from '../../core/session.ts'
 import type { Sessions } from '../../core/sessions.ts'
+import type { Removals } from './removals.ts'
 import { type Cursor, type OfflineStore, restore, START, type StoredMessage } from './store.ts'
 import type { UsageCache } from './usage.ts'
 
 type Parts = {
   readonly store: OfflineStore
   readonly usage: UsageCache
+  readonly removals: Removals
   readonly sessions: Sessions
   readonly log: Logger
   readonly settingsFor: (domain: string) => {
@@ -95,17 +97,13 @@ export class Backlog {
 
   /** A session has acknowledged a message from the store. */
   acknowledged(seq: number, session: Session): void {
-    const { store, usage, log } = this.#parts
+    const { removals, usage } = this.#parts
     const account = session.jid.bare
     const queue = this.#queues.get(account)
     const flight = queue?.inFlight.get(seq)
     if (flight === undefined) usage.forget(account)
     else usage.release(account, flight.size)
-    store.remove(seq).catch((error) => {
-      // It will be delivered once more.
-      usage.forget(account)
-      log.error('offline_message_not_removed', { account, error })
-    })
+    removals.remove(account, seq)
     if (queue === undefined) return
     queue.inFlight.delete(seq)
     if (queue.claimant !== undefined) queue.gone.add(seq)
@@ -184,7 +182,7 @@ export class Backlog {
       if (!isOurs()) return true
       for (const message of page) {
         if (!mayReceive(session)) return false
-        if (!isTaken(queue, message.seq)) this.#handOne(queue, session, message, through)
+        if (!this.#isTaken(queue, message.seq)) this.#handOne(queue, session, message, through)
         after = message
       }
       if (page.length < batch) {
@@ -231,6 +229,12 @@ export class Backlog {
     })
   }
 
+  /** Somebody has it, or had it. What a session that ends has not acknowledged is free. */
+  #isTaken({ inFlight, gone }: Queue, seq: number): boolean {
+    if (gone.has(seq) || this.#parts.removals.has(seq)) return true
+    return inFlight.get(seq)?.session.isClosed === false
+  }
+
   #isOwed({ inFlight }: Queue, session: Session): boolean {
     for (const flight of inFlight.values()) if (flight.session === session) return true
     return false
@@ -268,11 +272,6 @@ export class Backlog {
       queue.claimant === undefined && queue.inFlight.size === 0 && queue.slow === undefined
     if (isUnused && this.#queues.get(queue.account) === queue) this.#queues.delete(queue.account)
   }
-}
-
-/** Somebody has it, or had it. What a session that ends has not acknowledged is free. */
-function isTaken({ inFlight, gone }: Queue, seq: number): boolean {
-  return gone.has(seq) || inFlight.get(seq)?.session.isClosed === false
 }
 
 function mayReceive({ isClosed, priority = -1 }: Session): boolean {

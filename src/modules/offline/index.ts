@@ -11,11 +11,14 @@ import type { BareJid } from '../../xmpp/jid.ts'
 import { StanzaError } from '../../xmpp/stanza-error.ts'
 import { countOffline, listOffline, messageResult, purgeOffline } from './admin-commands.ts'
 import { Backlog } from './backlog.ts'
+import { Removals } from './removals.ts'
 import { verdictOn, withoutForgedDelays } from './rules.ts'
 import { migrations, OfflineStore, sizeOf } from './store.ts'
 import { UsageCache } from './usage.ts'
 
 const BY = 'offline'
+/** How often what the disk did not take is tried again, milliseconds. */
+const RETRY = 1_000
 
 type Decided = Verdict<'offline_message'>
 
@@ -52,20 +55,24 @@ export const offline = defineModule({
 
   async start(context) {
     const { accounts, commands, config, configFor, hooks, lasting } = context
-    const { router, sessions, storage, routes, clock, places, log } = context
+    const { router, sessions, storage, routes, clock, places, log, every } = context
     const store = new OfflineStore(storage)
     places.startBehind(await store.lastPlace())
-    const { usage, backlog } = lasting(
+    const { usage, removals, backlog } = lasting(
       () => {
         const settingsFor = (domain: string) => configFor(domain) ?? config
         const usage = new UsageCache(store, (domain) => {
           const { max_messages, max_bytes } = settingsFor(domain)
           return { maxMessages: max_messages, maxBytes: max_bytes }
         })
-        const parts = { store, usage, sessions: sessions.sessions, log, settingsFor }
-        return { usage, backlog: new Backlog(parts) }
+        const removals = new Removals({ store, usage, log })
+        const parts = { store, usage, removals, sessions: sessions.sessions, log, settingsFor }
+        return { usage, removals, backlog: new Backlog(parts) }
       },
-      ({ backlog }) => backlog.stop(),
+      ({ backlog, removals }) => {
+        backlog.stop()
+        return removals.stop()
+      },
     )
     const isHosted = (domain: string) => routes.isHosted(domain)
 
@@ -82,8 +89,11 @@ export const offline = defineModule({
     const refuse = async (envelope: Envelope, account: BareJid, error: unknown) => {
       log.error('offline_message_not_stored', { account, error })
       usage.forget(account.full)
-      // Somebody has a durable copy still, and comes back with it.
-      if (envelope.notes.kept !== undefined) throw error
+      // Somebody has a durable copy still, and comes back with it; or a client counts what we handle, and
+      // sends it again. An error could be lost with its session.
+      const { notes, origin, settlement } = envelope
+      if (notes.kept !== undefined || (origin.kind === 'c2s' && settlement !== undefined))
+        throw error
       await tellFailure(envelope)
       const isFull =
         error instanceof StorageError && (error.kind === 'full' || error.kind === 'busy')
@@ -125,6 +135,7 @@ export const offline = defineModule({
       return hasRoom instanceof Promise ? hasRoom.then(decide) : decide(hasRoom)
     })
 
+    every(RETRY, () => removals.retry())
     hooks.on('resend_offline_messages', (jid, { session }) => {
       backlog.deliverTo(session)
       return jid

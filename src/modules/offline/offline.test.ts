@@ -333,6 +333,55 @@ test('a write that fails is told to the sender', async () => {
   assert.equal(conditionOf((broken.sentAway[0] as Envelope).stanza), 'resource-constraint')
 })
 
+test('a client that counts what is handled is not told, and sends it again', async () => {
+  await using core = await start()
+  const write = () => Promise.reject(new StorageError('full', 'No room on the disk'))
+  const storage = new Proxy(core.storage, {
+    get: (target, key: keyof Storage) =>
+      key === 'write' ? write : (target[key] as (...all: unknown[]) => unknown).bind(target),
+  })
+  const accounts = ['juliet', 'romeo']
+  await using broken = await startCore({ accounts, modules: [[offline]], storage })
+  const session = await broken.connect('romeo', 'orchard')
+  const settlement = new Settlement()
+  const origin = { kind: 'c2s', session } as const
+  const to = jid('juliet', DOMAIN)
+  await broken.router.route(
+    new Envelope(session.jid, to, chat('one'), origin, undefined, settlement),
+  )
+  await assert.rejects(async () => settlement.done, /No room/)
+  await rest(core)
+  assert.deepEqual(session.received, [])
+})
+
+test('what a client has does not come again though the disk could not forget it', async () => {
+  await using own = await startCore({})
+  const disk = { isFull: false }
+  const write = (...all: Parameters<Storage['write']>) =>
+    disk.isFull
+      ? Promise.reject(new StorageError('full', 'No room on the disk'))
+      : own.storage.write(...all)
+  const storage = new Proxy(own.storage, {
+    get: (target, key: keyof Storage) =>
+      key === 'write' ? write : (target[key] as (...all: unknown[]) => unknown).bind(target),
+  })
+  await using core = await startCore({ accounts: ['juliet'], modules: [[offline]], storage })
+  await core.send(ROMEO, JULIET, chat('one'))
+  const juliet = await login(core, 'balcony', true)
+  await rest(core)
+  disk.isFull = true
+  juliet.acknowledge()
+  await juliet.end('closed')
+  const next = await login(core, 'chamber')
+  await rest(core)
+  assert.deepEqual(bodiesOf(next), [])
+  assert.equal(await countKept(core), 1)
+  disk.isFull = false
+  await core.tick()
+  await rest(core)
+  assert.equal(await countKept(core), 0)
+})
+
 test("the sender's acknowledgement waits until the message is safe", async () => {
   await using core = await start()
   const settlement = new Settlement()

@@ -186,7 +186,19 @@ export const streamManagement = defineModule({
     )
     hooks.on(
       'resend_offline_messages',
-      (jid) => after(routeHomeless(jid.bare), () => jid),
+      (jid, { session }) => {
+        const over = kept.handingOver(jid.bare)
+        if (over === undefined) return after(routeHomeless(jid.bare), () => jid)
+        // What cannot be stored comes before anything newer.
+        const { through, release } = session.hold()
+        void over.then(() => {
+          if (!session.isClosed) {
+            for (const each of kept.takeHomeless(jid.bare)) through(each.noted({ isRetry: true }))
+          }
+          release()
+        })
+        return jid
+      },
       // Behind what waits in the store.
       { order: 60 },
     )

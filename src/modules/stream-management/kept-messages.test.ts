@@ -246,6 +246,24 @@ test('one that was acknowledged to its sender stays when it could not be stored 
   assert.deepEqual(await left(storage), ['one'])
 })
 
+test('who comes meanwhile can wait for what is being stored', async (context) => {
+  const storage = await openStorage(context)
+  const kept = keptIn(storage)
+  const envelope = kept.keep(chat('one'))
+  await envelope.settlement?.done
+  assert.equal(kept.handingOver(ROMEO.bare), undefined)
+  const write = Promise.withResolvers<void>()
+  envelope.settlement?.waitFor(write.promise)
+  kept.handOver(envelope, envelope.notes.kept as number)
+  const over = kept.handingOver(ROMEO.bare)
+  assert.deepEqual(kept.takeHomeless(), [])
+  write.reject(new Error('the disk is full'))
+  await over
+  assert.equal(kept.handingOver(ROMEO.bare), undefined)
+  assert.equal(kept.takeHomeless().length, 1)
+  await kept.stop()
+})
+
 test('what nobody could store is routed anew for one account, in the order in which it came', async (context) => {
   const storage = await openStorage(context)
   const kept = keptIn(storage)

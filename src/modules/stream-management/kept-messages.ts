@@ -63,6 +63,8 @@ export class KeptMessages {
   readonly #adding = new Map<number, Envelope>()
   /** What the disk did not take: their senders wait, unless the recipient acknowledges first. */
   #unwritten = new Map<number, Envelope>()
+  /** By account: somebody else is storing them, which may fail. */
+  readonly #handingOver = new Map<string, Promise<unknown>>()
   /** On the disk, acknowledged to their senders, and nobody could store or deliver them. */
   readonly #homeless = new Map<number, Envelope>()
 
@@ -99,7 +101,20 @@ export class KeptMessages {
   handOver(envelope: Envelope, id: number): void {
     if (this.#letGo(id)) return
     const removed = this.#storage.write(REMOVE, [id])
-    this.#track(this.#handedOver(envelope, id, removed))
+    const { bare } = envelope.to
+    const over = Promise.allSettled([
+      this.#handingOver.get(bare),
+      this.#handedOver(envelope, id, removed),
+    ]).then(() => {
+      if (this.#handingOver.get(bare) === over) this.#handingOver.delete(bare)
+    })
+    this.#handingOver.set(bare, over)
+    this.#track(over)
+  }
+
+  /** Resolves when all that others are storing for the account is stored, or is homeless. */
+  handingOver(account: string): Promise<unknown> | undefined {
+    return this.#handingOver.get(account)
   }
 
   /** Tries again what the disk did not take. */

@@ -62,6 +62,8 @@ export class ManagedStream {
   /** Whether it has all of it, and is to have what comes. */
   #isSaved = false
   #saving: Promise<void> | undefined
+  /** Connections that are about to take it up: nothing is to be saved any more. */
+  #claims = 0
   /** How many stanzas the client had sent when it asked, and how many it was told are handled. */
   #asked = 0
   #told = 0
@@ -182,7 +184,7 @@ export class ManagedStream {
     const { session } = this
     if (this.expiresAt !== undefined) {
       if (now >= this.expiresAt) void session.end('lost')
-      else if (this.#isOnDisk && !this.#isSaved) this.#save()
+      else if (this.#isOnDisk && !this.#isSaved && this.#claims === 0) this.#save()
     } else if (this.#requestedAt === 0) {
       if (this.#unrequested > 0) session.write(NO_OCTETS)
     } else if (now - this.#requestedAt >= this.#parts.limits.ackTimeout) {
@@ -215,17 +217,22 @@ export class ManagedStream {
   }
 
   /**
-   * Makes ready for another connection, which then must come or `detach` must be called: waits until
-   * it is certain what the client has to send again, and until the disk has forgotten what would be
-   * out of date with the next stanza.
+   * Makes ready for another connection, which then must come (`resume`) or not (`prepareInVain`): waits
+   * until it is certain what the client has to send again, and until the disk has forgotten what would
+   * be out of date with the next stanza. Rejects when the disk does not.
    */
   async prepare(): Promise<void> {
-    await this.#settled()
-    await this.#saving
-    if (!this.#isOnDisk) return
-    await this.#parts.snapshots.forget(this.id as string)
-    this.#isOnDisk = false
-    this.#isSaved = false
+    this.#claims++
+    try {
+      await this.#settled()
+      await this.#saving
+      if (!this.#isOnDisk) return
+      this.#isSaved = false
+      await this.#parts.snapshots.forget(this.id as string)
+      this.#isOnDisk = false
+    } finally {
+      this.#claims--
+    }
   }
 
   /** The session has a connection again; the client has got `h` stanzas, all of which were sent. */

@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Hooks } from '../../core/hooks.ts'
+import { silentLogger } from '../../core/log.ts'
+import type { StreamSession } from '../../core/session.ts'
+import { jid } from '../../xmpp/jid.ts'
+import { ManagedStream } from './managed-stream.ts'
+
+/** A session without a connection whose client is about to come back. */
+function detached() {
+  const saves: number[] = []
+  const disk = { isFull: true }
+  const forgotten = Promise.withResolvers<void>()
+  const session = {
+    jid: jid('romeo', 'im.example.com', 'orchard'),
+    info: { isAnonymous: false },
+    isClosed: false,
+    write() {},
+    end: () => assert.fail('it ends'),
+  } as unknown as StreamSession
+  const stream = new ManagedStream(
+    session,
+    { id: 'sm', patience: 1_000 },
+    {
+      limits: { maxStanzas: 10, maxBytes: 1_000, ackTimeout: 1_000 },
+      snapshots: {
+        async save() {
+          saves.push(1)
+          if (disk.isFull) throw new Error('the disk is full')
+        },
+        append: () => Promise.resolve(),
+        forget: () => forgotten.promise,
+      },
+      unacknowledgedMessage: new Hooks(silentLogger).at('unacknowledged_message'),
+      clock: { now: () => 0 },
+      log: silentLogger,
+    },
+  )
+  return { stream, saves, disk, forgotten }
+}
+
+const turn = () => new Promise((resolve) => setImmediate(resolve))
+
+test('a session that is being resumed is not saved once more', async () => {
+  const { stream, saves, disk, forgotten } = detached()
+  stream.detach()
+  await turn()
+  assert.equal(saves.length, 1)
+  disk.isFull = false
+  const prepared = stream.prepare()
+  await turn()
+  stream.look(1)
+  await turn()
+  assert.equal(saves.length, 1)
+  forgotten.resolve()
+  await prepared
+  stream.resume(0)
+  stream.look(2)
+  await turn()
+  assert.equal(saves.length, 1)
+})
+
+test('it is, if the disk did not forget it', async () => {
+  const { stream, saves, disk, forgotten } = detached()
+  stream.detach()
+  await turn()
+  const prepared = stream.prepare()
+  forgotten.reject(new Error('the disk is full'))
+  await assert.rejects(prepared)
+  disk.isFull = false
+  stream.look(1)
+  await turn()
+  assert.equal(saves.length, 2)
+})
