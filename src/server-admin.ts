@@ -18,6 +18,7 @@ export function adminContext(server: Server, version: string): AdminContext {
     hooks: server.hooks,
     outcomes: server.router.outcomes,
     tokens: server.tokens,
+    traces: server.tracing,
     modules: server.commands,
     get running() {
       const { startedAt } = server

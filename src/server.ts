@@ -29,6 +29,7 @@ import { NoRemoteServers } from './core/remote-servers.ts'
 import { Router, type RoutingModule } from './core/router.ts'
 import { SessionManager } from './core/session-manager.ts'
 import type { Storage } from './core/storage.ts'
+import { Tracing } from './core/tracing.ts'
 import type { HttpListener } from './http/server.ts'
 import { modules as builtinModules } from './modules.ts'
 import { external } from './routing/external.ts'
@@ -81,6 +82,7 @@ export class Server {
   readonly storage: Storage
   readonly hooks: Hooks
   readonly router: Router
+  readonly tracing: Tracing
   readonly iq: IqDispatcher
   readonly routes = new LocalRoutes()
   readonly accounts: Accounts
@@ -114,6 +116,7 @@ export class Server {
     this.storage = storage
     this.hooks = new Hooks(log)
     this.router = new Router(log, this.hooks.at('message_routed'))
+    this.tracing = new Tracing({ hooks: this.hooks, router: this.router })
     this.iq = new IqDispatcher({
       router: this.router,
       log,

@@ -13,6 +13,7 @@ import type { AdminFederation } from './commands/s2s.ts'
 import type { RunningServer } from './commands/server.ts'
 import type { AdminSessions } from './commands/session.ts'
 import type { AdminTokens } from './commands/token.ts'
+import type { AdminTraces } from './streams/trace.ts'
 
 export interface AdminContext {
   readonly version: string
@@ -27,6 +28,7 @@ export interface AdminContext {
   readonly hooks: AdminHooks
   readonly outcomes: AdminOutcomes
   readonly tokens: AdminTokens
+  readonly traces: AdminTraces
   /** Carries out what loaded modules declare. */
   readonly modules: Pick<ModuleCommands, 'run'>
   /** Absent while the server does not run. */

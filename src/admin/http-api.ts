@@ -105,7 +105,8 @@ export function httpApi(options: ApiOptions): HttpService {
   }
 
   async function open(stream: StreamCommand, args: unknown, caller: Caller, signal: AbortSignal) {
-    ensureMayGive(stream, checkedArgs(stream.args, args), caller)
+    const checked = checkedArgs(stream.args, args)
+    ensureMayGive({ ...stream, permission: stream.permissionFor(checked) }, checked, caller)
     log.info('admin_stream', { command: stream.name, by: caller.name })
     return await stream.open(context, args, signal)
   }

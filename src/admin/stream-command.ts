@@ -17,6 +17,8 @@ type Declaration<Args extends z.ZodObject, Item extends z.ZodType> = {
   readonly name: string
   readonly description: string
   readonly permission: Permission
+  /** Where some arguments ask for more than `permission`. */
+  permissionFor?(args: z.output<Args>): Permission
   readonly args: Args
   readonly positional: readonly (keyof z.input<Args> & string)[]
   readonly examples: readonly string[]
@@ -38,10 +40,15 @@ type Declaration<Args extends z.ZodObject, Item extends z.ZodType> = {
 
 /** A declaration whose faces need not know its types. It always needs a running server. */
 export interface StreamCommand
-  extends Omit<Declaration<z.ZodObject, z.ZodType>, 'positional' | 'text' | 'open'> {
+  extends Omit<
+    Declaration<z.ZodObject, z.ZodType>,
+    'positional' | 'text' | 'open' | 'permissionFor'
+  > {
   readonly positional: readonly string[]
   /** Arguments that say whose domain it is about. */
   readonly subjects: readonly string[]
+  /** With arguments that were checked. */
+  permissionFor(args: Readonly<Record<string, unknown>>): Permission
   /** Throws CommandError `invalid`, naming everything that is wrong with the arguments. */
   check(args: unknown): void
   /** Checks the arguments, then begins. Throws CommandError. */
@@ -57,6 +64,8 @@ export function defineStream<Args extends z.ZodObject, Item extends z.ZodType>(
   return {
     ...declaration,
     subjects: subjectsOf(schema),
+    permissionFor: (args) =>
+      declaration.permissionFor?.(args as z.output<Args>) ?? declaration.permission,
     check: (args) => void checkedArgs(schema, args),
     open: async (context, args, signal) =>
       declaration.open(context, checkedArgs(schema, args), signal),

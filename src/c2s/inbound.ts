@@ -3,6 +3,7 @@ import { DROP, Stop } from '../core/hooks.ts'
 import { answered, dropped, type Outcome } from '../core/outcome.ts'
 import type { Router } from '../core/router.ts'
 import { Settlement } from '../core/settlement.ts'
+import type { Tracer } from '../core/tracer.ts'
 import { type Jid, parseJid, tryParseJid } from '../xmpp/jid.ts'
 import { CLIENT_NS, isStanzaKind, Stanza } from '../xmpp/stanza.ts'
 import { StanzaError } from '../xmpp/stanza-error.ts'
@@ -30,22 +31,40 @@ export function receive(
   verifyFrom(session, frame)
   const stanza = Stanza.fromFrame(frame, CLIENT_NS, session.lang)
   session.touch()
-  const toText = frame.attribute('to')
-  const to: Jid | undefined = toText === undefined ? session.jid.toBare() : tryParseJid(toText)
   const self = session.jid
-  if (to === undefined) {
-    const envelope = new Envelope(self, parseJid(self.domain), stanza, session.origin)
-    refuse(session, router, envelope, new StanzaError('jid-malformed'))
-    return undefined
-  }
+  const toText = frame.attribute('to')
+  const to: Jid | undefined = toText === undefined ? self.toBare() : tryParseJid(toText)
   const settlement = session.onSettled === undefined ? undefined : new Settlement()
-  const envelope = new Envelope(self, to, stanza, session.origin, undefined, settlement)
-  const fault = faultOf(stanza)
-  if (fault !== undefined) {
-    refuse(session, router, envelope, fault)
-    return undefined
-  }
-  return send(session, envelope, router)
+  const recipient = to ?? parseJid(self.domain)
+  const envelope = new Envelope(self, recipient, stanza, session.origin, undefined, settlement)
+  const fault = to === undefined ? new StanzaError('jid-malformed') : faultOf(stanza)
+  const { tracer, stages } = router
+  stages.c2sIn.stanzas++
+  return tracer === undefined
+    ? accept(session, envelope, fault, router)
+    : follow(tracer, session, envelope, fault, router)
+}
+
+function follow(
+  tracer: Tracer,
+  session: ClientSession,
+  envelope: Envelope,
+  fault: StanzaError | undefined,
+  router: Router,
+): Promise<void> | undefined {
+  const work = (followed: Envelope) => accept(session, followed, fault, router)
+  return tracer.receive(router.stages.c2sIn, envelope, work)
+}
+
+function accept(
+  session: ClientSession,
+  envelope: Envelope,
+  fault: StanzaError | undefined,
+  router: Router,
+): Promise<void> | undefined {
+  return fault === undefined
+    ? send(session, envelope, router)
+    : refuse(session, router, envelope, fault)
 }
 
 /** RFC 6120 §8.1.2.1: absent, or the sender's own bare or full JID. */

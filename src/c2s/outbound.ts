@@ -2,6 +2,7 @@ import { Envelope } from '../core/envelope.ts'
 import { DROP, type HookPoint, type Stop } from '../core/hooks.ts'
 import type { Logger } from '../core/log.ts'
 import type { Router } from '../core/router.ts'
+import type { Tracer } from '../core/tracer.ts'
 import type { StanzaKind } from '../xmpp/stanza.ts'
 import { StanzaError } from '../xmpp/stanza-error.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
@@ -57,6 +58,18 @@ export class Outbound {
 
   /** False: the session has ended. */
   deliver(envelope: Envelope): boolean {
+    const { tracer, stages } = this.#router
+    stages.c2sOut.stanzas++
+    return tracer === undefined ? this.#deliver(envelope) : this.#follow(tracer, envelope)
+  }
+
+  #follow(tracer: Tracer, envelope: Envelope): boolean {
+    const work = (followed: Envelope) => this.#deliver(followed)
+    // Nothing of it waits for anything.
+    return tracer.pass(this.#router.stages.c2sOut, envelope, work, this.#session.jid) as boolean
+  }
+
+  #deliver(envelope: Envelope): boolean {
     if (this.#session.isClosed) return false
     if (this.#holds === 0 && this.#queue.length === 0 && this.#isOpen) this.#offer(envelope)
     else this.#enqueue(envelope)
@@ -147,6 +160,7 @@ export class Outbound {
   }
 
   #enqueue(envelope: Envelope): void {
+    this.#tell(envelope, 'queued')
     this.#queue.push(envelope)
     this.#queued += weigh(envelope)
     if (this.#queued > OUTPUT_BUDGET) {
@@ -217,10 +231,16 @@ export class Outbound {
     if (connection === undefined) return
     connection.write(envelope.octets)
     this.#router.counts.sent.c2s[envelope.stanza.kind]++
+    this.#tell(envelope, 'written')
     if (session.acknowledges) return
     envelope.delivery?.acknowledge()
     if (!envelope.hasNotes || session.points.acknowledged.isEmpty) return
     connection.onceFlushed(() => session.acknowledged(envelope))
+  }
+
+  #tell(envelope: Envelope, what: 'queued' | 'written'): void {
+    const { tracer, stages } = this.#router
+    if (tracer !== undefined) tracer.tell(envelope, stages.c2sOut, what, this.#session.jid)
   }
 
   #refuse(envelope: Envelope, error: unknown): void {

@@ -31,6 +31,8 @@ export interface Notes {
   readonly place?: number
   /** Of a copy: the id (`idOf`) of the message, should that be delivered to the same client yet. */
   readonly copyOf?: string
+  /** `traceparent` of the stanza, if somebody follows it. */
+  readonly trace?: string
 }
 
 const NO_NOTES: Notes = {}

@@ -1,5 +1,6 @@
 import type { HookMap, HookName } from './hook-map.ts'
 import type { Logger } from './log.ts'
+import type { Tracer } from './tracer.ts'
 import { UnderWay } from './under-way.ts'
 
 export type { HookMap, HookName } from './hook-map.ts'
@@ -63,7 +64,9 @@ export type DomainScope = { has(domainType: string): boolean }
 /** One registered handler with its counters. */
 export class Entry<N extends HookName = HookName> {
   readonly hook: N
-  readonly handler: Handler<N>
+  /** What is called: as registered, or that while somebody follows what it does. */
+  handler: Handler<N>
+  readonly #registered: Handler<N>
   readonly order: number
   readonly onError: 'stop' | 'skip'
   readonly scope: DomainScope | undefined
@@ -75,11 +78,16 @@ export class Entry<N extends HookName = HookName> {
   constructor(hook: N, handler: Handler<N>, options: HandlerOptions) {
     this.hook = hook
     this.handler = handler
+    this.#registered = handler
     this.order = options.order ?? 50
     this.onError = options.onError ?? 'stop'
     this.scope = options.scope
     this.rank = options.rank ?? 0
     this.by = options.by ?? (handler.name || 'anonymous')
+  }
+
+  traceWith(tracer: Tracer | undefined): void {
+    this.handler = tracer?.handler(this, this.#registered) ?? this.#registered
   }
 }
 
@@ -182,14 +190,22 @@ export class Hooks {
   readonly #log: Logger
   /** Runs that wait for a handler; those of iq handlers are counted here, too. */
   readonly underWay = new UnderWay()
+  #tracer: Tracer | undefined
 
   constructor(log: Logger) {
     this.#log = log
   }
 
+  /** Has all handlers, those to come as well, tell what they do; with `undefined` no longer. */
+  traceWith(tracer: Tracer | undefined): void {
+    this.#tracer = tracer
+    for (const entry of this.all) entry.traceWith(tracer)
+  }
+
   /** Registers a handler. Returns the undo. */
   on<N extends HookName>(name: N, handler: Handler<N>, options: HandlerOptions = {}): () => void {
     const entry = new Entry(name, handler, options)
+    entry.traceWith(this.#tracer)
     const inOrder = [...(this.#entries.get(name) ?? []), entry as unknown as Entry]
     this.#entries.set(
       name,

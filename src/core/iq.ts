@@ -8,6 +8,7 @@ import type { Logger } from './log.ts'
 import { answered, dropped, type Outcome } from './outcome.ts'
 import type { Router } from './router.ts'
 import type { Session } from './session.ts'
+import type { Tracer } from './tracer.ts'
 import type { UnderWay } from './under-way.ts'
 
 export type IqRequest = {
@@ -197,6 +198,19 @@ export class IqDispatcher {
 
   /** Lets the handler of a get or set answer it. */
   answer(target: IqTarget, envelope: Envelope): Outcome | Promise<Outcome> {
+    const { tracer, stages } = this.#parts.router
+    stages.iq.stanzas++
+    return tracer === undefined
+      ? this.#answer(target, envelope)
+      : this.#follow(tracer, target, envelope)
+  }
+
+  #follow(tracer: Tracer, target: IqTarget, envelope: Envelope): Outcome | Promise<Outcome> {
+    const work = (followed: Envelope) => this.#answer(target, followed)
+    return tracer.pass(this.#parts.router.stages.iq, envelope, work)
+  }
+
+  #answer(target: IqTarget, envelope: Envelope): Outcome | Promise<Outcome> {
     const type = envelope.stanza.type as 'get' | 'set'
     const { children } = envelope.stanza
     const [ref] = children
@@ -289,9 +303,9 @@ export class IqDispatcher {
     const attributes = { type: 'result', id: envelope.stanza.id }
     const result =
       answer === undefined ? Stanza.build('iq', attributes) : Stanza.build('iq', attributes, answer)
-    const routed = this.#parts.router.route(
-      new Envelope(envelope.to, envelope.from, result, SERVER),
-    )
+    const reply = new Envelope(envelope.to, envelope.from, result, SERVER)
+    const { router } = this.#parts
+    const routed = router.route(router.tracer?.link(envelope, reply) ?? reply)
     if (routed instanceof Promise) void routed
     return answered(by)
   }

@@ -5,6 +5,7 @@ import type { LocalRoute } from './local-routes.ts'
 import type { Logger } from './log.ts'
 import { dropped, type Outcome } from './outcome.ts'
 import type { Router } from './router.ts'
+import type { Tracer } from './tracer.ts'
 
 /**
  * Route step 6. Runs `filter_local_packet` for the destination's domain, then hands the stanza to
@@ -23,6 +24,19 @@ export class LocalDelivery {
   }
 
   deliver(envelope: Envelope, route: LocalRoute): Outcome | Promise<Outcome> {
+    const { tracer, stages } = this.#router
+    stages.localDelivery.stanzas++
+    return tracer === undefined
+      ? this.#deliver(envelope, route)
+      : this.#follow(tracer, envelope, route)
+  }
+
+  #follow(tracer: Tracer, envelope: Envelope, route: LocalRoute): Outcome | Promise<Outcome> {
+    const work = (followed: Envelope) => this.#deliver(followed, route)
+    return tracer.pass(this.#router.stages.localDelivery, envelope, work)
+  }
+
+  #deliver(envelope: Envelope, route: LocalRoute): Outcome | Promise<Outcome> {
     try {
       const verdict = this.#filter(envelope, route)
       if (verdict instanceof Promise) {

@@ -4,7 +4,9 @@ import { Envelope, SERVER } from './envelope.ts'
 import { DROP, type HookPoint } from './hooks.ts'
 import type { Logger } from './log.ts'
 import { dropped, type Fate, Outcome } from './outcome.ts'
+import { type Stage, Stages } from './stages.ts'
 import { StanzaCounts } from './stanza-counts.ts'
+import type { Tracer } from './tracer.ts'
 
 /**
  * One link of the routing chain. A filter may change the stanza or drop it, never its addresses.
@@ -27,6 +29,9 @@ export class Router {
   readonly #log: Logger
   readonly #routed: HookPoint<'message_routed'>
   #chain: readonly RoutingModule[] = []
+  #links: readonly Link[] = []
+  #tracer: Tracer | undefined
+  readonly stages = new Stages()
   /** How many stanzas came to each fate, by who decided. */
   readonly outcomes = new Map<string, Record<Fate, number>>()
   readonly counts = new StanzaCounts()
@@ -39,16 +44,47 @@ export class Router {
   /** Replaces the chain; stanzas on their way finish on the old one. */
   use(chain: readonly RoutingModule[]): void {
     this.#chain = chain
+    this.#link()
   }
 
   get chain(): readonly RoutingModule[] {
     return this.#chain
   }
 
+  /** Follows stanzas; `undefined` while nobody wants to know. */
+  get tracer(): Tracer | undefined {
+    return this.#tracer
+  }
+
+  traceWith(tracer: Tracer | undefined): void {
+    this.#tracer = tracer
+    this.#link()
+  }
+
   route(envelope: Envelope): Outcome | Promise<Outcome> {
+    const stage = this.stages.router
+    stage.stanzas++
+    const tracer = this.#tracer
+    return tracer === undefined ? this.#route(envelope) : this.#follow(tracer, envelope)
+  }
+
+  /** Apart: a function whose variables a closure uses allocates for it, whether it comes to it or not. */
+  #follow(tracer: Tracer, envelope: Envelope): Outcome | Promise<Outcome> {
+    return tracer.pass(this.stages.router, envelope, (followed) => this.#route(followed))
+  }
+
+  #link(): void {
+    const tracer = this.#tracer
+    this.#links = this.#chain.map((module) => {
+      const stage = this.stages.module(module.name)
+      return { stage, module: tracer?.module(module, stage) ?? module }
+    })
+  }
+
+  #route(envelope: Envelope): Outcome | Promise<Outcome> {
     let result: Outcome | Promise<Outcome>
     try {
-      result = this.#offer(this.#chain, 0, envelope)
+      result = this.#offer(this.#links, 0, envelope)
     } catch (error) {
       return this.#settle(envelope, this.#refuse(envelope, error))
     }
@@ -64,7 +100,8 @@ export class Router {
     const reply = bounce(envelope.stanza, error)
     if (reply === undefined || envelope.origin.kind === 'server')
       return dropped(by, error.condition)
-    this.#send(new Envelope(envelope.to, envelope.from, reply, SERVER))
+    const answer = new Envelope(envelope.to, envelope.from, reply, SERVER)
+    this.#send(this.#tracer?.link(envelope, answer) ?? answer)
     return new Outcome('bounced', by, error.condition)
   }
 
@@ -79,14 +116,11 @@ export class Router {
     if (outcome instanceof Promise) void outcome
   }
 
-  #offer(
-    chain: readonly RoutingModule[],
-    first: number,
-    start: Envelope,
-  ): Outcome | Promise<Outcome> {
+  #offer(chain: readonly Link[], first: number, start: Envelope): Outcome | Promise<Outcome> {
     let envelope = start
     for (let i = first; i < chain.length; i++) {
-      const module = chain[i] as RoutingModule
+      const { module, stage } = chain[i] as Link
+      stage.stanzas++
       if (module.filter !== undefined) {
         const filtered = module.filter(envelope)
         if (filtered instanceof Promise) {
@@ -108,19 +142,19 @@ export class Router {
   }
 
   async #filtered(
-    chain: readonly RoutingModule[],
+    chain: readonly Link[],
     at: number,
     before: Envelope,
     after: Envelope | typeof DROP,
   ): Promise<Outcome> {
-    const module = chain[at] as RoutingModule
+    const { module } = chain[at] as Link
     if (after === DROP) return dropped(module.name, 'filtered')
     checkAddresses(module, before, after)
     return this.#next(chain, at, await module.route(after))
   }
 
   #next(
-    chain: readonly RoutingModule[],
+    chain: readonly Link[],
     at: number,
     routed: Envelope | Outcome,
   ): Outcome | Promise<Outcome> {
@@ -145,7 +179,12 @@ export class Router {
     }
     row[outcome.fate]++
     this.counts.received[envelope.origin.kind][envelope.stanza.kind]++
-    if (this.#routed.isEmpty) return outcome
+    if (!this.#routed.isEmpty) this.#tell(envelope, outcome)
+    this.#tracer?.settle(envelope, outcome)
+    return outcome
+  }
+
+  #tell(envelope: Envelope, outcome: Outcome): void {
     try {
       const told = this.#routed.run(outcome, { envelope })
       if (told instanceof Promise)
@@ -153,9 +192,11 @@ export class Router {
     } catch (error) {
       this.#log.error('message_routed_failed', { error })
     }
-    return outcome
   }
 }
+
+/** A routing module in its place. */
+type Link = { readonly module: RoutingModule; readonly stage: Stage }
 
 function checkAddresses(module: RoutingModule, before: Envelope, after: Envelope): void {
   if (after.from.full === before.from.full && after.to.full === before.to.full) return

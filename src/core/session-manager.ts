@@ -14,6 +14,7 @@ import type { Router } from './router.ts'
 import type { Resource, Session } from './session.ts'
 import { Sessions } from './sessions.ts'
 import { SharedDelivery } from './shared-delivery.ts'
+import type { Tracer } from './tracer.ts'
 
 export type SessionLimits = {
   /** Sessions of one account; over it the oldest is closed. */
@@ -118,11 +119,24 @@ export class SessionManager {
 
   /** Delivers a stanza addressed to an account of a hosted domain, or to one of its resources. */
   deliver(envelope: Envelope, domainType: string): Outcome | Promise<Outcome> {
+    const { tracer, stages } = this.#parts.router
+    stages.sessionManager.stanzas++
+    return tracer === undefined
+      ? this.#deliver(envelope, domainType)
+      : this.#follow(tracer, envelope, domainType)
+  }
+
+  #follow(tracer: Tracer, envelope: Envelope, domainType: string): Outcome | Promise<Outcome> {
+    const work = (followed: Envelope) => this.#deliver(followed, domainType)
+    return tracer.pass(this.#parts.router.stages.sessionManager, envelope, work)
+  }
+
+  #deliver(envelope: Envelope, domainType: string): Outcome | Promise<Outcome> {
     const { to, stanza } = envelope
     if (stanza.kind === 'presence') return this.#presence(envelope, domainType)
     if (this.#leaving.size > 0 && envelope.notes.isRetry !== true) {
       const leaving = this.#leaving.get(to.bare)
-      if (leaving !== undefined) return leaving.then(() => this.deliver(envelope, domainType))
+      if (leaving !== undefined) return leaving.then(() => this.#deliver(envelope, domainType))
     }
     const target = this.#addressed(envelope)
     if (target !== undefined) return this.#handOff(envelope, target, domainType)
@@ -221,7 +235,7 @@ export class SessionManager {
     for (const { priority = -1 } of resources) if (priority > highest) highest = priority
     const targets = resources.filter(({ priority }) => priority === highest)
     if (targets.length === 0) return this.#offline(envelope, domainType)
-    const again = (decided: Envelope) => this.deliver(decided, domainType)
+    const again = (decided: Envelope) => this.#deliver(decided, domainType)
     return this.#handOffAll(envelope, targets, domainType, again)
   }
 
@@ -317,7 +331,7 @@ export class SessionManager {
   // --- Hand-off.
 
   #handOff(envelope: Envelope, target: Resource, domainType: string): Outcome | Promise<Outcome> {
-    const again = (decided: Envelope) => this.deliver(decided, domainType)
+    const again = (decided: Envelope) => this.#deliver(decided, domainType)
     return this.#handOffAll(envelope, [target], domainType, again)
   }
 

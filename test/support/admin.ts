@@ -26,5 +26,6 @@ export const emptyContext: AdminContext = {
     list: async () => [],
     revoke: async () => false,
   },
+  traces: { follow: () => () => {} },
   modules: new ModuleCommands(),
 }

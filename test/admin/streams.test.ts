@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict'
+import { request } from 'node:http'
+import { test } from 'node:test'
+import { tokenFor } from '../support/api.ts'
+import { startServer } from '../support/server.ts'
+import { chat } from '../support/stanzas.ts'
+import { DOMAIN, OTHER } from './cases.ts'
+
+type Following = { readonly status: number; readonly events: AsyncIterator<string> }
+
+/** The text of a response as it comes. */
+function follow(url: string, token: string, args: object): Promise<Following> {
+  return new Promise((resolve, reject) => {
+    const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' }
+    const outgoing = request(url, { method: 'POST', headers }, (response) => {
+      response.setEncoding('utf8')
+      resolve({
+        status: response.statusCode ?? 0,
+        events: response[Symbol.asyncIterator]() as AsyncIterator<string>,
+      })
+    })
+    outgoing.on('error', reject)
+    outgoing.end(JSON.stringify(args))
+  })
+}
+
+test('stanzas are followed over HTTP, by who may', async () => {
+  await using server = await startServer({ domains: [DOMAIN, OTHER], http: {} })
+  const alice = await server.connect('alice', 'phone')
+  const bob = await server.connect('bob', 'desk')
+  const url = `${server.urlOf()}/api/trace`
+  const reader = await tokenFor(server, 'read-only')
+  const warden = await tokenFor(server, 'domain-admin', [DOMAIN])
+
+  for (const [token, args] of [
+    [reader, { jid: alice.bareJid, body: true }],
+    [warden, { jid: `dora@${OTHER}` }],
+    [warden, { jid: OTHER, body: true }],
+  ] as const) {
+    assert.equal((await follow(url, token, args)).status, 403)
+  }
+  assert.equal((await follow(url, warden, { jid: '@' })).status, 400)
+  assert.equal(server.server.router.tracer, undefined)
+
+  const metadata = await follow(url, reader, { jid: alice.bareJid })
+  const content = await follow(url, warden, { jid: alice.bareJid, body: true })
+  assert.deepEqual([metadata.status, content.status], [200, 200])
+  alice.send(chat(bob.bareJid, 'hush'))
+  await bob.receives({ body: 'hush' })
+  const first = await metadata.events.next()
+  assert.match(first.value, /^event: item\ndata: \{.*"fate":"delivered"/)
+  assert.ok(!first.value.includes('hush'))
+  assert.match((await content.events.next()).value, /<body>hush<\/body>/)
+  // Who goes away is not told any more, and in the end nobody is.
+  await metadata.events.return?.()
+  await content.events.return?.()
+  for (let turn = 0; server.server.router.tracer !== undefined && turn < 10_000; turn++) {
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  assert.equal(server.server.router.tracer, undefined)
+})
