@@ -12,12 +12,15 @@ import { parseArgs } from 'node:util'
 import type { Ledger } from './ledger.ts'
 import { makePlan, type Plan } from './plan.ts'
 import { shrink } from './shrink.ts'
+import { type Told, Total } from './total.ts'
 import { type Report, runTrial } from './trial.ts'
 
 const USAGE = `usage: npm run test:loss -- [options]
 
-  --messages N     how many are sent (3000)
-  --kills N        how often the server is killed (5)
+  --messages N     how many are sent (3000), by all trials together
+  --kills N        how often the server is killed (5), the same
+  --trials N       in so many trials one after the other, each with the next seed (1 for each 50,000
+                   messages); every other one is without the archive
   --senders N      (4)
   --recipients N   (4)
   --seconds N      how long the sending takes at least (8); 0: as long as it takes
@@ -35,6 +38,7 @@ const { values } = parseArgs({
   options: {
     messages: { type: 'string', default: '3000' },
     kills: { type: 'string', default: '5' },
+    trials: { type: 'string' },
     senders: { type: 'string', default: '4' },
     recipients: { type: 'string', default: '4' },
     seconds: { type: 'string', default: '8' },
@@ -58,36 +62,54 @@ if (values.help) {
   process.exit(0)
 }
 
-const made = makePlan({
-  seed: values.seed === undefined ? randomInt(2 ** 31) : Number(values.seed),
-  messages: Number(values.messages),
-  kills: Number(values.kills),
-  senders: Number(values.senders),
-  recipients: Number(values.recipients),
-  seconds: values.minutes === undefined ? Number(values.seconds) : Number(values.minutes) * 60,
-  archive: values.archive,
-})
-const without = values.without.split(',')
-const plan: Plan =
-  values.plan === undefined
-    ? { ...made, happenings: made.happenings.filter(({ what }) => !without.includes(what)) }
-    : JSON.parse(readFileSync(values.plan, 'utf8'))
-say(`seed ${plan.seed}`)
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(signal, () => process.exit(130))
 }
 const { main } = values
-const report = await runTrial(plan, { main, onProgress: progress(plan) })
-if (process.stderr.isTTY) process.stderr.write('\r\x1b[K')
-tell(report)
-if (values.history) for (const line of report.history) say(line)
-if (report.breaches.size > 0) {
+const messages = Number(values.messages)
+const trials = Number(values.trials ?? Math.ceil(messages / 50_000))
+const firstSeed = values.seed === undefined ? randomInt(2 ** 31) : Number(values.seed)
+const plans =
+  values.plan === undefined
+    ? Array.from({ length: trials }, (_, index) => planOf(index))
+    : [JSON.parse(readFileSync(values.plan, 'utf8')) as Plan]
+const total = new Total()
+for (const plan of plans) {
+  say(`seed ${plan.seed}${plan.archive ? '' : ', no archive'}`)
+  const report = await runTrial(plan, { main, onProgress: progress(plan) })
+  if (process.stderr.isTTY) process.stderr.write('\r\x1b[K')
+  tell(report)
+  total.add(report)
+  if (values.history) for (const line of report.history) say(line)
+  if (report.breaches.size === 0) continue
   process.exitCode = 1
-  await explain(report)
+  await explain(plan, report)
+}
+if (plans.length > 1) {
+  say(`all ${plans.length} trials`)
+  tell(total)
+}
+
+function planOf(index: number): Plan {
+  const share = (all: number) =>
+    Math.floor((all * (index + 1)) / trials) - Math.floor((all * index) / trials)
+  const seconds =
+    values.minutes === undefined ? Number(values.seconds) : Number(values.minutes) * 60
+  const made = makePlan({
+    seed: firstSeed + index,
+    messages: share(messages),
+    kills: share(Number(values.kills)),
+    senders: Number(values.senders),
+    recipients: Number(values.recipients),
+    seconds: seconds / trials,
+    archive: values.archive && index % 2 === 0,
+  })
+  const without = values.without.split(',')
+  return { ...made, happenings: made.happenings.filter(({ what }) => !without.includes(what)) }
 }
 
 /** Prints the shortest history found that fails as well. */
-async function explain({ breaches, history }: Report): Promise<void> {
+async function explain(plan: Plan, { breaches, history }: Report): Promise<void> {
   const until = Date.now() + Number(values.shrink) * 60_000
   let shortest = history
   const probe = async (candidate: Plan) => {
@@ -112,7 +134,7 @@ async function explain({ breaches, history }: Report): Promise<void> {
   for (const line of shortest) say(line)
 }
 
-function tell({ figures, breaches, failures, directory }: Report): void {
+function tell({ figures, breaches, failures, directory }: Told): void {
   say(
     Object.entries(figures)
       .map(([name, value]) => `${name} ${value}`)
@@ -125,13 +147,15 @@ function tell({ figures, breaches, failures, directory }: Report): void {
   if (directory !== undefined) say(`the server's log and data are in ${directory}`)
 }
 
+/** On a terminal all the time, else now and then. */
 function progress({ messages }: Plan): (ledger: Ledger) => void {
-  let last = 0
+  const { isTTY } = process.stderr
+  let last = performance.now()
   return ({ sent, acknowledged, shown, owed, failures }) => {
     const now = performance.now()
-    if (!process.stderr.isTTY || now - last < 200) return
+    if (now - last < (isTTY ? 200 : 30_000)) return
     last = now
     const line = `sent ${sent} of ${messages}, acknowledged ${acknowledged}, shown ${shown}, owed ${owed}, failures ${failures.length}`
-    process.stderr.write(`\r\x1b[K${line}`)
+    process.stderr.write(isTTY ? `\r\x1b[K${line}` : `${line}\n`)
   }
 }
