@@ -102,6 +102,7 @@ test('a file with nothing but its domain has working defaults', () => {
       ['offline', { settings: { max_messages: 100 } }],
     ]),
     admin: { jids: [], requests_per_minute: 600, socket: join(directory, 'data/meerkat.sock') },
+    hosts: new Map(),
   })
 })
 
@@ -216,7 +217,7 @@ const refused: Record<string, readonly [toml: string, ...problems: string[]]> = 
     'meerkat.toml:4:1: log.levle: unknown key; did you mean "level"?',
     'meerkat.toml:6:1: listen.c2s[0].adress: unknown key; did you mean "address"?',
     'meerkat.toml:7:2: colours: unknown key, expected one of "domains", "data_dir", ' +
-      '"routing_modules", "listen", "tls", "s2s", "auth", "storage", "limits", "delivery", "log", "modules", "admin"',
+      '"routing_modules", "listen", "tls", "s2s", "auth", "storage", "limits", "delivery", "log", "modules", "host", "admin"',
   ],
   'wrong types': [
     'domains = "x"\nlisten = []\nmodules = 1\nauth = 1979-05-27\ndata_dir = true',

@@ -25,8 +25,10 @@ import {
   listenerWarnings,
 } from './config/listeners.ts'
 import {
+  checkHosts,
   checkModules,
   checkRoutingModules,
+  type HostModules,
   type ModuleDeclaration,
   type ModuleSettings,
 } from './config/modules.ts'
@@ -54,7 +56,7 @@ import {
 } from './config/schema.ts'
 
 export type { HttpListener } from './config/http-schema.ts'
-export type { ModuleDeclaration, ModuleSettings } from './config/modules.ts'
+export type { HostModules, ModuleDeclaration, ModuleSettings } from './config/modules.ts'
 export { ConfigError } from './config/problems.ts'
 export type {
   CertificateFiles,
@@ -88,6 +90,8 @@ export type Config = {
   readonly log: FileSettings['log']
   /** The modules to load. */
   readonly modules: ReadonlyMap<string, ModuleSettings>
+  /** Where single domains have others. */
+  readonly hosts: ReadonlyMap<string, HostModules>
   readonly admin: Omit<FileSettings['admin'], 'socket'> & { readonly socket: string }
 }
 
@@ -100,11 +104,15 @@ export type LoadedConfig = {
   readonly config: Config
   /** What an operator should look at, a line each. */
   readonly warnings: readonly string[]
+  /** In the shape of the file, with defaults. */
+  readonly settings: object
+  /** As written in the file. */
+  readonly input: unknown
   /**
-   * Checks the settings of a module of the operator's own, by the schema it turned out to have.
-   * Throws ConfigError.
+   * Checks the settings of a module of the operator's own, by the schema it turned out to have; those
+   * of a domain, if one is named. Throws ConfigError.
    */
-  checkModule<T>(name: string, schema: z.ZodType<T>): T
+  checkModule<T>(name: string, schema: z.ZodType<T>, domain?: string): T
 }
 
 type Origin = {
@@ -173,7 +181,16 @@ export function checkConfig(input: unknown, context: Context): LoadedConfig {
   }
   const routing = checkRoutingModules(placed.routing_modules, directory)
   const loaded = checkModules(placed.modules, { declared: context.modules, directory })
-  problems.push(...routing.problems, ...loaded.problems)
+  const hosts = checkHosts(placed.host, placed.modules, {
+    declared: context.modules,
+    modules: loaded.modules,
+  })
+  problems.push(...routing.problems, ...loaded.problems, ...hosts.problems)
+  for (const name of Object.keys(placed.host)) {
+    if (domains.includes(name)) continue
+    const text = 'found a domain that is not in "domains"; this is for when it is added'
+    warnings.push({ path: ['host', name], text })
+  }
   const dataDir = resolve(directory, data_dir ?? '')
   const socket = resolve(directory, settings.admin?.socket ?? resolve(dataDir, 'meerkat.sock'))
   problems.push(...socketProblems(socket, dataDir))
@@ -204,11 +221,24 @@ export function checkConfig(input: unknown, context: Context): LoadedConfig {
       delivery: settings.delivery,
       log: settings.log,
       modules: loaded.modules,
+      hosts: hosts.hosts,
       admin: { ...settings.admin, socket },
     },
+    settings: shapeOf(settings, {
+      ...placed,
+      domains,
+      modules: loaded.modules,
+      hosts: hosts.hosts,
+    }),
+    input,
     warnings: warnings.map((warning) => describe(place(warning), file)),
-    checkModule(name, schema) {
-      const checked = check(schema, loaded.modules.get(name)?.settings, ['modules', name])
+    checkModule(name, schema, domain) {
+      const own = domain === undefined ? undefined : hosts.hosts.get(domain)?.get(name)
+      const path = ['modules', name]
+      const checked =
+        own === undefined || own === 'off'
+          ? check(schema, loaded.modules.get(name)?.settings, path)
+          : check(schema, own.settings, ['host', domain as string, ...path])
       if (checked.ok) return checked.value
       throw refuse(checked.problems)
     },
@@ -243,6 +273,7 @@ type Placements = {
   readonly routing_modules: readonly Placed<string>[]
   readonly listeners: Listeners
   readonly modules: FileSettings['modules']
+  readonly host: FileSettings['host']
 }
 
 type Sections = Pick<
@@ -291,7 +322,37 @@ function checkSections(input: unknown, problems: Problem[]): SoundSections {
         http: soundElements(httpListener, Object(table.listen).http ?? []),
       },
       modules: section('modules', shape.modules) ?? soundModules(table.modules),
+      host: section('host', shape.host) ?? {},
     },
+  }
+}
+
+/** For people to compare with those of another file. */
+function shapeOf(
+  { placed: _, ...sections }: Sections & SoundSections,
+  all: Omit<Placements, 'domains' | 'modules' | 'host'> & {
+    readonly domains: readonly string[]
+    readonly modules: ReadonlyMap<string, ModuleSettings>
+    readonly hosts: ReadonlyMap<string, HostModules>
+  },
+): object {
+  const tableOf = (settings: ModuleSettings | 'off') =>
+    settings === 'off' ? { enabled: false } : { enabled: true, ...Object(settings.settings) }
+  const tablesOf = (modules: ReadonlyMap<string, ModuleSettings | 'off'>) =>
+    Object.fromEntries([...modules].map(([name, settings]) => [name, tableOf(settings)]))
+  const hosts = [...all.hosts].map(([name, modules]) => [name, { modules: tablesOf(modules) }])
+  return {
+    domains: all.domains,
+    ...sections,
+    routing_modules: all.routing_modules.map(([, name]) => name),
+    listen: Object.fromEntries(
+      Object.entries(all.listeners).map(([kind, placed]) => [
+        kind,
+        placed.map(([, listener]: Placed<unknown>) => listener),
+      ]),
+    ),
+    modules: tablesOf(all.modules),
+    host: Object.fromEntries(hosts),
   }
 }
 

@@ -1,5 +1,5 @@
 import { pino } from 'pino'
-import type { LogFields, Logger, LogLevel } from './core/log.ts'
+import { LOG_LEVELS, type LogFields, type Logger, type LogLevel } from './core/log.ts'
 
 export type LogFormat = 'pretty' | 'json'
 
@@ -19,7 +19,8 @@ export function createLogger({ level, format, write, hasColours = false }: LogOp
   const pretty = (line: string) => write(prettyLine(JSON.parse(line), hasColours))
   const log = pino(
     {
-      level,
+      // What is too little is kept back before, so that the level may change.
+      level: 'trace',
       base: null,
       messageKey: 'event',
       timestamp: pino.stdTimeFunctions.isoTime,
@@ -29,7 +30,7 @@ export function createLogger({ level, format, write, hasColours = false }: LogOp
     },
     { write: format === 'pretty' ? pretty : write },
   )
-  return adapt(log)
+  return adapt(log, { least: LOG_LEVELS.indexOf(level) })
 }
 
 /** As configured: to standard error, in the format that suits who reads there. */
@@ -50,12 +51,21 @@ export function processLogger(config: {
 
 type PinoLogger = Pick<
   pino.Logger,
-  'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'isLevelEnabled' | 'child'
+  'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'child'
 >
 
-function adapt(log: PinoLogger): Logger {
-  const at = (level: LogLevel) => (event: string, fields?: LogFields) =>
-    fields === undefined ? log[level](event) : log[level](fields, event)
+/** The place of the least important level that is written, for a log and its children. */
+type Gate = { least: number }
+
+function adapt(log: PinoLogger, gate: Gate): Logger {
+  const at = (level: LogLevel) => {
+    const place = LOG_LEVELS.indexOf(level)
+    return (event: string, fields?: LogFields) => {
+      if (place < gate.least) return
+      if (fields === undefined) log[level](event)
+      else log[level](fields, event)
+    }
+  }
   return {
     trace: at('trace'),
     debug: at('debug'),
@@ -63,8 +73,11 @@ function adapt(log: PinoLogger): Logger {
     warn: at('warn'),
     error: at('error'),
     fatal: at('fatal'),
-    isEnabled: (level) => log.isLevelEnabled(level),
-    child: (fields) => adapt(log.child(fields)),
+    isEnabled: (level) => LOG_LEVELS.indexOf(level) >= gate.least,
+    setLevel(level) {
+      gate.least = LOG_LEVELS.indexOf(level)
+    },
+    child: (fields) => adapt(log.child(fields), gate),
   }
 }
 

@@ -77,6 +77,7 @@ async function start(options: Options): Promise<void> {
     calledAs,
     callWith,
     stopRequested,
+    load: () => load(options),
     onReload: (reload) => void process.on('SIGHUP', reload),
   })
 }

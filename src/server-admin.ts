@@ -1,3 +1,4 @@
+import type { Reload } from './admin/commands/reload.ts'
 import type { AdminContext } from './admin/context.ts'
 import type { Server } from './server.ts'
 import { adminAccounts } from './server-admin/account.ts'
@@ -5,21 +6,26 @@ import { listenersOf } from './server-admin/listeners.ts'
 import { adminRoute } from './server-admin/route.ts'
 
 /** A server as administration commands see it, started or not: one line for each noun. */
-export function adminContext(server: Server, version: string): AdminContext {
+export function adminContext(server: Server, version: string, reload?: Reload): AdminContext {
   return {
     version,
-    domains: server.config.domains,
+    get domains() {
+      return server.domains.names
+    },
     accounts: adminAccounts(server),
     sessions: server.sessionManager.sessions,
     route: adminRoute(server),
     components: server.components,
-    federation: server.federation,
+    get federation() {
+      return server.federation
+    },
     loadedModules: server.modules,
     hooks: server.hooks,
     outcomes: server.router.outcomes,
     tokens: server.tokens,
     traces: server.tracing,
     modules: server.commands,
+    reload,
     get running() {
       const { startedAt } = server
       return startedAt === 0 ? undefined : { startedAt, listeners: listenersOf(server) }

@@ -4,12 +4,12 @@ import { httpApi } from './admin/http-api.ts'
 import { streams } from './admin/streams.ts'
 import { endpoint } from './config/listeners.ts'
 import type { HttpListener as Settings } from './config.ts'
-import type { TlsCertificates } from './connection/tls.ts'
 import type { HttpService } from './core/http.ts'
 import { SOFTWARE } from './core/software.ts'
 import { health } from './http/health.ts'
 import { HttpListener } from './http/server.ts'
 import { metrics } from './metrics/index.ts'
+import { modules as builtinModules } from './modules.ts'
 import type { Server } from './server.ts'
 import { adminContext } from './server-admin.ts'
 import { metricSources } from './server-metrics.ts'
@@ -19,25 +19,19 @@ type Service = Settings['services'][number]
 /** How long the storage may take to answer and still be called ready, milliseconds. */
 const STORAGE_PATIENCE = 2_000
 
-export function httpListeners(
-  server: Server,
-  certificates: TlsCertificates | undefined,
-): HttpListener[] {
-  const { config, log } = server
-  if (config.listen.http.length === 0) return []
+export function httpListener(settings: Settings, server: Server): HttpListener {
+  const { certificates, log } = server
   const services = servicesOf(server)
-  return config.listen.http.map((settings) => {
-    const { address, port, tls, max_connections } = settings
-    return new HttpListener({
-      host: address === '*' ? undefined : address,
-      port,
-      maxConnections: max_connections,
-      ...(tls === 'direct' && {
-        secure: (socket) => certificates?.secure(socket, { isDirect: false }),
-      }),
-      services: settings.services.map((name) => services[name]()),
-      log: log.child({ listener: endpoint({ address, port }) }),
-    })
+  const { address, port, tls, max_connections } = settings
+  return new HttpListener({
+    host: address === '*' ? undefined : address,
+    port,
+    maxConnections: max_connections,
+    ...(tls === 'direct' && {
+      secure: (socket) => certificates.secure(socket, { isDirect: false }),
+    }),
+    services: settings.services.map((name) => services[name]()),
+    log: log.child({ listener: endpoint({ address, port }) }),
   })
 }
 
@@ -46,7 +40,8 @@ function servicesOf(server: Server): Readonly<Record<Service, () => HttpService>
   return {
     api: () =>
       httpApi({
-        commands: commandsWith(server.modules.modules),
+        // Those that are not loaded may be later.
+        commands: commandsWith([...new Set([...builtinModules, ...server.modules.modules])]),
         streams,
         context: adminContext(server, SOFTWARE.version),
         tokens,

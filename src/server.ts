@@ -1,60 +1,46 @@
-import { readFile } from 'node:fs/promises'
 import { Tokens, tokenMigrations } from './admin/tokens.ts'
 import { ClientSession, type SessionEnvironment } from './c2s/client-session.ts'
-import type { Host, StreamPolicy } from './c2s/environment.ts'
-import { ClientListener } from './c2s/listener.ts'
-import { outboundStages } from './c2s/outbound.ts'
-import { SessionPoints } from './c2s/session-points.ts'
+import type { ClientListener } from './c2s/listener.ts'
 import type { ComponentListener } from './component/listener.ts'
 import { ComponentRegistry } from './component/registry.ts'
-import type { Config, ClientListener as ListenerSettings, LoadedConfig } from './config.ts'
-import type { Listener } from './connection/listener.ts'
-import { ensureSelfSigned } from './connection/self-signed.ts'
-import { certificateProblem, TlsCertificates } from './connection/tls.ts'
+import { type ConfigChange, configChanges } from './config/diff.ts'
+import type { Config, LoadedConfig } from './config.ts'
+import { TlsCertificates } from './connection/tls.ts'
 import { WriteTurn } from './connection/write-turn.ts'
 import { AccountLifecycle } from './core/account-lifecycle.ts'
 import { Accounts } from './core/accounts.ts'
 import { ModuleCommands } from './core/command.ts'
 import { Hooks } from './core/hooks.ts'
 import { IqDispatcher } from './core/iq.ts'
-import { Local } from './core/local.ts'
-import { LocalDelivery } from './core/local-delivery.ts'
 import { LocalRoutes } from './core/local-routes.ts'
 import type { Logger } from './core/log.ts'
-import type { Module } from './core/module.ts'
 import { ModuleHost } from './core/module-host.ts'
 import { Places } from './core/places.ts'
 import { enforcePrivacy } from './core/privacy.ts'
-import { NoRemoteServers } from './core/remote-servers.ts'
-import { Router, type RoutingModule } from './core/router.ts'
+import { Router } from './core/router.ts'
 import { SessionManager } from './core/session-manager.ts'
 import type { Storage } from './core/storage.ts'
 import { Tracing } from './core/tracing.ts'
 import type { HttpListener } from './http/server.ts'
-import { modules as builtinModules } from './modules.ts'
-import { external } from './routing/external.ts'
-import { externalLocal } from './routing/external-local.ts'
-import { globalRouting } from './routing/global.ts'
-import { localDomain } from './routing/localdomain.ts'
-import { s2s } from './routing/s2s.ts'
 import type { Federation } from './s2s/federation.ts'
 import type { ServerListener } from './s2s/listener.ts'
-import { componentListener } from './server-components.ts'
-import { federation, serverListeners } from './server-federation.ts'
+import { certificateStep } from './server/certificates.ts'
+import { clientListeners } from './server/client-listener.ts'
+import { componentListeners, expectedComponents } from './server/component-listener.ts'
+import { Domains } from './server/domains.ts'
+import { FederationPart, serverListeners } from './server/federation.ts'
+import { HttpPart } from './server/http.ts'
+import { Listeners } from './server/listeners.ts'
+import { chooseModules, DEFAULT_TYPE, type ExtraModule } from './server/module-choice.ts'
+import type { Plan } from './server/plan.ts'
+import { RoutingChain, type RoutingModuleFactory } from './server/routing-chain.ts'
+import { type Step, Steps } from './server/step.ts'
 import { accountMigrations, sqlAccountStore } from './storage/account-store.ts'
 import { openStorage } from './storage/open.ts'
 import { StreamError } from './xmpp/stream-error.ts'
-import type { ElementLimits } from './xmpp/xml-outline.ts'
 
-/** A module in code, for those who embed the server. */
-export type ExtraModule = { readonly module: Module; readonly settings?: unknown }
-
-/** What a routing module of the operator's own exports by default. */
-export type RoutingModuleFactory = (parts: {
-  readonly router: Router
-  readonly routes: LocalRoutes
-  readonly hooks: Hooks
-}) => RoutingModule
+export type { ExtraModule } from './server/module-choice.ts'
+export type { RoutingModuleFactory } from './server/routing-chain.ts'
 
 export type ServerOptions = {
   readonly loaded: LoadedConfig
@@ -64,21 +50,28 @@ export type ServerOptions = {
   readonly routing?: readonly (string | RoutingModuleFactory)[]
 }
 
-/** Domain types let hooks differ between domains; the domains of one file share one. */
-const DOMAIN_TYPE = 'default'
+/** What a reload is to change cannot change while the server runs; nothing was changed. */
+export class NeedsRestartError extends Error {
+  override readonly name = 'NeedsRestartError'
+  readonly keys: readonly string[]
+
+  constructor(keys: readonly string[]) {
+    super(`${keys.join(', ')}: cannot change while the server runs`)
+    this.keys = keys
+  }
+}
+
 /** How long a graceful stop waits for sessions to end, milliseconds. */
 const STOP_TIMEOUT = 10_000
-/** How long a client may leave output unread, milliseconds. */
-const BLOCKED_TIMEOUT = 60_000
 
 /**
  * The composition root: builds every part and connects them. Nothing listens before `start`.
+ *
+ * What the configuration says of the parts is applied in one way, at the start and whenever it changes:
+ * a plan is made of it, every part makes ready what it needs for that, and all are committed in one step.
  */
 export class Server {
-  readonly config: Config
   readonly log: Logger
-  /** Of each element that anybody sends. */
-  readonly parsing: ElementLimits
   readonly storage: Storage
   readonly hooks: Hooks
   readonly router: Router
@@ -93,26 +86,29 @@ export class Server {
   readonly lifecycle: AccountLifecycle
   readonly components: ComponentRegistry
   readonly tokens: Tokens
-  /** In the order of the configuration. */
-  listeners: readonly ClientListener[] = []
-  serverListeners: readonly ServerListener[] = []
-  componentListeners: readonly ComponentListener[] = []
-  httpListeners: readonly HttpListener[] = []
-  /** The ways to other servers; `undefined` when this one speaks with none. */
-  federation: Federation | undefined
+  readonly domains: Domains
+  readonly certificates = new TlsCertificates()
   /** Milliseconds since the epoch; 0 before `start`. */
   startedAt = 0
+  readonly #options: ServerOptions
   readonly #turn = new WriteTurn()
-  readonly #session: SessionEnvironment
-  #certificates: TlsCertificates | undefined
+  readonly #listeners = new Listeners()
+  readonly #http: HttpPart
+  readonly #federation: FederationPart
+  readonly #chain: RoutingChain
+  #loaded: LoadedConfig
+  #config: Config
+  /** Changes are made one after the other. */
+  #changing: Promise<unknown> = Promise.resolve()
   #stopped: Promise<void> | undefined
   #isStopping = false
 
-  private constructor(config: Config, storage: Storage, log: Logger) {
-    this.config = config
+  private constructor(options: ServerOptions, storage: Storage) {
+    const { loaded, log } = options
+    this.#options = options
+    this.#loaded = loaded
+    this.#config = loaded.config
     this.log = log
-    const { max_depth, max_attributes } = config.limits
-    this.parsing = { maxDepth: max_depth, maxAttributes: max_attributes }
     this.storage = storage
     this.hooks = new Hooks(log)
     this.router = new Router(log, this.hooks.at('message_routed'))
@@ -123,27 +119,35 @@ export class Server {
       domainTypeOf: (domain) => this.routes.find(domain)?.domainType,
       underWay: this.hooks.underWay,
     })
+    const config = () => this.#config
     this.accounts = new Accounts(sqlAccountStore(storage), {
-      iterations: config.auth.scram_iterations,
+      get iterations() {
+        return config().auth.scram_iterations
+      },
     })
     const { hooks, router, iq, routes, accounts } = this
     this.components = new ComponentRegistry({ routes, hooks, log })
     this.tokens = new Tokens({ storage, now: () => Date.now() })
     const limits = {
-      maxSessionsPerUser: config.limits.max_sessions_per_user,
-      normalToGoneResource: config.delivery.normal_to_gone_resource,
-      unknownRecipientsPerMinute: config.limits.unknown_recipients_per_minute,
+      get maxSessionsPerUser() {
+        return config().limits.max_sessions_per_user
+      },
+      get normalToGoneResource() {
+        return config().delivery.normal_to_gone_resource
+      },
+      get unknownRecipientsPerMinute() {
+        return config().limits.unknown_recipients_per_minute
+      },
     }
     this.sessionManager = new SessionManager({ hooks, router, iq, limits })
+    const { sessionManager } = this
     this.lifecycle = new AccountLifecycle({
       accounts,
       hooks,
-      sessionManager: this.sessionManager,
-      domainTypeOf: () => DOMAIN_TYPE,
+      sessionManager,
+      domainTypeOf: (domain) => routes.find(domain)?.domainType ?? DEFAULT_TYPE,
     })
-    const points = new SessionPoints(hooks, DOMAIN_TYPE)
-    const { sessionManager } = this
-    this.#session = { router, sessionManager, points, stages: outboundStages(points), log }
+    this.domains = new Domains({ hooks, router, iq, routes, accounts, sessionManager, log })
     this.modules = new ModuleHost({
       hooks,
       iq,
@@ -156,20 +160,32 @@ export class Server {
       commands: this.commands,
       sessions: sessionManager,
       introduce: (to) => this.components.introduce(to),
-      restoreSession: (opening) => new ClientSession(opening, undefined, this.#session),
+      restoreSession: (opening) => {
+        const environment: SessionEnvironment = this.domains.environmentOf(opening.jid.domain)
+        return new ClientSession(opening, undefined, environment)
+      },
       clock: Date,
       places: new Places(Date.now),
     })
+    this.#federation = new FederationPart(this, this.#turn)
+    this.#chain = new RoutingChain(this)
+    this.#http = new HttpPart(this)
+    hooks.on('does_user_exist', (known, { account }) => known || accounts.exists(account), {
+      by: 'accounts',
+    })
+    enforcePrivacy(hooks, routes)
   }
 
   /** Opens the storage and loads all modules. */
   static async create(options: ServerOptions): Promise<Server> {
     const { loaded, log } = options
-    const { config } = loaded
-    const storage = await openStorage(config.storage.url, { ...config.storage, log })
-    const server = new Server(config, storage, log)
+    const { storage: settings } = loaded.config
+    const storage = await openStorage(settings.url, { ...settings, log })
+    const server = new Server(options, storage)
     try {
-      await server.#build(options)
+      const steps = await server.#prepare(loaded)
+      await steps.commit()
+      await steps.finish()
     } catch (error) {
       await server.stop()
       throw error
@@ -177,16 +193,30 @@ export class Server {
     return server
   }
 
-  /** Rejects when an address cannot be listened on; then nothing is left open. */
-  async start(): Promise<void> {
-    try {
-      for (const listener of this.#allListeners) await listener.listen()
-      await this.#startHttp()
-    } catch (error) {
-      await this.stop()
-      throw error
-    }
-    this.startedAt = Date.now()
+  get loaded(): LoadedConfig {
+    return this.#loaded
+  }
+
+  /** In force. */
+  get config(): Config {
+    return this.#config
+  }
+
+  /** In the order of the configuration. */
+  get listeners(): readonly ClientListener[] {
+    return this.#listeners.of('c2s')
+  }
+
+  get serverListeners(): readonly ServerListener[] {
+    return this.#listeners.of('s2s')
+  }
+
+  get componentListeners(): readonly ComponentListener[] {
+    return this.#listeners.of('component')
+  }
+
+  get httpListeners(): readonly HttpListener[] {
+    return this.#http.listeners
   }
 
   /** Started, and not about to stop. */
@@ -194,9 +224,45 @@ export class Server {
     return this.startedAt > 0 && !this.#isStopping
   }
 
-  /** New connections get what the certificate files hold now. */
-  async reloadCertificates(): Promise<void> {
-    await this.#certificates?.reload()
+  /** The ways to other servers; `undefined` when this one speaks with none. */
+  get federation(): Federation | undefined {
+    return this.#federation.current
+  }
+
+  /** Rejects when an address cannot be listened on; then nothing is left open. */
+  async start(): Promise<void> {
+    try {
+      for (const listener of this.#listeners.all) await listener.listen()
+      await this.#http.start(this.#config)
+    } catch (error) {
+      await this.stop()
+      throw error
+    }
+    this.startedAt = Date.now()
+  }
+
+  /** What is not the same in this configuration as in the one in force. */
+  changesTo(loaded: LoadedConfig): ConfigChange[] {
+    return configChanges(this.#loaded, loaded)
+  }
+
+  /**
+   * Another configuration takes the place of the one in force. Whatever of it cannot be had rejects,
+   * and nothing has changed then. Certificates are read again in any case. A dry run makes everything
+   * ready and lets go of it.
+   */
+  reload(
+    loaded: LoadedConfig,
+    { isDry = false }: { readonly isDry?: boolean } = {},
+  ): Promise<void> {
+    return this.#inTurn(async () => {
+      const fixed = this.changesTo(loaded).filter(({ needsRestart }) => needsRestart)
+      if (fixed.length > 0 && !isDry) throw new NeedsRestartError(fixed.map(({ key }) => key))
+      const steps = await this.#prepare(loaded)
+      if (isDry) return await steps.abandon()
+      await steps.commit()
+      await steps.finish()
+    })
   }
 
   /**
@@ -205,7 +271,7 @@ export class Server {
    * sessions get for that, in milliseconds.
    */
   stop({ timeout = STOP_TIMEOUT }: { readonly timeout?: number } = {}): Promise<void> {
-    this.#stopped ??= this.#stop(timeout)
+    this.#stopped ??= this.#inTurn(() => this.#stop(timeout))
     return this.#stopped
   }
 
@@ -213,21 +279,15 @@ export class Server {
     await this.stop()
   }
 
-  /** Who has none configured need not load all that it takes. */
-  async #startHttp(): Promise<void> {
-    if (this.config.listen.http.length === 0) return
-    const { httpListeners } = await import('./server-http.ts')
-    this.httpListeners = httpListeners(this, this.#certificates)
-    for (const listener of this.httpListeners) await listener.listen()
-  }
-
-  get #allListeners(): readonly Listener[] {
-    return [...this.listeners, ...this.serverListeners, ...this.componentListeners]
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#changing.then(work)
+    this.#changing = turn.catch(() => {})
+    return turn
   }
 
   async #stop(timeout: number): Promise<void> {
     this.#isStopping = true
-    const listeners = this.#allListeners
+    const listeners = this.#listeners.all
     for (const listener of listeners) listener.stopListening()
     this.federation?.drain()
     const shutdown = new StreamError('system-shutdown')
@@ -248,168 +308,57 @@ export class Server {
     if (this.startedAt > 0) this.log.info('stopped')
   }
 
-  async #build(options: ServerOptions): Promise<void> {
-    const { config, storage, hooks, accounts } = this
-    hooks.on('does_user_exist', (known, { account }) => known || accounts.exists(account), {
-      by: 'accounts',
-    })
-    enforcePrivacy(hooks, this.routes)
-    this.#serveDomains()
-    const ca = config.s2s?.ca === undefined ? undefined : await readFile(config.s2s.ca)
-    this.#certificates = await this.#loadCertificates(ca)
-    if (config.s2s !== undefined) {
-      const certificates = this.#certificates
-      this.federation = federation(config.s2s, this, this.#turn, { certificates, ca })
-    }
-    this.router.use(await this.#chain(options.routing ?? config.routing_modules))
-    const chosen = await this.#chooseModules(options)
-    const migrations = chosen.flatMap(({ module }) => module.migrations ?? [])
-    await storage.migrate([...accountMigrations, ...tokenMigrations, ...migrations])
-    for (const { module, settings } of chosen) await this.modules.load(module, settings)
-    this.listeners = config.listen.c2s.map((settings) => this.#listener(settings))
-    this.serverListeners = serverListeners(config, this.federation, this, this.#turn)
-    this.componentListeners = config.listen.component.map((settings) =>
-      componentListener(settings, this, this.#certificates, this.#turn),
-    )
-  }
-
-  #serveDomains(): void {
-    const { hooks, router, iq, sessionManager } = this
-    for (const domain of this.config.domains) {
-      this.routes.add(new Local(domain, DOMAIN_TYPE, { hooks, router, iq, sessionManager }))
-    }
-  }
-
-  /** Names that are not ours are imported. */
-  async #chain(wanted: readonly (string | RoutingModuleFactory)[]): Promise<RoutingModule[]> {
-    const { hooks, router, routes, log } = this
-    const delivery = new LocalDelivery(hooks, router, log)
-    const servers = this.federation ?? new NoRemoteServers(router)
-    const allow = hooks.at('s2s_allow_host')
-    const send = hooks.at('s2s_send_packet')
-    const builtin = new Map<string, () => RoutingModule>([
-      ['global', () => globalRouting(hooks.at('filter_packet'))],
-      ['external_local', () => externalLocal(this.components)],
-      ['external', () => external(this.components, router)],
-      ['localdomain', () => localDomain(routes, delivery)],
-      ['s2s', () => s2s({ router, servers, allow, send })],
+  /** Everything that a configuration asks for, ready to be put in force. */
+  async #prepare(loaded: LoadedConfig): Promise<Steps> {
+    const { config } = loaded
+    const { extraModules = [], routing = config.routing_modules } = this.#options
+    const isRunning = this.startedAt > 0
+    const before = isRunning ? this.#config : undefined
+    const leaving = this.routes.hosted.filter((domain) => !config.domains.includes(domain))
+    const { modules, types } = await chooseModules(loaded, extraModules, [
+      ...config.domains,
+      ...leaving,
     ])
-    const chain: RoutingModule[] = []
-    for (const entry of wanted) {
-      const ours = typeof entry === 'string' ? builtin.get(entry) : undefined
-      if (ours !== undefined) {
-        chain.push(ours())
-        continue
-      }
-      const make = typeof entry === 'string' ? await importRouting(entry) : entry
-      chain.push(make({ router, routes, hooks }))
+    const plan: Plan = { loaded, config, domains: config.domains, closed: [], types }
+    const steps = new Steps()
+    try {
+      await steps.prepare(() => certificateStep(this.certificates, plan, this.log))
+      await steps.prepare(() => this.#settings(loaded))
+      await steps.prepare(() => this.#federation.prepare(plan))
+      await steps.prepare(() => expectedComponents(before, plan, this))
+      await steps.prepare(() => this.domains.prepare(plan))
+      const migrations = modules.flatMap(({ module }) => module.migrations ?? [])
+      await this.storage.migrate([...accountMigrations, ...tokenMigrations, ...migrations])
+      await steps.prepare(() => this.modules.prepare(modules, types))
+      await steps.prepare(() => this.#chain.prepare(routing, plan))
+      await steps.prepare(() => this.#listeners.prepare(this.#wantedListeners(plan), isRunning))
+      if (isRunning) await steps.prepare(() => this.#http.prepare(config))
+    } catch (error) {
+      await steps.abandon()
+      throw error
     }
-    return chain
+    return steps
   }
 
-  async #chooseModules(options: ServerOptions): Promise<ExtraModule[]> {
-    const { loaded, extraModules = [] } = options
-    const chosen: ExtraModule[] = []
-    for (const [name, { settings, from }] of loaded.config.modules) {
-      if (from === undefined) {
-        const module = builtinModules.find((candidate) => candidate.name === name)
-        if (module !== undefined)
-          chosen.push({ module, settings: this.#settingsOf(name, settings) })
-        continue
-      }
-      const module = await importModule(from)
-      chosen.push({ module, settings: loaded.checkModule(name, module.config) })
+  /** What parts look up whenever they need it. */
+  #settings(loaded: LoadedConfig): Step {
+    const before = this.#loaded
+    const use = (settings: LoadedConfig) => {
+      this.#loaded = settings
+      this.#config = settings.config
+      this.log.setLevel?.(settings.config.log.level)
     }
-    for (const { module, settings } of extraModules) {
-      chosen.push({ module, settings: module.config.parse(settings ?? {}) })
-    }
-    return chosen
+    return { commit: () => use(loaded), revert: () => use(before) }
   }
 
-  /** `[auth] registration` is the switch of the module that does it. */
-  #settingsOf(name: string, settings: unknown): unknown {
-    if (name !== 'register') return settings
-    return { ...(settings as object), enabled: this.config.auth.registration }
+  #wantedListeners(plan: Plan) {
+    const { certificates } = this
+    return [
+      ...clientListeners(plan, this, certificates, this.#turn),
+      ...serverListeners(plan, this, this.#turn),
+      ...componentListeners(plan, this, certificates, this.#turn),
+    ]
   }
-
-  async #loadCertificates(ca: Buffer | undefined): Promise<TlsCertificates | undefined> {
-    const { certificates, domains, listen, data_dir } = this.config
-    const listening = Object.values(listen).flat()
-    if (listening.every(({ tls }) => tls === 'none')) return undefined
-    const byFile = new Map<string, { certificate: string; key: string; domains: string[] }>()
-    for (const domain of domains) {
-      const files = certificates.get(domain) ?? (await selfSigned(data_dir))
-      const known = byFile.get(files.certificate) ?? { ...files, domains: [] }
-      known.domains.push(domain)
-      byFile.set(files.certificate, known)
-    }
-    const loaded = await TlsCertificates.load([...byFile.values()], { ca })
-    for (const domain of domains) {
-      const problem = certificateProblem(loaded.certificateFor(domain), domain, Date.now())
-      if (problem !== undefined) this.log.warn('certificate_problem', { domain, problem })
-    }
-    return loaded
-  }
-
-  #listener(settings: ListenerSettings): ClientListener {
-    const { hooks, log, accounts } = this
-    const session = this.#session
-    const hosts = new Map<string, Host>()
-    for (const domain of this.config.domains) hosts.set(domain, { domain, accounts, session })
-    const [defaultHost] = hosts.values()
-    if (defaultHost === undefined) throw new Error('no domain is configured')
-    const options = {
-      host: settings.address === '*' ? undefined : settings.address,
-      port: settings.port,
-      backlog: settings.backlog,
-      tls: settings.tls,
-      shaper: settings.shaper === 'none' ? undefined : settings.shaper,
-      maxConnections: settings.max_connections,
-      maxConnectionsPerAddress: settings.max_connections_per_address,
-      preAuthTimeout: settings.pre_auth_timeout,
-      blockedTimeout: BLOCKED_TIMEOUT,
-    }
-    const policy = this.#policy(settings)
-    const certificates = settings.tls === 'none' ? undefined : this.#certificates
-    const environment = { hosts, defaultHost, policy, certificates, hooks, log }
-    return new ClientListener(options, environment, this.#turn)
-  }
-
-  #policy(settings: ListenerSettings): StreamPolicy {
-    const { auth } = this.config
-    const startTls = { required: 'required', starttls: 'offered', direct: 'none', none: 'none' }
-    return {
-      startTls: startTls[settings.tls] as StreamPolicy['startTls'],
-      sasl: {
-        mechanisms: auth.anonymous ? [...auth.mechanisms, 'ANONYMOUS'] : auth.mechanisms,
-        allowPlainWithoutTls: settings.allow_plain_without_tls,
-        downgradeProtection: true,
-      },
-      preAuthBytes: settings.pre_auth_bytes,
-      preAuthLimits: {
-        ...this.parsing,
-        maxStanzaSize: Math.min(settings.pre_auth_bytes, settings.max_stanza_size),
-      },
-      limits: { ...this.parsing, maxStanzaSize: settings.max_stanza_size },
-    }
-  }
-}
-
-async function selfSigned(dataDir: string): Promise<{ certificate: string; key: string }> {
-  const path = await ensureSelfSigned(dataDir, Date.now())
-  return { certificate: path, key: path }
-}
-
-async function importModule(from: string): Promise<Module> {
-  const { default: module } = await import(from)
-  if (typeof module?.start === 'function' && typeof module.name === 'string') return module
-  throw new Error(`${from}: the default export is not a module made with defineModule`)
-}
-
-async function importRouting(from: string): Promise<RoutingModuleFactory> {
-  const { default: factory } = await import(from)
-  if (typeof factory === 'function') return factory
-  throw new Error(`${from}: the default export is not a function that makes a routing module`)
 }
 
 /** Waits for `work`, but no longer than `ms`. */

@@ -1,6 +1,7 @@
 /** A server in the foreground: started, announced, stopped by signals. */
 import { mkdir } from 'node:fs/promises'
-import type { Command } from './admin/command.ts'
+import { type Command, CommandError } from './admin/command.ts'
+import type { Reload } from './admin/commands/reload.ts'
 import type { Listening } from './admin/commands/server.ts'
 import type { AdminContext } from './admin/context.ts'
 import { type Control, openControl } from './admin/control.ts'
@@ -8,7 +9,7 @@ import type { StreamCommand } from './admin/stream-command.ts'
 import { endpoint } from './config/listeners.ts'
 import { ConfigError, type LoadedConfig } from './config.ts'
 import type { Logger } from './core/log.ts'
-import { Server, type ServerOptions } from './server.ts'
+import { NeedsRestartError, Server, type ServerOptions } from './server.ts'
 import { listenersOf } from './server-admin/listeners.ts'
 import { adminContext } from './server-admin.ts'
 
@@ -26,7 +27,9 @@ type Foreground = {
   readonly callWith: string
   /** Resolves when the server is to stop. */
   readonly stopRequested: Promise<unknown>
-  /** Registers what is to be done whenever certificates are to be read again. */
+  /** The configuration as it is in the file now. Throws ConfigError. */
+  readonly load: () => LoadedConfig
+  /** Registers what is to be done whenever the configuration is to be read again. */
   readonly onReload: (reload: () => void) => void
 }
 
@@ -47,8 +50,9 @@ export async function runServer(options: Foreground): Promise<void> {
     }
   })
   await using _ = closing(control, server)
-  options.onReload(() => void reloadCertificates(server, log))
-  const admin = adminContext(server, version)
+  const reload = reloading(server, options)
+  options.onReload(() => void reload({ isDry: false }).catch(() => {}))
+  const admin = adminContext(server, version, reload)
   control.serve(admin)
   for (const listening of listenersOf(server)) say(announcement(listening))
   if (await hasNoAccounts(admin)) {
@@ -67,14 +71,28 @@ async function started(options: ServerOptions): Promise<Server> {
   return server
 }
 
-/** Files that cannot be used change nothing. */
-async function reloadCertificates(server: Server, log: Logger): Promise<void> {
-  try {
-    await server.reloadCertificates()
-    log.info('certificates_reloaded')
-  } catch (error) {
-    log.error('certificates_not_reloaded', { error })
+/** A file that cannot be used, or files that it names, change nothing. */
+function reloading(server: Server, { load, log }: Pick<Foreground, 'load' | 'log'>): Reload {
+  return async ({ isDry }) => {
+    try {
+      const loaded = load()
+      const { warnings } = loaded
+      const changes = server.changesTo(loaded)
+      await server.reload(loaded, { isDry })
+      const keys = changes.map(({ key }) => key)
+      if (!isDry) log.info('reloaded', { changed: keys })
+      for (const warning of warnings) log.warn('config_warning', { warning })
+      return { changes, warnings }
+    } catch (error) {
+      const text = reason(error)
+      log.error('not_reloaded', { reason: text, ...(isUnexpected(error) && { error }) })
+      throw new CommandError('invalid', `nothing was changed: ${text}`, { cause: error })
+    }
   }
+}
+
+function isUnexpected(error: unknown): boolean {
+  return !(error instanceof ConfigError || error instanceof NeedsRestartError)
 }
 
 /** The socket goes last: while it is there, no other server touches the data directory. */

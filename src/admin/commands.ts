@@ -8,6 +8,7 @@ import { hookCommands } from './commands/hook.ts'
 import { messageCommands } from './commands/message.ts'
 import { moduleCommands } from './commands/module.ts'
 import { outcomeCommands } from './commands/outcome.ts'
+import { reloadCommands } from './commands/reload.ts'
 import { s2sCommands } from './commands/s2s.ts'
 import { serverCommands } from './commands/server.ts'
 import { sessionCommands } from './commands/session.ts'
@@ -26,6 +27,7 @@ export const commands: readonly Command[] = [
   ...outcomeCommands,
   ...tokenCommands,
   ...serverCommands,
+  ...reloadCommands,
 ]
 
 /** With what these modules declare. */

@@ -9,6 +9,7 @@ import type { AdminHooks } from './commands/hook.ts'
 import type { AdminRoute } from './commands/message.ts'
 import type { AdminModules } from './commands/module.ts'
 import type { AdminOutcomes } from './commands/outcome.ts'
+import type { Reload } from './commands/reload.ts'
 import type { AdminFederation } from './commands/s2s.ts'
 import type { RunningServer } from './commands/server.ts'
 import type { AdminSessions } from './commands/session.ts'
@@ -31,6 +32,8 @@ export interface AdminContext {
   readonly traces: AdminTraces
   /** Carries out what loaded modules declare. */
   readonly modules: Pick<ModuleCommands, 'run'>
+  /** Absent while the server does not run. */
+  readonly reload?: Reload | undefined
   /** Absent while the server does not run. */
   readonly running?: RunningServer | undefined
 }

@@ -53,7 +53,7 @@ export class Authentication {
 
   constructor(stream: Stream) {
     this.#stream = stream
-    this.#host = stream.environment.defaultHost
+    this.#host = stream.environment.defaultHost()
   }
 
   get isUnderWay(): boolean {

@@ -104,6 +104,10 @@ export class Binding {
 
   #establish(full: FullJid, iq: Stanza): Promise<void> | undefined {
     const { connection, environment, host, info, lang, take } = this.#stream
+    if (!host.isServed) {
+      this.#stream.end(new StreamError('host-gone').toOctets())
+      return undefined
+    }
     const opening = { jid: full, id: randomUUID(), info: info(), lang }
     if (!take()) return undefined
     const session = new ClientSession(opening, connection, host.session)

@@ -12,6 +12,8 @@ export type Host = {
   readonly domain: string
   readonly accounts: Accounts
   readonly session: SessionEnvironment
+  /** False once the domain is going: nobody gets a session any more. */
+  readonly isServed: boolean
 }
 
 export type StreamPolicy = {
@@ -28,7 +30,7 @@ export type StreamPolicy = {
 export type StreamEnvironment = {
   readonly hosts: ReadonlyMap<string, Host>
   /** For clients that name no domain, and for errors before one is known. */
-  readonly defaultHost: Host
+  readonly defaultHost: () => Host
   readonly policy: StreamPolicy
   readonly certificates: TlsCertificates | undefined
   readonly hooks: Hooks

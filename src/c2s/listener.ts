@@ -11,6 +11,8 @@ export type ListenerOptions = AddressOptions & {
   readonly tls: 'direct' | 'required' | 'starttls' | 'none'
 }
 
+type Environment = Omit<StreamEnvironment, 'onGranted' | 'onEnd'>
+
 /** Who has made an account may take so long to log in, or to make others, milliseconds. */
 const PATIENCE = 3_600_000
 
@@ -18,19 +20,27 @@ const PATIENCE = 3_600_000
  * Route step 1. Accepts clients' connections, within bounds, and gives each a stream.
  */
 export class ClientListener extends Listener {
-  readonly tls: ListenerOptions['tls']
-  readonly #environment: StreamEnvironment
-  protected readonly limits: ParserLimits
+  tls: ListenerOptions['tls']
+  #environment: StreamEnvironment
+  protected limits: ParserLimits
 
-  constructor(
-    options: ListenerOptions,
-    environment: Omit<StreamEnvironment, 'onGranted' | 'onEnd'>,
-    turn: WriteTurn,
-  ) {
+  constructor(options: ListenerOptions, environment: Environment, turn: WriteTurn) {
     super(options, turn, environment.log)
     this.tls = options.tls
     this.limits = environment.policy.preAuthLimits
-    this.#environment = {
+    this.#environment = this.#complete(environment)
+  }
+
+  /** For connections from now on. */
+  configure(options: ListenerOptions, environment: Environment): void {
+    this.options = options
+    this.tls = options.tls
+    this.limits = environment.policy.preAuthLimits
+    this.#environment = this.#complete(environment)
+  }
+
+  #complete(environment: Environment): StreamEnvironment {
+    return {
       ...environment,
       onGranted: (connection) => this.grant(connection, PATIENCE),
       onEnd: (connection) => this.settle(connection),

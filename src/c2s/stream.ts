@@ -50,7 +50,7 @@ export class Negotiation implements ConnectionHandler {
   constructor(connection: Connection, environment: StreamEnvironment) {
     this.#connection = connection
     this.#environment = environment
-    this.#host = environment.defaultHost
+    this.#host = environment.defaultHost()
     this.#mayReceive = environment.policy.preAuthBytes
     this.#authentication = new Authentication({
       connection,
@@ -180,6 +180,7 @@ export class Negotiation implements ConnectionHandler {
 
   onElement(frame: Frame): void {
     this.#checkSize()
+    if (!this.#host.isServed) throw new StreamError('host-gone')
     const ns = NEGOTIATING.get(frame.name)
     if (ns !== undefined && frame.ns !== ns) throw new StreamError('invalid-namespace')
     if (this.#state === 'after-auth') {

@@ -11,21 +11,28 @@ export type ListenerOptions = AddressOptions & {
   readonly tls: 'direct' | 'none'
 }
 
+type Environment = Omit<StreamEnvironment, 'onEnd'> & {
+  readonly certificates: TlsCertificates | undefined
+}
+
 /** Where external components connect (XEP-0114). */
 export class ComponentListener extends Listener {
-  readonly tls: ListenerOptions['tls']
-  readonly #certificates: TlsCertificates | undefined
-  readonly #environment: StreamEnvironment
-  protected readonly limits: ParserLimits
+  tls: ListenerOptions['tls']
+  #certificates: TlsCertificates | undefined
+  #environment: StreamEnvironment
+  protected limits: ParserLimits
 
-  constructor(
-    options: ListenerOptions,
-    environment: Omit<StreamEnvironment, 'onEnd'> & {
-      readonly certificates: TlsCertificates | undefined
-    },
-    turn: WriteTurn,
-  ) {
+  constructor(options: ListenerOptions, environment: Environment, turn: WriteTurn) {
     super(options, turn, environment.session.log)
+    this.tls = options.tls
+    this.limits = environment.policy.preAuthLimits
+    this.#certificates = environment.certificates
+    this.#environment = { ...environment, onEnd: (connection) => this.settle(connection) }
+  }
+
+  /** For connections from now on. */
+  configure(options: ListenerOptions, environment: Environment): void {
+    this.options = options
     this.tls = options.tls
     this.limits = environment.policy.preAuthLimits
     this.#certificates = environment.certificates

@@ -68,6 +68,12 @@ export class ComponentRegistry implements Components {
     this.#expected.add(domain)
   }
 
+  /** Keeps these domains and no others. */
+  expectOnly(domains: Iterable<string>): void {
+    this.#expected.clear()
+    for (const domain of domains) this.#expected.add(domain)
+  }
+
   /** Whether a domain is a component's. */
   has(domain: string): boolean {
     return this.#entries.has(domain) || this.#expected.has(domain)
@@ -158,10 +164,12 @@ export class ComponentRegistry implements Components {
   /** A domain under a hosted one is served as the services of that one are. */
   #serve(domain: string): () => void {
     const { routes } = this.#parts
-    const parent = routes.find(domain.slice(domain.indexOf('.') + 1))
+    const parent = domain.slice(domain.indexOf('.') + 1)
     return routes.add({
       domain,
-      domainType: parent?.domainType,
+      get domainType() {
+        return routes.find(parent)?.domainType
+      },
       isHosted: false,
       handle: (envelope) => {
         const entry = this.#entries.get(domain)

@@ -13,8 +13,22 @@ export function jsonSchema(modules: readonly ModuleDeclaration[]): JsonSchema {
     properties: Object.fromEntries(modules.map((module) => [module.name, tableOf(module)])),
     additionalProperties: { ...toJsonSchema(moduleSwitches), required: ['from'] },
   }
-  const properties = { ...file.properties, modules: tables }
+  const properties = { ...file.properties, modules: tables, host: hosts(file, modules) }
   return { $schema: DIALECT, title: 'Meerkat', ...file, properties }
+}
+
+/** The same tables for single domains, where nothing is required. */
+function hosts(file: JsonSchema, modules: readonly ModuleDeclaration[]): JsonSchema {
+  const all = file.properties?.host as JsonSchema
+  const one = all.additionalProperties as JsonSchema
+  const tables = one.properties?.modules as JsonSchema
+  const tableFor = (module: ModuleDeclaration): JsonSchema => {
+    const { required: _, ...table } = tableOf(module)
+    return table
+  }
+  const properties = Object.fromEntries(modules.map((module) => [module.name, tableFor(module)]))
+  const withTables = { ...one, properties: { modules: { ...tables, properties } } }
+  return { ...all, additionalProperties: withTables }
 }
 
 const DIALECT = 'https://json-schema.org/draft/2020-12/schema'

@@ -3,7 +3,8 @@ import type { HttpListener } from './http-schema.ts'
 import type { Placed, Problem } from './problems.ts'
 import type { ClientListener, ComponentListener, ServerListener } from './schema.ts'
 
-type Endpoint = Pick<ClientListener, 'address' | 'port'>
+/** Where something listens. */
+export type Endpoint = Pick<ClientListener, 'address' | 'port'>
 
 /** All listeners, each kind under the name of its table. */
 export type Listeners = {
@@ -80,7 +81,7 @@ export function endpoint({ address, port }: Endpoint): string {
   return isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`
 }
 
-function overlap(a: Endpoint, b: Endpoint): boolean {
+export function overlap(a: Endpoint, b: Endpoint): boolean {
   if (a.port !== b.port || a.port === 0) return false
   return a.address === b.address || covers(a.address, b.address) || covers(b.address, a.address)
 }

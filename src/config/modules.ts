@@ -59,6 +59,61 @@ export function checkModules(
   return { modules, problems }
 }
 
+/** What a domain has instead of the settings of a module for all: others, or not the module. */
+export type HostModules = ReadonlyMap<string, ModuleSettings | 'off'>
+
+/** Tables of `[modules]` that are right by themselves, with those of single domains. */
+export type HostTables = FileSettings['host']
+
+/**
+ * Where domains differ from all others. A module's settings for a domain are its table, with the keys of
+ * the domain's own table in place of those of the same name.
+ */
+export function checkHosts(
+  hosts: HostTables,
+  tables: Tables,
+  {
+    declared,
+    modules,
+  }: Pick<Origin, 'declared'> & { readonly modules: ReadonlyMap<string, ModuleSettings> },
+): { readonly hosts: ReadonlyMap<string, HostModules>; readonly problems: Problem[] } {
+  const problems: Problem[] = []
+  const differing = new Map<string, HostModules>()
+  for (const [domain, { modules: own }] of Object.entries(hosts)) {
+    const found = new Map<string, ModuleSettings | 'off'>()
+    for (const [name, { enabled: isOn, ...changes }] of Object.entries(own)) {
+      const path = ['host', domain, 'modules', name]
+      const { enabled: isOnForAll = true, from, ...settings } = tables[name] ?? {}
+      const isEnabled = isOn ?? isOnForAll
+      const declaration = declared.find((module) => module.name === name)
+      if (from === undefined && declaration === undefined) {
+        problems.push({ ...unknownModule(name, declared), path })
+        continue
+      }
+      if ('from' in changes) {
+        const text = 'found another module, expected settings of one in [modules]'
+        problems.push({ path: [...path, 'from'], text })
+        continue
+      }
+      const merged = { ...settings, ...changes }
+      if (from !== undefined) {
+        // Its schema is known once it is imported; where it is switched off for all, nothing says from where.
+        const specifier = modules.get(name)?.from
+        if (!isEnabled) found.set(name, 'off')
+        else if (specifier !== undefined) found.set(name, { settings: merged, from: specifier })
+        else
+          problems.push({ path, text: 'found settings of a module that is switched off for all' })
+        continue
+      }
+      const checked = check(declaration?.config as z.ZodType, merged, path)
+      if (!checked.ok) problems.push(...checked.problems)
+      else found.set(name, isEnabled ? { settings: checked.value } : 'off')
+    }
+    differing.set(domain, found)
+  }
+  return { hosts: differing, problems }
+}
+
 const IMPORTABLE = 'a file that exists ("./my-module.ts") or an installed npm package'
 
 function unknownModule(name: string, declared: readonly ModuleDeclaration[]): Problem {

@@ -82,10 +82,13 @@ function within(path: string, keys: readonly Key[], level: string): string[] {
     const element = schemaOf(schema.items)
     const value = schemaOf(schema.additionalProperties)
     const { description } = schema
-    const section = (title: string, table: JsonSchema) =>
-      tableSection(`${level} \`${title}\``, { ...table, description }, { path: inner, level })
+    const section = (title: string, table: JsonSchema, path = inner) =>
+      tableSection(`${level} \`${title}\``, { ...table, description }, { path, level })
     if (isTable(element)) return section(`[[${inner}]]`, element)
-    if (isTable(value)) return section(`[${inner}."${namesOf(schema)}"]`, value)
+    if (isTable(value)) {
+      const named = `${inner}."${namesOf(schema)}"`
+      return section(`[${named}]`, value, named)
+    }
     return isTable(schema) ? section(`[${inner}]`, schema) : []
   })
 }

@@ -256,6 +256,28 @@ export const moduleSwitches = z.looseObject({
     .describe('Of a module of your own: its npm package, or its file ("./my-module.ts").'),
 })
 
+/** The table of a module in the settings of one domain. */
+export const hostModule = z.looseObject({
+  enabled: z.boolean().optional().describe('Whether the domain has the module.'),
+})
+
+const host = z
+  .record(
+    domain(),
+    z.strictObject({
+      modules: z
+        .record(z.string(), hostModule)
+        .default({})
+        .describe(
+          'Settings of modules where they differ for the domain, a `[host."DOMAIN".modules.NAME]` for ' +
+            'each, with the keys of `[modules.NAME]` but `from`; what is left out is as there. ' +
+            '`enabled` switches a module off for the domain, or on.',
+        ),
+    }),
+  )
+  .default({})
+  .describe('What is different for single domains.')
+
 export const fileSchema = z.strictObject({
   domains: z.array(domain()).min(1).describe('The domains whose users live here.'),
   data_dir: path
@@ -281,6 +303,7 @@ export const fileSchema = z.strictObject({
     .record(z.string(), moduleSwitches)
     .default({})
     .describe('Settings of modules, a `[modules.NAME]` for each.'),
+  host,
   admin,
 })
 

@@ -29,7 +29,7 @@ const SWEEP = 1_000
  * whether they begin with TLS, its children know.
  */
 export abstract class Listener {
-  readonly #options: ListenerOptions
+  #options: ListenerOptions
   readonly #turn: WriteTurn
   readonly #log: Logger
   readonly #server: Server
@@ -38,7 +38,9 @@ export abstract class Listener {
   /** Connections that nobody has authenticated on, and until when somebody has to. */
   readonly #negotiating = new Map<Connection, number>()
   #sweep: NodeJS.Timeout | undefined
-  #onDrained: (() => void) | undefined
+  /** Accepted before they were admitted. */
+  #early: Socket[] | undefined
+  readonly #onDrained: (() => void)[] = []
 
   constructor(options: ListenerOptions, turn: WriteTurn, log: Logger) {
     this.#options = options
@@ -51,7 +53,7 @@ export abstract class Listener {
   }
 
   /** What a peer may send before its negotiation has come to more. */
-  protected abstract readonly limits: ParserLimits
+  protected abstract limits: ParserLimits
 
   /** The socket to speak on: itself, or TLS over it. `undefined`: it cannot be had. */
   protected abstract channel(socket: Socket): Socket | undefined
@@ -77,19 +79,40 @@ export abstract class Listener {
     this.#negotiating.delete(connection)
   }
 
+  /** For connections from now on; where it listens stays as it is. */
+  protected set options(options: ListenerOptions) {
+    this.#options = options
+  }
+
   /** Resolves when connections are accepted. Rejects when the address cannot be had. */
-  listen(): Promise<void> {
+  async listen(): Promise<void> {
+    await this.bind()
+    this.admit()
+  }
+
+  /** As `listen`, but whoever connects waits until `admit`. */
+  bind(): Promise<void> {
     const { host, port, backlog } = this.#options
+    this.#early = []
     return new Promise((resolve, reject) => {
       this.#server.once('error', reject)
       this.#server.listen({ ...(host !== undefined && { host }), port, backlog }, () => {
         this.#server.off('error', reject)
         this.#server.on('error', (error) => this.#log.error('listener_failed', { error }))
-        this.#sweep = setInterval(() => this.#lookOver(), SWEEP)
-        this.#sweep.unref()
+        this.#sweep ??= setInterval(() => this.#lookOver(), SWEEP).unref()
         resolve()
       })
     })
+  }
+
+  admit(): void {
+    const early = this.#early ?? []
+    this.#early = undefined
+    for (const socket of early) if (!socket.destroyed) this.#accept(socket)
+  }
+
+  get isListening(): boolean {
+    return this.#server.listening
   }
 
   get address(): { readonly host: string; readonly port: number } {
@@ -104,8 +127,10 @@ export abstract class Listener {
 
   /** No more connections; those still negotiating are told to go. Sessions stay. */
   stopListening(): void {
-    clearInterval(this.#sweep)
     if (this.#server.listening) this.#server.close()
+    for (const socket of this.#early ?? []) socket.destroy()
+    this.#early = []
+    if (this.#connections.size === 0) this.#stopSweeping()
     for (const connection of this.#negotiating.keys()) {
       connection.handler.onStreamError(new StreamError('system-shutdown'))
     }
@@ -114,9 +139,7 @@ export abstract class Listener {
   /** Resolves when the last connection is gone. */
   drained(): Promise<void> {
     if (this.#connections.size === 0) return Promise.resolve()
-    return new Promise((resolve) => {
-      this.#onDrained = resolve
-    })
+    return new Promise((resolve) => this.#onDrained.push(resolve))
   }
 
   /** Closes what is still open, without a word. */
@@ -124,7 +147,17 @@ export abstract class Listener {
     for (const connection of this.#connections) connection.destroy()
   }
 
+  #stopSweeping(): void {
+    clearInterval(this.#sweep)
+    this.#sweep = undefined
+  }
+
   #accept(socket: Socket): void {
+    if (this.#early !== undefined) {
+      socket.on('error', () => {})
+      this.#early.push(socket)
+      return
+    }
     const address = socket.remoteAddress ?? ''
     const channel = this.#isTooMuch(address) ? undefined : this.channel(socket)
     if (channel === undefined) {
@@ -159,7 +192,10 @@ export abstract class Listener {
 
   #forget(connection: Connection, address: string): void {
     this.#connections.delete(connection)
-    if (this.#connections.size === 0) this.#onDrained?.()
+    if (this.#connections.size === 0) {
+      for (const tell of this.#onDrained.splice(0)) tell()
+      if (!this.#server.listening) this.#stopSweeping()
+    }
     this.#negotiating.delete(connection)
     const left = (this.#perAddress.get(address) ?? 1) - 1
     if (left === 0) this.#perAddress.delete(address)

@@ -20,17 +20,22 @@ type Parties = {
 }
 
 export class PeerTls {
-  readonly #certificates: TlsCertificates | undefined
-  readonly #anonymous: SecureContext
+  readonly #certificates: TlsCertificates
+  #anonymous: SecureContext
 
   /** Without certificates it can still connect. */
-  constructor(certificates: TlsCertificates | undefined, authorities: Authorities) {
+  constructor(certificates: TlsCertificates, authorities: Authorities) {
     this.#certificates = certificates
     this.#anonymous = anonymousContext(authorities)
   }
 
+  /** For connections from now on. */
+  trust(authorities: Authorities): void {
+    this.#anonymous = anonymousContext(authorities)
+  }
+
   get mayAccept(): boolean {
-    return this.#certificates !== undefined
+    return !this.#certificates.isEmpty
   }
 
   /** As the side that was connected to. Emits `secure` when the handshake is done. */
@@ -38,7 +43,6 @@ export class PeerTls {
     socket: Socket,
     options: { readonly isDirect: boolean; readonly domain?: string },
   ): TLSSocket {
-    if (this.#certificates === undefined) throw new Error('no certificate to accept TLS with')
     return this.#certificates.secure(socket, { ...options, peer: 'server' })
   }
 
@@ -49,7 +53,7 @@ export class PeerTls {
   connect(socket: Socket, { local, remote, isDirect }: Parties): TLSSocket {
     return connect({
       socket,
-      secureContext: this.#certificates?.contextFor(local) ?? this.#anonymous,
+      secureContext: this.mayAccept ? this.#certificates.contextFor(local) : this.#anonymous,
       servername: serverName(remote),
       rejectUnauthorized: false,
       checkServerIdentity: () => undefined,

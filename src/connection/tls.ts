@@ -71,25 +71,33 @@ interface Loaded {
 /** The first answers when none fits. */
 type Choice = readonly [Loaded, ...Loaded[]]
 
+/** Certificates that were read, and from where. */
+export type CertificateSet = {
+  readonly files: readonly CertificateFiles[]
+  readonly authorities: Authorities
+  readonly loaded: Choice
+}
+
 /**
  * The certificates in use. Of several that fit a domain, one that names it in `domains` comes
  * first, then the order given; the first of all answers clients that ask for none or an unknown one.
  */
 export class TlsCertificates {
-  readonly #files: readonly CertificateFiles[]
-  readonly #authorities: Authorities
   /** What each connection was started with. */
   readonly #startedWith = new WeakMap<TLSSocket, Choice>()
-  #loaded: Choice
+  /** In force; `undefined` where nothing speaks TLS. */
+  current: CertificateSet | undefined
 
-  private constructor(
+  constructor(current?: CertificateSet) {
+    this.current = current
+  }
+
+  /** What files hold, to be made `current`. Throws `CertificateError`. */
+  static async read(
     files: readonly CertificateFiles[],
-    authorities: Authorities,
-    loaded: Choice,
-  ) {
-    this.#files = files
-    this.#authorities = authorities
-    this.#loaded = loaded
+    authorities: Authorities = {},
+  ): Promise<CertificateSet> {
+    return { files, authorities, loaded: await loadAll(files, authorities) }
   }
 
   /** Throws `CertificateError`. */
@@ -97,7 +105,7 @@ export class TlsCertificates {
     files: readonly CertificateFiles[],
     authorities: Authorities = {},
   ): Promise<TlsCertificates> {
-    return new TlsCertificates(files, authorities, await loadAll(files, authorities))
+    return new TlsCertificates(await TlsCertificates.read(files, authorities))
   }
 
   /**
@@ -109,7 +117,18 @@ export class TlsCertificates {
    * Reloading now and then also changes those keys as often as RFC 9325 §3.4 wants.
    */
   async reload(): Promise<void> {
-    this.#loaded = await loadAll(this.#files, this.#authorities)
+    if (this.current === undefined) return
+    const { files, authorities } = this.current
+    this.current = await TlsCertificates.read(files, authorities)
+  }
+
+  get isEmpty(): boolean {
+    return this.current === undefined
+  }
+
+  get #loaded(): Choice {
+    if (this.current === undefined) throw new CertificateError('no certificate configured')
+    return this.current.loaded
   }
 
   /** To speak for `domain` with, to whoever it connects to. */

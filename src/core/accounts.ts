@@ -71,7 +71,7 @@ type Remembered = { answer: boolean | Promise<boolean>; readonly until: number }
  */
 export class Accounts {
   readonly #store: AccountStore
-  readonly #iterations: number
+  readonly #options: AccountsOptions
   readonly #verified: VerifiedPasswords
   readonly #maxRemembered: number
   readonly #rememberForMs: number
@@ -82,11 +82,15 @@ export class Accounts {
 
   constructor(store: AccountStore, options: AccountsOptions = {}) {
     this.#store = store
-    this.#iterations = options.iterations ?? DEFAULT_ITERATIONS
+    this.#options = options
     this.#verified = options.verified ?? new VerifiedPasswords()
     this.#maxRemembered = options.maxRemembered ?? 10_000
     this.#rememberForMs = options.rememberForMs ?? 10_000
     this.#now = options.now ?? (() => performance.now())
+  }
+
+  get #iterations(): number {
+    return this.#options.iterations ?? DEFAULT_ITERATIONS
   }
 
   /** False: the account exists. Throws `PrecisError` for a password that RFC 8265 §4 forbids. */

@@ -8,6 +8,8 @@ export interface LocalRoute {
   readonly domainType: string | undefined
   /** Hosted domains have accounts; services do not. */
   readonly isHosted: boolean
+  /** It is there for nobody: stanzas for it go back to their senders. */
+  readonly isClosed?: boolean
   handle(envelope: Envelope): Outcome | Promise<Outcome>
 }
 
@@ -28,13 +30,21 @@ export class LocalRoutes {
     return this.#routes.get(domain)
   }
 
+  /** Whether somebody takes stanzas for it. */
+  serves(domain: string): boolean {
+    const route = this.#routes.get(domain)
+    return route !== undefined && !route.isClosed
+  }
+
   isHosted(domain: string): boolean {
     return this.#routes.get(domain)?.isHosted ?? false
   }
 
   /** The domains that have none. */
   get services(): string[] {
-    return [...this.#routes.values()].filter((route) => !route.isHosted).map(({ domain }) => domain)
+    return [...this.#routes.values()]
+      .filter((route) => !route.isHosted && !route.isClosed)
+      .map(({ domain }) => domain)
   }
 
   /** The domains that have accounts. */

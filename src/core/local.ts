@@ -20,7 +20,7 @@ type Parts = {
  */
 export class Local implements LocalRoute {
   readonly domain: string
-  readonly domainType: string
+  domainType: string
   readonly isHosted = true
   readonly #parts: Parts
 

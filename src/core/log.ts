@@ -27,6 +27,9 @@ export interface Logger {
 
   isEnabled(level: LogLevel): boolean
 
+  /** Writes less or more from now on, in all that were made by `child` as well. */
+  setLevel?(level: LogLevel): void
+
   /** The same log, with these fields added to each event. */
   child(fields: LogFields): Logger
 }

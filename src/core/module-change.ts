@@ -12,6 +12,8 @@ type Parts = {
   readonly scopes: ReadonlyMap<ModuleInstance, Types>
   readonly hooks: Hooks
   readonly routes: LocalRoutes
+  /** The type that a domain is going to have; as before when absent. */
+  readonly types: ReadonlyMap<string, string>
   readonly log: Logger
   readonly use: (running: readonly ModuleInstance[]) => void
 }
@@ -21,7 +23,7 @@ const PATIENCE = 10_000
 
 /**
  * Other modules, or other settings of them, are ready to take over. In this order: `leave`, `commit`,
- * `ready`, then `finish`; or `revert` after `commit`, and `abandon`.
+ * `settle`, then `finish`; or `revert` after `commit`, and `abandon`.
  */
 export class ModuleChange {
   readonly #parts: Parts
@@ -58,7 +60,8 @@ export class ModuleChange {
         leaves: (domain) => {
           const domainType = this.#parts.routes.find(domain)?.domainType
           if (domainType === undefined) return heirs.length === 0
-          return instance.scope.has(domainType) && !isServed(domainType)
+          const after = this.#parts.types.get(domain) ?? domainType
+          return instance.scope.has(domainType) && !isServed(after)
         },
       })
     }
@@ -76,7 +79,7 @@ export class ModuleChange {
     this.#switch(running, stopped, this.#scopesBefore, this.#parts.before)
   }
 
-  async ready(): Promise<void> {
+  async settle(): Promise<void> {
     for (const instance of this.#started) await instance.ready()
   }
 

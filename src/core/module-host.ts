@@ -59,8 +59,14 @@ export class ModuleHost {
     return this.#running
   }
 
-  /** What is to run from now on instead. Starts what is new; nobody sees it before `commit`. */
-  async prepare(wanted: readonly WantedModule[]): Promise<ModuleChange> {
+  /**
+   * What is to run from now on instead, and the types that domains are going to have where those change.
+   * Starts what is new; nobody sees it before `commit`.
+   */
+  async prepare(
+    wanted: readonly WantedModule[],
+    types: ReadonlyMap<string, string> = new Map(),
+  ): Promise<ModuleChange> {
     const before = this.#running
     const after: ModuleInstance[] = []
     const started: ModuleInstance[] = []
@@ -86,6 +92,7 @@ export class ModuleHost {
       scopes,
       hooks,
       routes,
+      types,
       log,
       use: (running) => {
         this.#running = running
@@ -130,7 +137,7 @@ export class ModuleHost {
     await change.leave()
     try {
       change.commit()
-      await change.ready()
+      await change.settle()
     } catch (error) {
       change.revert()
       await change.abandon()

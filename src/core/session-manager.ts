@@ -62,7 +62,9 @@ export class SessionManager {
   constructor(parts: Parts) {
     this.#parts = parts
     this.#astray = new RateLimit({
-      limit: parts.limits.unknownRecipientsPerMinute,
+      get limit() {
+        return parts.limits.unknownRecipientsPerMinute
+      },
       window: 60_000,
       maxKeys: MAX_COUNTED,
       now: Date.now,

@@ -47,7 +47,8 @@ type Parts = {
   readonly tls: PeerTls
   readonly turn: WriteTurn
   readonly log: Logger
-  readonly defaultDomain: string
+  /** For who names no domain. */
+  readonly defaultDomain: () => string
   /** Whether stanzas for a domain are taken here. */
   serves(domain: string): boolean
 }
@@ -61,14 +62,13 @@ const GOODBYE = 1_000
 
 /** All the ways to other servers, and what their streams to us ask of one another. */
 export class Federation implements RemoteServers, IncomingOwner {
-  readonly defaultDomain: string
   readonly tls: PeerTls
-  readonly keys: DialbackKeys
+  keys: DialbackKeys
   readonly resumptions: Resumptions
   readonly traffic: TrafficParts
-  readonly #options: FederationOptions
+  #options: FederationOptions
   readonly #parts: Parts
-  readonly #connector: Connector
+  #connector: Connector
   readonly #slots: { readonly stanzas: Slots; readonly keys: Slots }
   readonly #links = new Map<string, Link>()
   readonly #connections = new Set<Connection>()
@@ -80,18 +80,20 @@ export class Federation implements RemoteServers, IncomingOwner {
     this.#options = options
     this.#parts = parts
     const { router, hooks, log } = parts
-    this.defaultDomain = parts.defaultDomain
     this.tls = parts.tls
     this.keys = new DialbackKeys(options.secret)
-    this.resumptions = new Resumptions(options.limits.resumeTimeout)
+    this.resumptions = new Resumptions(() => this.#options.limits.resumeTimeout)
     const receive = hooks.at('s2s_receive_packet')
-    this.traffic = { router, receive, log, ackTimeout: options.ackTimeout }
-    this.#connector = new Connector({
-      finder: new TargetFinder(options),
-      connectTimeout: options.limits.connectTimeout,
+    const current = () => this.#options
+    this.traffic = {
+      router,
+      receive,
       log,
-      open: (socket, target, owner) => this.#open(socket, target, owner),
-    })
+      get ackTimeout() {
+        return current().ackTimeout
+      },
+    }
+    this.#connector = this.#makeConnector()
     const { maxConnecting } = options
     this.#slots = { stanzas: new Slots(maxConnecting), keys: new Slots(maxConnecting) }
     this.#sweep = setInterval(() => this.#look(Date.now()), SWEEP).unref()
@@ -105,6 +107,29 @@ export class Federation implements RemoteServers, IncomingOwner {
   /** For the administrator's eyes. */
   get links(): Iterable<Link> {
     return this.#links.values()
+  }
+
+  /** For what comes from now on; connections that are open go on as they began. */
+  configure(options: FederationOptions): void {
+    const { secret, maxConnecting } = this.#options
+    this.#options = options
+    if (options.secret !== secret) this.keys = new DialbackKeys(options.secret)
+    for (const slots of Object.values(this.#slots)) slots.add(options.maxConnecting - maxConnecting)
+    this.#connector = this.#makeConnector()
+  }
+
+  #makeConnector(): Connector {
+    const { limits } = this.#options
+    return new Connector({
+      finder: new TargetFinder(this.#options),
+      connectTimeout: limits.connectTimeout,
+      log: this.#parts.log,
+      open: (socket, target, owner) => this.#open(socket, target, owner),
+    })
+  }
+
+  get defaultDomain(): string {
+    return this.#parts.defaultDomain()
   }
 
   get linkCount(): number {
@@ -136,10 +161,19 @@ export class Federation implements RemoteServers, IncomingOwner {
     let link = this.#links.get(name)
     if (link !== undefined) return link
     if (this.#links.size >= most) return undefined
-    const { limits } = this.#options
     const { router, log } = this.#parts
-    const slots = this.#slots
-    link = new Link(local, remote, { connector: this.#connector, router, limits, slots, log })
+    const current = () => ({ connector: this.#connector, limits: this.#options.limits })
+    link = new Link(local, remote, {
+      get connector() {
+        return current().connector
+      },
+      get limits() {
+        return current().limits
+      },
+      router,
+      slots: this.#slots,
+      log,
+    })
     this.#links.set(name, link)
     if (this.#isStopping) link.drain()
     return link

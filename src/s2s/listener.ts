@@ -17,11 +17,12 @@ const PATIENCE = 2
 
 /** Accepts the connections of other servers, within bounds, and gives each a stream. */
 export class ServerListener extends Listener {
-  readonly tls: ListenerOptions['tls']
-  readonly #environment: IncomingEnvironment
+  tls: ListenerOptions['tls']
+  #environment: IncomingEnvironment
   readonly #streams = new Set<IncomingStream>()
-  readonly #idleTimeout: number
-  protected readonly limits: ParserLimits
+  readonly #log: Logger
+  #idleTimeout: number
+  protected limits: ParserLimits
 
   constructor(
     options: ListenerOptions,
@@ -32,17 +33,31 @@ export class ServerListener extends Listener {
   ) {
     super(options, turn, log)
     this.tls = options.tls
+    this.#log = log
     this.limits = policy.preAuthLimits
     this.#idleTimeout = federation.idleTimeout * PATIENCE
+    this.#environment = this.#environmentOf(policy, federation)
+  }
+
+  /** For connections from now on. */
+  configure(options: ListenerOptions, policy: IncomingPolicy, federation: Federation): void {
+    this.options = options
+    this.tls = options.tls
+    this.limits = policy.preAuthLimits
+    this.#idleTimeout = federation.idleTimeout * PATIENCE
+    this.#environment = this.#environmentOf(policy, federation)
+  }
+
+  #environmentOf(policy: IncomingPolicy, federation: Federation): IncomingEnvironment {
     const { keys, tls, traffic, resumptions } = federation
-    this.#environment = {
+    return {
       owner: federation,
       tls,
       keys,
       policy,
       traffic,
       resumptions,
-      log,
+      log: this.#log,
       onSettled: (connection) => this.settle(connection),
       onEnd: (stream) => this.#streams.delete(stream),
     }

@@ -14,12 +14,16 @@ const MAX_LOST = 1_000
 
 /** What is known of the streams that others have opened, so that they may come back (XEP-0198 §5). */
 export class Resumptions {
-  /** How long a stream without a connection is remembered, milliseconds. */
-  readonly patience: number
+  readonly #patience: () => number
   readonly #entries = new Map<string, Entry>()
 
-  constructor(patience: number) {
-    this.patience = patience
+  constructor(patience: () => number) {
+    this.#patience = patience
+  }
+
+  /** How long a stream without a connection is remembered, milliseconds. */
+  get patience(): number {
+    return this.#patience()
   }
 
   newId(): string {

@@ -7,6 +7,15 @@ export class Slots {
     this.#free = count
   }
 
+  /** So many more, or less: those that are taken stay taken. */
+  add(count: number): void {
+    this.#free += count
+    while (this.#free > 0 && this.#waiting.length > 0) {
+      this.#free--
+      this.#waiting.shift()?.()
+    }
+  }
+
   /** Resolves when there is one, which is free again when disposed. */
   async take(): Promise<Disposable> {
     if (this.#free > 0) this.#free--
@@ -15,8 +24,6 @@ export class Slots {
   }
 
   #release(): void {
-    const next = this.#waiting.shift()
-    if (next === undefined) this.#free++
-    else next()
+    this.add(1)
   }
 }

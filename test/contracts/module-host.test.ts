@@ -55,7 +55,7 @@ async function become(core: Core, all: readonly WantedModule[]): Promise<void> {
   const change = await core.modules.prepare(all)
   await change.leave()
   change.commit()
-  await change.ready()
+  await change.settle()
   await change.finish()
 }
 
@@ -75,7 +75,7 @@ test('other settings take over in one step, and what lasts goes on', async () =>
   change.commit()
   // In its old place, though it came later.
   assert.equal(said(core), 'ahoy 2;other;')
-  await change.ready()
+  await change.settle()
   await change.finish()
   assert.deepEqual(log, ['hello ready', 'ahoy ready', 'hello stops'])
 

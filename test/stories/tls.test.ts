@@ -202,7 +202,7 @@ test('new connections see a certificate that was reloaded, old ones go on', asyn
     (socket as TLSSocket).getPeerX509Certificate()?.fingerprint
   const romeo = await server.connect('romeo')
   const path = await writeCertificate(server.directory)
-  await server.server.reloadCertificates()
+  await server.server.reload(server.server.loaded)
 
   const juliet = await server.connect('juliet')
 
@@ -211,7 +211,7 @@ test('new connections see a certificate that was reloaded, old ones go on', asyn
   await juliet.receives({ body: 'art thou here?' })
 
   await writeFile(path, 'torn')
-  await assert.rejects(server.server.reloadCertificates(), /im\.example\.com\.pem/)
+  await assert.rejects(server.server.reload(server.server.loaded), /im\.example\.com\.pem/)
   const nurse = await server.connect('nurse')
   assert.equal(fingerprint(nurse.socket), fingerprint(juliet.socket))
 })

@@ -1,0 +1,133 @@
+/** Where the server listens, and how that changes. */
+import type { ClientListener } from '../c2s/listener.ts'
+import type { ComponentListener } from '../component/listener.ts'
+import { type Endpoint, overlap } from '../config/listeners.ts'
+import type { Listener } from '../connection/listener.ts'
+import type { ServerListener } from '../s2s/listener.ts'
+import type { Step } from './step.ts'
+
+export type ListenerOf = {
+  readonly c2s: ClientListener
+  readonly s2s: ServerListener
+  readonly component: ComponentListener
+}
+
+type Kind = keyof ListenerOf
+
+/** A listener as it is to be. */
+export type WantedListener<K extends Kind = Kind> = {
+  readonly kind: K
+  readonly endpoint: Endpoint
+  make(): ListenerOf[K]
+  /** One that is there already goes on like this, for connections from now on. */
+  configure(listener: ListenerOf[K]): void
+}
+
+type Open = { readonly wanted: WantedListener; readonly listener: Listener }
+
+/**
+ * A listener whose address stays goes on, with all its connections, whatever else of it changes. One that
+ * is no longer wanted accepts nobody any more; who is connected stays until the connection ends.
+ */
+export class Listeners {
+  #open: readonly Open[] = []
+  /** They wait for their last connections to end. */
+  readonly #retired = new Set<Listener>()
+
+  /** In the order of the configuration. */
+  of<K extends Kind>(kind: K): readonly ListenerOf[K][] {
+    const own = this.#open.filter(({ wanted }) => wanted.kind === kind)
+    return own.map(({ listener }) => listener as ListenerOf[K])
+  }
+
+  /** With those that only have connections left. */
+  get all(): readonly Listener[] {
+    return [...this.#open.map(({ listener }) => listener), ...this.#retired]
+  }
+
+  /** New ones have their addresses when this resolves, if `isRunning`. */
+  async prepare(all: readonly WantedListener[], isRunning: boolean): Promise<Step> {
+    const before = this.#open
+    const left = [...before]
+    const kept: Open[] = []
+    const added: Open[] = []
+    const after = all.map((wanted) => {
+      const same = left.findIndex((open) => isSame(open.wanted, wanted))
+      if (same < 0) {
+        const open = { wanted, listener: wanted.make() as Listener }
+        added.push(open)
+        return open
+      }
+      const [{ listener }] = left.splice(same, 1) as [Open]
+      const open = { wanted, listener }
+      kept.push(open)
+      return open
+    })
+    // Their addresses are free once another listener of ours has gone.
+    const late = added.filter(({ wanted }) =>
+      left.some((open) => overlap(open.wanted.endpoint, wanted.endpoint)),
+    )
+    const abandon = async () => {
+      for (const { listener } of added) listener.stopListening()
+      for (const { listener } of added) listener.destroy()
+    }
+    if (isRunning) {
+      try {
+        for (const open of added) if (!late.includes(open)) await open.listener.bind()
+      } catch (error) {
+        await abandon()
+        throw error
+      }
+    }
+    return {
+      abandon,
+      commit: () => {
+        for (const open of kept) configure(open)
+        this.#open = after
+      },
+      settle: async () => {
+        if (!isRunning) return
+        if (late.length > 0) await takeOver(left, late)
+        for (const { listener } of added) listener.admit()
+      },
+      revert: () => {
+        for (const open of before) configure(open)
+        this.#open = before
+      },
+      finish: async () => {
+        for (const { listener } of left) this.#retire(listener)
+      },
+    }
+  }
+
+  #retire(listener: Listener): void {
+    listener.stopListening()
+    this.#retired.add(listener)
+    void listener.drained().then(() => this.#retired.delete(listener))
+  }
+}
+
+function configure({ wanted, listener }: Open): void {
+  // Whoever made the listener knows its kind.
+  wanted.configure(listener as never)
+}
+
+function isSame(a: WantedListener, b: WantedListener): boolean {
+  const { address, port } = a.endpoint
+  return a.kind === b.kind && address === b.endpoint.address && port === b.endpoint.port
+}
+
+/** For a moment nobody listens there; if `late` cannot have it, those before take it back. */
+async function takeOver(leaving: readonly Open[], late: readonly Open[]): Promise<void> {
+  const inTheWay = leaving.filter((open) =>
+    late.some(({ wanted }) => overlap(open.wanted.endpoint, wanted.endpoint)),
+  )
+  for (const { listener } of inTheWay) listener.stopListening()
+  try {
+    for (const { listener } of late) await listener.bind()
+  } catch (error) {
+    for (const { listener } of late) listener.stopListening()
+    for (const { listener } of inTheWay) await listener.listen()
+    throw error
+  }
+}
