@@ -1,4 +1,5 @@
 import type { Module } from './core/module.ts'
+import { adhoc } from './modules/adhoc/index.ts'
 import { anonymous } from './modules/anonymous.ts'
 import { archive } from './modules/archive/index.ts'
 import { blocking } from './modules/blocking/index.ts'
@@ -27,6 +28,7 @@ import { version } from './modules/version.ts'
 /** The modules that come with the server, in the order in which they are loaded. */
 export const modules: readonly Module[] = [
   disco,
+  adhoc,
   caps,
   roster,
   presence,

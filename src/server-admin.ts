@@ -1,4 +1,3 @@
-import type { Reload } from './admin/commands/reload.ts'
 import type { AdminContext } from './admin/context.ts'
 import type { Server } from './server.ts'
 import { adminAccounts } from './server-admin/account.ts'
@@ -6,7 +5,7 @@ import { listenersOf } from './server-admin/listeners.ts'
 import { adminRoute } from './server-admin/route.ts'
 
 /** A server as administration commands see it, started or not: one line for each noun. */
-export function adminContext(server: Server, version: string, reload?: Reload): AdminContext {
+export function adminContext(server: Server, version: string): AdminContext {
   return {
     version,
     get domains() {
@@ -25,7 +24,9 @@ export function adminContext(server: Server, version: string, reload?: Reload): 
     tokens: server.tokens,
     traces: server.tracing,
     modules: server.commands,
-    reload,
+    get reload() {
+      return server.reloadFile
+    },
     get running() {
       const { startedAt } = server
       return startedAt === 0 ? undefined : { startedAt, listeners: listenersOf(server) }

@@ -1,3 +1,4 @@
+import type { Reload } from './admin/commands/reload.ts'
 import { Tokens, tokenMigrations } from './admin/tokens.ts'
 import { ClientSession, type SessionEnvironment } from './c2s/client-session.ts'
 import type { ClientListener } from './c2s/listener.ts'
@@ -35,6 +36,7 @@ import { chooseModules, DEFAULT_TYPE, type ExtraModule } from './server/module-c
 import type { Plan } from './server/plan.ts'
 import { RoutingChain, type RoutingModuleFactory } from './server/routing-chain.ts'
 import { type Step, Steps } from './server/step.ts'
+import { offerAdministration } from './server-adhoc.ts'
 import { accountMigrations, sqlAccountStore } from './storage/account-store.ts'
 import { openStorage } from './storage/open.ts'
 import { StreamError } from './xmpp/stream-error.ts'
@@ -86,6 +88,8 @@ export class Server {
   readonly lifecycle: AccountLifecycle
   readonly components: ComponentRegistry
   readonly tokens: Tokens
+  /** Reads the configuration again, where there is a file to read it from. */
+  reloadFile: Reload | undefined
   readonly domains: Domains
   readonly certificates = new TlsCertificates()
   /** Milliseconds since the epoch; 0 before `start`. */
@@ -174,6 +178,7 @@ export class Server {
       by: 'accounts',
     })
     enforcePrivacy(hooks, routes)
+    offerAdministration(this)
   }
 
   /** Opens the storage and loads all modules. */

@@ -52,7 +52,8 @@ export async function runServer(options: Foreground): Promise<void> {
   await using _ = closing(control, server)
   const reload = reloading(server, options)
   options.onReload(() => void reload({ isDry: false }).catch(() => {}))
-  const admin = adminContext(server, version, reload)
+  server.reloadFile = reload
+  const admin = adminContext(server, version)
   control.serve(admin)
   for (const listening of listenersOf(server)) say(announcement(listening))
   if (await hasNoAccounts(admin)) {

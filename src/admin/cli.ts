@@ -1,7 +1,7 @@
 /** The command line. Administration commands are made from their table. */
 import { Argument, Command as CliCommand, CommanderError, Option } from 'commander'
-import { z } from 'zod'
 import type { Command } from './command.ts'
+import { type Field, fieldsOf } from './fields.ts'
 import { SecretInputError } from './secret-input.ts'
 import type { Paint, StreamCommand } from './stream-command.ts'
 
@@ -168,7 +168,7 @@ function declared(program: CliCommand, command: Declared, cli: Cli) {
     .command(words.at(-1) ?? command.name)
     .description(command.description)
     .addHelpText('after', examples(cli.calledAs, typed))
-  const fields = Object.entries(command.args.shape).map(([name, schema]) => field(name, schema))
+  const fields = fieldsOf(command.args)
   for (const name of command.positional) {
     const positional = fields.find((candidate) => candidate.name === name)
     if (positional) made.addArgument(argumentFor(positional))
@@ -211,24 +211,6 @@ function ensureUsable(command: Pick<Command, 'check'>, args: unknown): void {
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause)
     throw new UsageError(`error: ${reason}`, { cause })
-  }
-}
-
-type Field = {
-  readonly name: string
-  readonly description: string
-  readonly isRequired: boolean
-  readonly type: 'text' | 'number' | 'flag'
-}
-
-function field(name: string, schema: z.core.$ZodType): Field {
-  const { type, description } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' })
-  const isNumber = type === 'integer' || type === 'number'
-  return {
-    name,
-    description: description ?? '',
-    isRequired: !z.safeParse(schema, undefined).success,
-    type: isNumber ? 'number' : type === 'boolean' ? 'flag' : 'text',
   }
 }
 

@@ -38,12 +38,17 @@ export interface AccountStore {
   remove(jid: BareJid): Promise<boolean>
   /** In the order of their localparts (by code point), beginning behind `after`. */
   list(domain: string, page: AccountPage): Promise<readonly BareJid[]>
-  count(domain: string): Promise<number>
+  count(domain: string, which?: AccountFilter): Promise<number>
   /** 32 random bytes, made when first asked for and the same ever after. */
   secret(): Promise<Uint8Array>
 }
 
-export interface AccountPage {
+export interface AccountFilter {
+  /** Only those that are, or are not; all when absent. */
+  readonly isDisabled?: boolean | undefined
+}
+
+export interface AccountPage extends AccountFilter {
   /** Localpart of the last account of the page before. */
   readonly after?: string
   readonly limit: number
@@ -145,8 +150,8 @@ export class Accounts {
     return this.#store.list(domain, page)
   }
 
-  count(domain: string): Promise<number> {
-    return this.#store.count(domain)
+  count(domain: string, which?: AccountFilter): Promise<number> {
+    return this.#store.count(domain, which)
   }
 
   /** The keys for SCRAM. Without account, or without keys of this hash: ones that nobody meets. */

@@ -1,5 +1,6 @@
 import type { BareJid, FullJid, Jid } from '../xmpp/jid.ts'
 import type { Element } from '../xmpp/xml.ts'
+import type { AdhocAsked, AdhocCommand } from './adhoc.ts'
 import type { Component } from './components.ts'
 import type { DiscoIdentity, DiscoItem, DiscoQuery } from './disco.ts'
 import type { Envelope } from './envelope.ts'
@@ -304,6 +305,11 @@ export interface HookMap {
   disco_info: Hook<readonly Element[], DiscoQuery>
   /** What the server tells of itself is no longer the same, though the handlers are. */
   disco_changed: Hook<object, object>
+
+  // --- Commands by forms. Run by modules/adhoc.
+
+  /** Which commands there are at a domain, for whoever asks. */
+  adhoc_commands: Hook<readonly AdhocCommand[], AdhocAsked>
 
   // --- Accounts.
 

@@ -7,7 +7,7 @@ export function adminAccounts({ accounts, lifecycle }: Server): AdminAccounts {
     remove: (account) => lifecycle.remove(account),
     setPassword: (account, password) => lifecycle.setPassword(account, password),
     list: (domain, page) => accounts.list(domain, page),
-    count: (domain) => accounts.count(domain),
+    count: (domain, which) => accounts.count(domain, which),
     find: (account) => accounts.find(account),
     setDisabled: (account, isDisabled) => lifecycle.setDisabled(account, isDisabled),
   }

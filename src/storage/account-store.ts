@@ -121,24 +121,26 @@ export function sqlAccountStore(storage: Storage): AccountStore {
       return numDeletedRows > 0
     },
 
-    async list(domain, { after = '', limit }: AccountPage) {
-      const rows = await db
+    async list(domain, { after = '', limit, isDisabled }: AccountPage) {
+      let query = db
         .selectFrom('account')
         .select('localpart')
         .where('domain', '=', domain)
         .where('localpart', '>', after)
         .orderBy('localpart')
         .limit(limit)
-        .execute()
+      if (isDisabled !== undefined) query = query.where('is_disabled', '=', isDisabled ? 1 : 0)
+      const rows = await query.execute()
       return rows.map(({ localpart }) => jid(localpart, domain))
     },
 
-    async count(domain) {
-      const { count } = await db
+    async count(domain, { isDisabled } = {}) {
+      let query = db
         .selectFrom('account')
         .select(({ fn }) => fn.countAll().as('count'))
         .where('domain', '=', domain)
-        .executeTakeFirstOrThrow()
+      if (isDisabled !== undefined) query = query.where('is_disabled', '=', isDisabled ? 1 : 0)
+      const { count } = await query.executeTakeFirstOrThrow()
       return Number(count)
     },
 

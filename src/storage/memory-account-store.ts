@@ -13,9 +13,10 @@ export function memoryAccountStore(): AccountStore {
     return account !== undefined
   }
 
-  const localpartsOf = (domain: string) =>
+  const localpartsOf = (domain: string, isDisabled?: boolean) =>
     [...accounts.values()]
       .filter((account) => account.jid.domain === domain)
+      .filter((account) => isDisabled === undefined || account.isDisabled === isDisabled)
       .map((account) => account.jid.local)
 
   return {
@@ -39,17 +40,17 @@ export function memoryAccountStore(): AccountStore {
     async remove(at) {
       return accounts.delete(at.full)
     },
-    async list(domain, { after = '', limit }) {
+    async list(domain, { after = '', limit, isDisabled }) {
       // Octets of UTF-8 sort as code points do; UTF-16 units do not.
       const byCodePoint = (a: string, b: string) => Buffer.compare(Buffer.from(a), Buffer.from(b))
-      return localpartsOf(domain)
+      return localpartsOf(domain, isDisabled)
         .filter((local) => byCodePoint(local, after) > 0)
         .sort(byCodePoint)
         .slice(0, limit)
         .map((local) => jid(local, domain))
     },
-    async count(domain) {
-      return localpartsOf(domain).length
+    async count(domain, { isDisabled } = {}) {
+      return localpartsOf(domain, isDisabled).length
     },
     async secret() {
       return secret

@@ -347,6 +347,13 @@ export const cases: readonly Case[] = [
     result: ({ domains }) => assert.equal(domains[0].name, DOMAIN),
   },
   {
+    // There is no file to read again.
+    command: 'reload',
+    args: { dry_run: true },
+    result: () => assert.fail('there is no file'),
+    refused: [[{ dry_run: true }, 'unavailable']],
+  },
+  {
     command: 'session list',
     args: { jid: ALICE },
     result: ({ sessions }) =>

@@ -3,8 +3,9 @@ import { test } from 'node:test'
 import { commandsWith } from '../../src/admin/commands.ts'
 import { modules } from '../../src/modules.ts'
 import { adminContext } from '../../src/server-admin.ts'
+import { giveByForm } from '../support/adhoc.ts'
 import { giveOverHttp, tokenFor } from '../support/api.ts'
-import { type Case, cases, openStage, type Stage } from './cases.ts'
+import { type Case, cases, DOMAIN, openStage, type Stage } from './cases.ts'
 
 const commands = commandsWith(modules)
 
@@ -50,4 +51,28 @@ test('over HTTP', async () => {
   const token = await tokenFor(stage.server, 'admin')
   const url = stage.server.urlOf()
   await plays(stage, (name, args) => giveOverHttp(url, token, name, args))
+})
+
+/** Of XEP-0133 and RFC 6120, for each code. */
+const CODES: Readonly<Record<string, string>> = {
+  'bad-request': 'invalid',
+  'item-not-found': 'not-found',
+  'service-unavailable': 'unavailable',
+}
+
+test('by forms in a chat client', async () => {
+  await using stage = await openStage({ admin: { jids: [`bob@${DOMAIN}`] } })
+  // Not available, so that what waits for the account still waits.
+  const bob = await stage.server.connect('bob', 'desk', { priority: undefined })
+  await plays(stage, async (name, args) => {
+    const command = commands.find((candidate) => candidate.name === name)
+    assert.ok(command)
+    try {
+      return await giveByForm(bob, DOMAIN, command, args)
+    } catch (error) {
+      const { condition } = error as { readonly condition?: string }
+      if (condition === undefined) throw error
+      throw Object.assign(new Error(condition), { code: CODES[condition] ?? condition })
+    }
+  })
 })

@@ -22,6 +22,7 @@ PLUGINS = {
     "xep_0030": {},  # disco
     "xep_0048": {},  # bookmarks
     "xep_0049": {},  # private XML
+    "xep_0050": {},  # ad-hoc commands
     "xep_0054": {},  # vCards
     "xep_0077": {},  # registration
     "xep_0191": {},  # blocking
@@ -262,6 +263,45 @@ class Driver(ClientXMPP):
             "default": reply["default"]["name"],
             "names": sorted(each["name"] for each in reply["lists"]),
         }
+
+    async def do_commands(self, jid):
+        """Nodes of the ad-hoc commands that there are."""
+        items = (await self["xep_0050"].get_commands(jid))["disco_items"]["items"]
+        return sorted(node for _, node, _ in items)
+
+    async def do_give_command(self, jid, node, fields=None):
+        """The plugin goes from step to step itself; answers what the last one showed."""
+        over = asyncio.get_running_loop().create_future()
+
+        def shown(iq):
+            command = iq["command"]
+            form = command["form"] if command.xml.find("{jabber:x:data}x") is not None else None
+            values = form.get_values() if form is not None else {}
+            notes = [[kind, text] for kind, text in command["notes"]]
+            return {"status": command["status"], "values": values, "notes": notes}
+
+        def step(iq, session):
+            if iq["command"]["status"] == "completed" or fields is None:
+                over.set_result(shown(iq))
+                return
+            form = self["xep_0004"].make_form(ftype="submit")
+            for name, value in fields.items():
+                form.add_field(var=name, value=value)
+            session["payload"] = form
+            session["next"] = last
+            if "complete" in iq["command"]["actions"]:
+                self["xep_0050"].complete_command(session)
+            else:
+                self["xep_0050"].continue_command(session)
+
+        def last(iq, session):
+            step(iq, session)
+
+        def failed(iq, session):
+            over.set_exception(IqError(iq))
+
+        self["xep_0050"].start_command(jid, node, {"next": step, "error": failed})
+        return await over
 
     async def do_tell_state(self, state):
         getattr(self["xep_0352"], "send_" + state)()

@@ -215,6 +215,25 @@ export class SlixmppClient implements RealClient {
     await this.#call('enable_carbons')
   }
 
+  /** Nodes of the ad-hoc commands that an address has. */
+  async commands(jid: string): Promise<string[]> {
+    return (await this.#call('commands', { jid })) as string[]
+  }
+
+  /** Gives an ad-hoc command, with these fields of its form if it asks for one. */
+  async giveCommand(
+    jid: string,
+    node: string,
+    fields?: Readonly<Record<string, string | readonly string[]>>,
+  ): Promise<{
+    readonly status: string
+    readonly values: Readonly<Record<string, unknown>>
+    readonly notes: readonly (readonly [string, string])[]
+  }> {
+    const shown = await this.#call('give_command', { jid, node, fields })
+    return shown as Awaited<ReturnType<SlixmppClient['giveCommand']>>
+  }
+
   async blocked(): Promise<string[]> {
     return (await this.#call('blocked')) as string[]
   }

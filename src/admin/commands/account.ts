@@ -17,9 +17,13 @@ export interface AdminAccounts {
   /** By localpart, beginning behind the localpart `after`. */
   list(
     domain: string,
-    page: { readonly after?: string; readonly limit: number },
+    page: {
+      readonly after?: string
+      readonly limit: number
+      readonly isDisabled?: boolean | undefined
+    },
   ): Promise<readonly BareJid[]>
-  count(domain: string): Promise<number>
+  count(domain: string, which?: { readonly isDisabled?: boolean | undefined }): Promise<number>
   find(jid: BareJid): Promise<AdminAccount | undefined>
   /** Ends its sessions, if it is disabled. False: no such account. */
   setDisabled(jid: BareJid, isDisabled: boolean): Promise<boolean>
@@ -97,16 +101,18 @@ const listAccounts = defineCommand({
   needsServer: false,
   args: z.strictObject({
     domain: domain().optional().describe('Only the accounts of this domain.'),
+    disabled: z.boolean().optional().describe('Only those that are disabled.'),
   }),
   positional: ['domain'],
-  examples: ['', 'im.example.com'],
+  examples: ['', 'im.example.com', '--disabled'],
   result: z.strictObject({ accounts: z.array(z.string()) }),
   text: ({ accounts }) => accounts.join('\n') || 'no accounts',
-  async run(context, { domain }) {
+  async run(context, { domain, disabled }) {
     if (domain !== undefined) ensureServed(context.domains, domain)
     const accounts: string[] = []
     for (const each of domain === undefined ? context.domains : [domain]) {
-      for await (const jid of accountsOf(context.accounts, each)) accounts.push(jid.full)
+      for await (const jid of accountsOf(context.accounts, each, disabled ? true : undefined))
+        accounts.push(jid.full)
     }
     return { accounts }
   },
@@ -187,13 +193,17 @@ export const accountCommands: readonly Command[] = [
   enableAccount,
 ]
 
-async function* accountsOf(accounts: AdminAccounts, domain: string): AsyncGenerator<BareJid> {
-  let page = await accounts.list(domain, { limit: PAGE })
+async function* accountsOf(
+  accounts: AdminAccounts,
+  domain: string,
+  isDisabled: boolean | undefined,
+): AsyncGenerator<BareJid> {
+  let page = await accounts.list(domain, { limit: PAGE, isDisabled })
   while (page.length > 0) {
     yield* page
     const last = page.at(-1)
     if (last === undefined || page.length < PAGE) return
-    page = await accounts.list(domain, { after: last.local, limit: PAGE })
+    page = await accounts.list(domain, { after: last.local, limit: PAGE, isDisabled })
   }
 }
 

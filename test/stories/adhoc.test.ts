@@ -1,0 +1,280 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { z } from 'zod'
+import { type AdhocStage, badPayload, COMMANDS_NS } from '../../src/core/adhoc.ts'
+import type { Module } from '../../src/core/module.ts'
+import { FORM_NS, form } from '../../src/xmpp/data-form.ts'
+import { jid } from '../../src/xmpp/jid.ts'
+import { el } from '../../src/xmpp/xml.ts'
+import { type Execution, execute } from '../support/adhoc.ts'
+import type { Client } from '../support/client.ts'
+import { conditionOf } from '../support/client.ts'
+import { DOMAIN, type Settings, startServer } from '../support/server.ts'
+
+const INFO = 'http://jabber.org/protocol/disco#info'
+const ITEMS = 'http://jabber.org/protocol/disco#items'
+const WIZARD = 'urn:example:wizard'
+
+const fieldOf = (name: string) =>
+  form({ type: 'form', fields: [{ var: name, type: 'text-single' }] })
+
+/** Asks for a name, then for a colour, and tells both. Nothing is called `wrong`. */
+function wizard(isAllowed: (jid: string) => boolean = () => true): Module {
+  return {
+    name: 'wizard',
+    implements: [],
+    config: z.strictObject({}),
+    start({ hooks }) {
+      const second = (name: string): AdhocStage => ({
+        form: fieldOf('colour'),
+        isLast: true,
+        submit: (given) => ({
+          payload: [],
+          notes: [{ type: 'info', text: `${name} is ${given.text('colour')}` }],
+        }),
+      })
+      const first: AdhocStage = {
+        form: fieldOf('name'),
+        isLast: false,
+        notes: [{ type: 'warn', text: 'Mind' }],
+        async submit(given) {
+          const name = given.text('name') ?? ''
+          if (name === 'wrong') throw badPayload('not this one')
+          if (name === 'bug') throw new Error('private matters')
+          return second(name)
+        },
+      }
+      hooks.on('adhoc_commands', (all, { from }) => [
+        ...all,
+        { node: WIZARD, name: 'A wizard', isAllowed: isAllowed(from.local), begin: () => first },
+      ])
+    },
+  }
+}
+
+async function start(settings: Settings = {}, use = wizard()) {
+  const server = await startServer({ use: [use], ...settings })
+  const romeo = await server.connect('romeo', 'phone')
+  return { server, romeo }
+}
+
+const step = (
+  client: Client,
+  execution: Omit<Execution, 'node'> & { readonly node?: string } = {},
+) => execute(client, DOMAIN, { node: WIZARD, ...execution })
+
+const noteOf = (command: Awaited<ReturnType<typeof step>>) => command.child('note')?.text
+
+test('a command goes forth and back through its stages', async () => {
+  const { server, romeo } = await start()
+  await using _ = server
+  const first = await step(romeo)
+  const sessionid = first.attr('sessionid') ?? ''
+  assert.deepEqual([first.attr('status'), first.attr('node')], ['executing', WIZARD])
+  const actionsOf = (command: typeof first) => {
+    const actions = command.child('actions')
+    return [actions?.attr('execute'), ...(actions?.elements().map(({ name }) => name) ?? [])]
+  }
+  assert.deepEqual(actionsOf(first), ['next', 'next'])
+  assert.equal(first.child('note')?.attr('type'), 'warn')
+
+  const second = await step(romeo, { sessionid, action: 'next', fields: { name: 'Rose' } })
+  assert.deepEqual(actionsOf(second), ['complete', 'prev', 'complete'])
+  assert.equal(second.attr('sessionid'), sessionid)
+  const again = await step(romeo, { sessionid, action: 'prev' })
+  assert.deepEqual(actionsOf(again), ['next', 'next'])
+  // `execute`, or nothing, is what the stage says it is.
+  await step(romeo, { sessionid, fields: { name: 'Thorn' } })
+  const fields = { colour: 'red' }
+  const done = await step(romeo, { sessionid, action: 'execute', fields })
+  assert.deepEqual([done.attr('status'), noteOf(done)], ['completed', 'Thorn is red'])
+  await assert.rejects(step(romeo, { sessionid, fields }), {
+    condition: 'not-allowed',
+    specific: 'session-expired',
+  })
+})
+
+test('what cannot be is refused as the specification has it', async () => {
+  const { server, romeo } = await start()
+  await using _ = server
+  const juliet = await server.connect('juliet')
+  const first = await step(romeo)
+  const sessionid = first.attr('sessionid') ?? ''
+  const fields = { name: 'Rose' }
+  const cases: [
+    Omit<Execution, 'node'> & { node?: string },
+    condition: string,
+    specific?: string,
+  ][] = [
+    [{ node: 'urn:example:nothing' }, 'item-not-found'],
+    [{ action: 'dance' }, 'bad-request', 'malformed-action'],
+    [{ sessionid, action: 'dance' }, 'bad-request', 'malformed-action'],
+    [{ action: 'next' }, 'bad-request', 'bad-action'],
+    [{ action: 'cancel' }, 'bad-request', 'bad-action'],
+    [{ sessionid, action: 'prev' }, 'bad-request', 'bad-action'],
+    [{ sessionid, action: 'complete', fields }, 'bad-request', 'bad-action'],
+    [{ sessionid }, 'bad-request', 'bad-payload'],
+    [{ sessionid, fields: { name: 'wrong' } }, 'bad-request', 'bad-payload'],
+    [{ sessionid: 'x' }, 'bad-request', 'bad-sessionid'],
+    [{ sessionid: `${sessionid}0`, fields }, 'bad-request', 'bad-sessionid'],
+  ]
+  for (const [execution, condition, specific] of cases) {
+    await assert.rejects(step(romeo, execution), { condition, specific }, JSON.stringify(execution))
+  }
+  // Somebody else's.
+  await assert.rejects(step(juliet, { sessionid, fields }), { specific: 'bad-sessionid' })
+  // After all that, it goes on.
+  assert.equal((await step(romeo, { sessionid, fields })).attr('status'), 'executing')
+  const nodeless = await romeo.ask('set', DOMAIN, el('command', { xmlns: COMMANDS_NS }))
+  assert.equal(conditionOf(nodeless), 'bad-request')
+  const malformed = el(
+    'command',
+    { xmlns: COMMANDS_NS, node: WIZARD, sessionid },
+    el('x', { xmlns: FORM_NS }),
+  )
+  assert.equal(conditionOf(await romeo.ask('set', DOMAIN, malformed)), 'bad-request')
+})
+
+test('a command that fails, or is cancelled, is over', async () => {
+  const { server, romeo } = await start()
+  await using _ = server
+  const begin = async () => (await step(romeo)).attr('sessionid') ?? ''
+  const cancelled = await begin()
+  const answer = await step(romeo, { sessionid: cancelled, action: 'cancel' })
+  assert.deepEqual([answer.attr('status'), answer.children.length], ['canceled', 0])
+  await assert.rejects(step(romeo, { sessionid: cancelled }), { specific: 'session-expired' })
+  const failed = await begin()
+  await assert.rejects(step(romeo, { sessionid: failed, fields: { name: 'bug' } }), {
+    condition: 'internal-server-error',
+  })
+  await assert.rejects(step(romeo, { sessionid: failed }), { specific: 'session-expired' })
+})
+
+test('commands are bounded, and end with the client that has begun them', async () => {
+  const { server, romeo } = await start({ modules: { adhoc: { max_sessions_per_user: 2 } } })
+  await using _ = server
+  const sessionid = (await step(romeo)).attr('sessionid') ?? ''
+  await step(romeo)
+  await assert.rejects(step(romeo), { condition: 'resource-constraint' })
+  await romeo.leaves()
+  const back = await server.connect('romeo', 'phone')
+  await step(back)
+  await assert.rejects(step(back, { sessionid }), { specific: 'session-expired' })
+})
+
+test('who may not give a command is told so, and not shown it', async () => {
+  const { server, romeo } = await start(
+    {},
+    wizard((localpart) => localpart === 'romeo'),
+  )
+  await using _ = server
+  const juliet = await server.connect('juliet')
+  const query = (xmlns: string, node: string) => el('query', { xmlns, node })
+  const features = (await romeo.ask('get', DOMAIN, el('query', { xmlns: INFO }))).toString()
+  assert.match(features, /var='http:\/\/jabber\.org\/protocol\/commands'/)
+
+  const nodes = async (client: Client) => {
+    const answer = await client.ask('get', DOMAIN, query(ITEMS, COMMANDS_NS))
+    return answer
+      .child('query', ITEMS)
+      ?.elements()
+      .map((item) => item.attr('node'))
+  }
+  assert.deepEqual(await nodes(romeo), [WIZARD])
+  assert.deepEqual(await nodes(juliet), [])
+  const list = (await juliet.ask('get', DOMAIN, query(INFO, COMMANDS_NS))).child('query', INFO)
+  assert.equal(list?.child('identity')?.attr('type'), 'command-list')
+  const info = (await romeo.ask('get', DOMAIN, query(INFO, WIZARD))).child('query', INFO)
+  assert.deepEqual(
+    [info?.child('identity')?.attr('category'), info?.child('identity')?.attr('type')],
+    ['automation', 'command-node'],
+  )
+  assert.deepEqual(
+    info?.elements('feature').map((each) => each.attr('var')),
+    [COMMANDS_NS, FORM_NS],
+  )
+  assert.equal(conditionOf(await juliet.ask('get', DOMAIN, query(INFO, WIZARD))), 'forbidden')
+  await assert.rejects(step(juliet), { condition: 'forbidden' })
+})
+
+// --- XEP-0133.
+
+const ADMIN = 'http://jabber.org/protocol/admin#'
+
+test('service administration: accounts come, go and are told about', async () => {
+  await using server = await startServer({ admin: { jids: [`romeo@${DOMAIN}`] } })
+  const romeo = await server.connect('romeo', 'phone')
+  const juliet = await server.connect('juliet', 'balcony')
+  const give = async (name: string, fields?: Execution['fields']) => {
+    const node = ADMIN + name
+    const first = await execute(romeo, DOMAIN, { node })
+    if (first.attr('status') === 'completed') return first
+    const formType = first.child('x', FORM_NS)?.elements('field')[0]
+    assert.equal(formType?.child('value')?.text, 'http://jabber.org/protocol/admin')
+    const sessionid = first.attr('sessionid')
+    return await execute(romeo, DOMAIN, {
+      node,
+      sessionid,
+      action: 'complete',
+      ...(fields && { fields }),
+    })
+  }
+  const valuesOf = async (name: string, field: string, fields?: Execution['fields']) => {
+    const x = (await give(name, fields)).child('x', FORM_NS)
+    const found = x?.elements('field').find((each) => each.attr('var') === field)
+    return found?.elements('value').map(({ text }) => text)
+  }
+  const nurse = `nurse@${DOMAIN}`
+  const password = { password: 'Angelica', 'password-verify': 'Angelica' }
+  await give('add-user', { accountjid: nurse, ...password })
+  await assert.rejects(give('add-user', { accountjid: nurse, ...password }), {
+    condition: 'conflict',
+  })
+  await assert.rejects(
+    give('add-user', { accountjid: `x@${DOMAIN}`, ...password, 'password-verify': 'other' }),
+    { specific: 'bad-payload' },
+  )
+  await give('change-user-password', { accountjid: nurse, password: 'Susan' })
+  assert.ok(await server.server.accounts.verifyPassword(nurseJid(server), 'Susan'))
+
+  await give('disable-user', { accountjids: nurse })
+  assert.deepEqual(await valuesOf('get-disabled-users-num', 'disabledusersnum'), ['1'])
+  const all = { max_items: 'none' }
+  assert.deepEqual(await valuesOf('get-disabled-users-list', 'disableduserjids', all), [nurse])
+  await give('reenable-user', { accountjids: nurse })
+  assert.deepEqual(await valuesOf('get-disabled-users-num', 'disabledusersnum'), ['0'])
+  assert.deepEqual(await valuesOf('get-registered-users-num', 'registeredusersnum'), ['3'])
+  assert.deepEqual(await valuesOf('get-online-users-num', 'onlineusersnum'), ['2'])
+  const online = await valuesOf('get-online-users-list', 'onlineuserjids', { max_items: '25' })
+  assert.deepEqual(online?.toSorted(), [`juliet@${DOMAIN}`, `romeo@${DOMAIN}`])
+  await assert.rejects(give('get-online-users-list', { max_items: '7' }), {
+    specific: 'bad-payload',
+  })
+
+  await juliet.ask(
+    'set',
+    juliet.bareJid,
+    el('query', { xmlns: 'jabber:iq:roster' }, el('item', { jid: nurse, name: 'N' })),
+  )
+  const roster = (await give('get-user-roster', { accountjids: juliet.bareJid })).child(
+    'x',
+    FORM_NS,
+  )
+  const item = roster?.child('query', 'jabber:iq:roster')?.child('item')
+  assert.deepEqual([item?.attr('jid'), item?.attr('name')], [nurse, 'N'])
+  const who = { accountjid: juliet.bareJid }
+  assert.deepEqual(await valuesOf('user-stats', 'onlineresources', who), ['balcony'])
+  assert.deepEqual(await valuesOf('user-stats', 'rostersize', who), ['1'])
+  const seen = await valuesOf('get-user-lastlogin', 'lastlogin', { accountjids: juliet.bareJid })
+  assert.match(String(seen), /^\d{4}-/)
+
+  await give('announce', { announcement: ['The palace', 'is on fire'] })
+  await juliet.receives({ body: 'The palace\nis on fire' })
+  await give('end-user-session', { accountjids: juliet.fullJid })
+  await juliet.receivesStreamError('policy-violation')
+  await give('delete-user', { accountjids: [nurse] })
+  assert.deepEqual(await valuesOf('get-registered-users-num', 'registeredusersnum'), ['2'])
+  await assert.rejects(give('delete-user', { accountjids: nurse }), { condition: 'item-not-found' })
+})
+
+const nurseJid = (server: { readonly domain: string }) => jid('nurse', server.domain)
