@@ -179,6 +179,12 @@ test('pages go forth and back, and say when there is no more', async () => {
   assert.deepEqual(flipped.bodies, ['5', '4'])
   assert.deepEqual([flipped.first, flipped.last], [ids[3], ids[4]])
 
+  const places = [first, next, beyond, last, rest, flipped].map(({ count, index }) => [
+    count,
+    index,
+  ])
+  const expected = [0, 2, undefined, 3, 0, 3].map((index) => ['5', index?.toString()])
+  assert.deepEqual(places, expected)
   const none = await askArchive(juliet, { page: { max: '0' } })
   assert.deepEqual([none.bodies, none.count], [[], '5'])
 })

@@ -29,6 +29,8 @@ export type Answer = {
   readonly first: string | undefined
   readonly last: string | undefined
   readonly count: string | undefined
+  /** The position of the first. */
+  readonly index: string | undefined
 }
 
 let lastQuery = 0
@@ -73,6 +75,7 @@ export async function askArchive(client: Client, wanted: Wanted = {}): Promise<A
     first: set?.child('first')?.text,
     last: set?.child('last')?.text,
     count: set?.child('count')?.text,
+    index: set?.child('first')?.attr('index'),
   }
 }
 

@@ -17,6 +17,8 @@ export type ArchiveQuery = {
   readonly queryId: string | undefined
   readonly after: string
   readonly before: string
+  /** The bounds without those of the page. */
+  readonly within: { readonly after: string; readonly before: string }
   readonly peer: Jid | undefined
   /** All of these and no others. */
   readonly ids: readonly string[] | undefined
@@ -69,14 +71,15 @@ export function readQuery(query: Element, isSearchable: boolean): ArchiveQuery {
   }
   const named = [afterId, beforeId, pageAfter, pageBefore, ...(ids ?? [])].filter(isNamed)
   const [start, end] = [filter?.dateTime('start'), filter?.dateTime('end')]
+  const within = {
+    after: greatest(afterId, start === undefined ? undefined : boundAt(start)),
+    before: least(beforeId, end === undefined ? undefined : boundAt(end + 1)),
+  }
   return {
     queryId: query.attr('queryid'),
-    after: greatest(afterId, pageAfter, start === undefined ? undefined : boundAt(start)),
-    before: least(
-      beforeId,
-      pageBefore || undefined,
-      end === undefined ? undefined : boundAt(end + 1),
-    ),
+    after: greatest(within.after, pageAfter),
+    before: least(within.before, pageBefore || undefined),
+    within,
     peer: filter?.jid('with'),
     ids,
     search,

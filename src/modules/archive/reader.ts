@@ -64,17 +64,25 @@ export class ArchiveReader {
       const taken = resource.deliver(this.#result(owner, found, query, resource))
       if (taken instanceof Promise) await taken
     }
+    const [first, last] = [messages[0]?.id, messages.at(-1)?.id]
     const isWhole = isComplete && !page.after && !page.before
+    const place = isWhole
+      ? { count: messages.length, firstIndex: first === undefined ? undefined : 0 }
+      : await this.#placeOf(first, selection, query)
     return el(
       'fin',
       { xmlns: MAM_NS, complete: isComplete || undefined },
-      pageElement({
-        first: messages[0]?.id,
-        firstIndex: isWhole && messages.length > 0 ? 0 : undefined,
-        last: messages.at(-1)?.id,
-        count: isWhole ? messages.length : undefined,
-      }),
+      pageElement({ first, last, ...place }),
     )
+  }
+
+  /** Where a page is in its result set; untold where that takes long (XEP-0313 §4.3.1). */
+  async #placeOf(first: string | undefined, selection: Selection, { within, ids }: ArchiveQuery) {
+    if (ids !== undefined) return {}
+    const all = { ...selection, ...within }
+    const count = await this.#store.countOfFew(all)
+    if (count === undefined || first === undefined) return { count }
+    return { count, firstIndex: await this.#store.countOfFew({ ...all, before: first }) }
   }
 
   /** XEP-0313 §5: where the archive begins and ends. */

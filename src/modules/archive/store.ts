@@ -86,6 +86,8 @@ export type Window = {
 
 /** How many messages of an archive one statement looks at: meanwhile nobody else is served. */
 const STRIDE = 20_000
+/** So many messages are counted with each page. */
+const FEW = 1_000
 const DELETED_AT_ONCE = 500
 /** Of messages that have the same text in them. */
 const MENTIONED = 20
@@ -132,6 +134,8 @@ const countOf = ({ matching }: Match) =>
 const strideOf = (from: From) =>
   `select id from archive where owner = ? and id > ? and id < ?
    order by id ${DIRECTION[from]} limit 1 offset ${STRIDE - 1}`
+const BEYOND_FEW = `select id from archive where owner = ? and id > ? and id < ?
+  order by id limit 1 offset ${FEW}`
 const STRIDES = { oldest: strideOf('oldest'), newest: strideOf('newest') }
 
 const BY_ID = 'select id, peer, resource, is_groupchat, xml from archive where owner = ? and id = ?'
@@ -216,6 +220,17 @@ export class ArchiveStore {
       if (count >= atMost) break
     }
     return count
+  }
+
+  /** How many messages there are, where the archive has few within the bounds; else `undefined`. */
+  async countOfFew(selection: Selection): Promise<number | undefined> {
+    const { owner, after, before } = selection
+    const beyond = await this.#storage.read(BEYOND_FEW, [owner, after, before])
+    if (beyond.length > 0) return undefined
+    const match = this.#match(selection)
+    const parameters = [...match.parameters, FEW]
+    const [row] = await this.#storage.read<{ count: number }>(countOf(match), parameters)
+    return row?.count
   }
 
   /** The messages with these ids, whatever else is true of them; `undefined` where there is none. */
