@@ -3,12 +3,13 @@ import { parseArgs } from 'node:util'
 import { FULL, QUICK, SCENARIOS, type Scale, type Scenario } from './scenarios.ts'
 import { ejabberd } from './targets/ejabberd.ts'
 import { meerkat } from './targets/meerkat.ts'
+import { meerkatPostgresql } from './targets/meerkat-postgresql.ts'
 import { prosody } from './targets/prosody.ts'
 import { relay } from './targets/relay.ts'
 import { type Target, VARIANTS, type Variant } from './targets/target.ts'
 
 /** The first is compared with the others. */
-const TARGETS: readonly Target[] = [meerkat, prosody, ejabberd, relay]
+const TARGETS: readonly Target[] = [meerkat, meerkatPostgresql, prosody, ejabberd, relay]
 
 export const USAGE = `usage: node bench/run.ts [options]
   --targets LIST     of ${TARGETS.map(({ name }) => name).join()}; default: those installed

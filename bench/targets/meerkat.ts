@@ -27,7 +27,7 @@ function moduleTables(variant: Variant): string {
 }
 
 /** Limits as wide as those of the others. */
-const configuration = ({ variant, port, directory }: Setup) => `
+export const configuration = ({ variant, port, directory }: Setup, storage = '') => `
 domains = ["localhost"]
 data_dir = "${directory}/data"
 
@@ -45,7 +45,10 @@ max_sessions_per_user = 2_000
 [log]
 level = "warn"
 
+${storage}
 ${moduleTables(variant)}`
+
+export const startOf = (file: string) => [process.execPath, program, 'start', '--config', file]
 
 export const meerkat: Target = {
   name: 'meerkat',
@@ -55,7 +58,7 @@ export const meerkat: Target = {
   launch(setup) {
     const file = join(setup.directory, 'meerkat.toml')
     writeFileSync(file, configuration(setup))
-    return { command: [process.execPath, program, 'start', '--config', file] }
+    return { command: startOf(file) }
   },
   async register({ directory }, accounts) {
     const socket = join(directory, 'data', 'meerkat.sock')
