@@ -23,7 +23,7 @@ const kindOfCode: Readonly<Record<string, StorageErrorKind>> = {
 }
 
 /** What holds for all statements alike, not only for the one that met it. */
-const WIDE = /^(25006|53|55P03|57|58|08)/
+const WIDE = /^(25006|53|55P03|57P|58|08)/
 const AGAIN = /^40(001|P01)$/
 const READ_ONLY = '25006'
 /** What was prepared no longer fits its tables. */

@@ -31,14 +31,18 @@ const SET_UP = `select
   current_setting('server_encoding') as encoding,
   current_setting('server_version_num')::integer as version,
   current_setting('fsync') as fsync,
+  (select backend_start::text from pg_stat_activity where pid = pg_backend_pid()) as started,
   pg_is_in_recovery() or current_setting('default_transaction_read_only') = 'on' as is_read_only`
 
-const IS_SERVED = 'select count(*)::integer as count from pg_stat_activity where pid = $1'
+/** Between its statements a backend is idle: what we wait for then is lost on the way. */
+const IS_SERVED = `select count(*)::integer as count from pg_stat_activity
+  where pid = $1 and backend_start::text = $2 and state = 'active'`
 
 type Condition = {
   readonly encoding: string
   readonly version: number
   readonly fsync: string
+  readonly started: string
   readonly is_read_only: boolean
 }
 
@@ -55,6 +59,8 @@ export class PostgresSession {
   #isLost = false
   #pipeline: Pipeline | undefined
   #silence: NodeJS.Timeout | undefined
+  /** When the backend was; with its number it tells it from all others. */
+  #started = ''
   /** The server loses what is committed when it crashes; only its administrator can want that. */
   isVolatile = false
   isReadOnly = false
@@ -146,7 +152,8 @@ export class PostgresSession {
     const { rows } = await this.#client.query<Condition>(SET_UP, parameters)
     const [condition] = rows
     if (condition === undefined) throw new Error('the server does not answer')
-    const { encoding, version, fsync, is_read_only } = condition
+    const { encoding, version, fsync, started, is_read_only } = condition
+    this.#started = started
     if (encoding !== 'UTF8') {
       const message = `its encoding is ${encoding}: create it with "encoding 'UTF8' template template0"`
       throw new StorageError('incompatible', message)
@@ -176,7 +183,7 @@ export class PostgresSession {
     client.on('error', () => {})
     try {
       await client.connect()
-      const { rows } = await client.query<{ count: number }>(IS_SERVED, [processID])
+      const { rows } = await client.query<{ count: number }>(IS_SERVED, [processID, this.#started])
       return rows[0]?.count === 1
     } catch {
       return false

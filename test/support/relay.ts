@@ -14,10 +14,11 @@ export class Relay implements AsyncDisposable {
   static async start(
     to: { readonly host: string; readonly port: number },
     host = '127.0.0.1',
+    port = 0,
   ): Promise<Relay> {
     const server = createServer((near) => relay.#pass(near, to))
     const relay = new Relay(server)
-    await once(server.listen(0, host), 'listening')
+    await once(server.listen(port, host), 'listening')
     return relay
   }
 
