@@ -18,6 +18,7 @@ import { DialbackKeys } from './dialback.ts'
 import type { IncomingOwner } from './incoming-stream.ts'
 import { Link, type LinkLimits } from './link.ts'
 import { type OutgoingOwner, type OutgoingPolicy, OutgoingStream } from './outgoing-stream.ts'
+import { Pings } from './pings.ts'
 import type { Pair } from './proofs.ts'
 import { Resumptions } from './resumptions.ts'
 import { Slots } from './slots.ts'
@@ -88,6 +89,7 @@ export class Federation implements RemoteServers, IncomingOwner {
     this.traffic = {
       router,
       receive,
+      pings: new Pings(),
       log,
       get ackTimeout() {
         return current().ackTimeout

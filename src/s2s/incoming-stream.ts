@@ -11,6 +11,7 @@ import { type Element, el, escapeAttribute } from '../xmpp/xml.ts'
 import type { Frame, ParserLimits } from '../xmpp/xml-parser.ts'
 import { type DialbackKeys, readDialback } from './dialback.ts'
 import { IncomingTraffic, type WayBack } from './incoming-traffic.ts'
+import { type Ending, endingOf } from './ledger.ts'
 import { type Judge, type Pair, Proofs } from './proofs.ts'
 import {
   BIDI_FEATURE_NS,
@@ -31,7 +32,7 @@ import {
   TLS_NS,
 } from './protocol.ts'
 import type { Resumptions } from './resumptions.ts'
-import { type Ending, endingOf, type Traffic, type TrafficParts } from './traffic.ts'
+import type { Traffic, TrafficParts } from './traffic.ts'
 
 export type IncomingPolicy = {
   /** `required`: STARTTLS before anything else. */

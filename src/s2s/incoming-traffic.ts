@@ -4,10 +4,11 @@ import type { Octets } from '../xmpp/octets.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
 import type { Frame } from '../xmpp/xml-parser.ts'
 import type { Accepts } from './addresses.ts'
+import { type Ending, Ledger } from './ledger.ts'
 import { countOf, enabled, failed, isResumable, resumed } from './management.ts'
 import type { Pair } from './proofs.ts'
 import type { Resumptions } from './resumptions.ts'
-import { type Ending, Ledger, Traffic, type TrafficParts } from './traffic.ts'
+import { Traffic, type TrafficParts } from './traffic.ts'
 
 /** Whose stanzas go the other way. */
 export interface WayBack {
@@ -58,8 +59,8 @@ export class IncomingTraffic {
 
   /** Stanzas flow from here on, under this count. */
   #begin(ledger: Ledger): Traffic {
-    const { connection, parts, accepts, lang } = this.#options
-    const traffic = new Traffic(connection, parts, { accepts, lang, ledger })
+    const { connection, pair, parts, accepts, lang } = this.#options
+    const traffic = new Traffic(connection, parts, { pair, accepts, lang, ledger })
     this.#all.push(traffic)
     return traffic
   }
@@ -78,7 +79,7 @@ export class IncomingTraffic {
         if (!traffic.isManaged) throw new StreamError('policy-violation')
         return traffic.answerRequest()
       case 'a':
-        traffic.acknowledge(countOf(frame))
+        traffic.takeAnswer(countOf(frame))
         // Only now it is certain that the peer knows by what to resume.
         if (traffic.owner === undefined) this.#offer(traffic)
         return

@@ -5,6 +5,7 @@ import type { Router } from '../core/router.ts'
 import { type StanzaCondition, StanzaError } from '../xmpp/stanza-error.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
 import { type Connector, reasonOf } from './connector.ts'
+import type { Ending, Ledger } from './ledger.ts'
 import type { OutgoingOwner, OutgoingStream } from './outgoing-stream.ts'
 import { weigh } from './sent.ts'
 import type { Slots } from './slots.ts'
@@ -15,7 +16,7 @@ import {
   StreamFailure,
   textOf,
 } from './stream-failure.ts'
-import type { Ending, Ledger, Traffic, TrafficOwner } from './traffic.ts'
+import type { Traffic, TrafficOwner } from './traffic.ts'
 import { Verifications } from './verifications.ts'
 
 /** Durations in milliseconds. */

@@ -16,6 +16,7 @@ import {
   readDialback,
 } from './dialback.ts'
 import { Features } from './features.ts'
+import { acknowledged, type Ending, endingOf, Ledger } from './ledger.ts'
 import { countOf, ENABLE, isResumable, resume } from './management.ts'
 import {
   BIDI,
@@ -32,14 +33,7 @@ import {
   TLS_NS,
 } from './protocol.ts'
 import { refusedBy, StreamFailure } from './stream-failure.ts'
-import {
-  acknowledged,
-  type Ending,
-  endingOf,
-  Ledger,
-  Traffic,
-  type TrafficParts,
-} from './traffic.ts'
+import { Traffic, type TrafficParts } from './traffic.ts'
 
 /** Who speaks with whom, and how far each trusts what. */
 export type OutgoingPolicy = {
@@ -416,8 +410,16 @@ export class OutgoingStream implements ConnectionHandler {
 
   #newTraffic(ledger = new Ledger()): Traffic {
     const accepts = (from: string, to: string) => this.#accept(from, to)
+    const { local, remote } = this.#owner
     const { maxSize } = this.#features
-    const options = { accepts, lang: this.#lang, maxSize, ledger, isTwoWay: this.#isBidi }
+    const options = {
+      pair: { local, remote },
+      accepts,
+      lang: this.#lang,
+      maxSize,
+      ledger,
+      isTwoWay: this.#isBidi,
+    }
     return new Traffic(this.connection, this.#environment.traffic, options)
   }
 
@@ -430,7 +432,7 @@ export class OutgoingStream implements ConnectionHandler {
 
   #managedElement(frame: Frame, traffic: Traffic): void {
     if (frame.name === 'r') return traffic.answerRequest()
-    if (frame.name === 'a') return traffic.acknowledge(countOf(frame))
+    if (frame.name === 'a') return traffic.takeAnswer(countOf(frame))
     throw new StreamError('unsupported-stanza-type', `<${frame.name}/> is not supported`)
   }
 

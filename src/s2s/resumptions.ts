@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
+import type { Ledger } from './ledger.ts'
 import type { Pair } from './proofs.ts'
-import type { Ledger, Traffic } from './traffic.ts'
+import type { Traffic } from './traffic.ts'
 
 type Entry = {
   readonly pair: Pair

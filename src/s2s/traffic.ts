@@ -15,15 +15,17 @@ import { faultOf } from '../xmpp/stanza-fault.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
 import type { Frame } from '../xmpp/xml-parser.ts'
 import { type Accepts, addressesOf } from './addresses.ts'
-import { answer, handledCountTooHigh, REQUEST } from './management.ts'
+import { acknowledged, type Ending, Ledger } from './ledger.ts'
+import { answer, REQUEST } from './management.ts'
+import type { Pings } from './pings.ts'
+import type { Pair } from './proofs.ts'
 import { CLOSING, SERVER_NS } from './protocol.ts'
-import { Received } from './received.ts'
-import { Sent } from './sent.ts'
 
 export type TrafficParts = {
   readonly router: Router
   readonly receive: HookPoint<'s2s_receive_packet'>
   readonly log: Logger
+  readonly pings: Pings
   /** How long the peer may take to acknowledge, milliseconds. */
   readonly ackTimeout: number
 }
@@ -36,24 +38,9 @@ export interface TrafficOwner {
   onOver(traffic: Traffic, ending: Ending): void
 }
 
-/**
- * - `finished`: the peer has closed its stream in order, and said before what it has got;
- * - `refused`: it has closed it with an error, of which something that it was sent may be the cause;
- * - `lost`: the connection broke.
- */
-export type Ending = 'finished' | 'refused' | 'lost'
-
-/** What one stream has sent and received, over as many connections as it takes. */
-export class Ledger {
-  readonly sent = new Sent()
-  readonly received = new Received(NOBODY)
-  /** By which the peer knows it; `undefined` if it ends with its connection. */
-  id: string | undefined
-}
-
-const NOBODY = { onAdvance() {}, onFailure() {} }
-
 type TrafficOptions = {
+  /** Whose stanzas are sent on it. */
+  readonly pair: Pair
   readonly accepts: Accepts
   readonly lang: Octets | undefined
   readonly ledger?: Ledger
@@ -69,6 +56,8 @@ const MAX_UNACKNOWLEDGED = { stanzas: 5_000, bytes: 4 * 1024 * 1024 }
 const MAX_UNDECIDED = { stanzas: 256, bytes: 1024 * 1024 }
 /** How long the peer may leave output unread, milliseconds. */
 const BLOCKED_TIMEOUT = 60_000
+/** White space between stanzas says nothing (RFC 6120 §4.6.1). */
+const KEEP_ALIVE = ' ' as Octets
 /** The rest of a stanza, in octets. */
 const TAGS = 50
 /** How long what came in may take to settle when the stream ends, milliseconds. */
@@ -77,14 +66,16 @@ const LAST_CALL = 5_000
 /**
  * The stanzas on one authenticated connection between servers, either way.
  *
- * A stanza that was sent is the sender's business until the peer has acknowledged it (XEP-0198), or,
- * where the peer does not do that, until it was written to the socket.
+ * A stanza that was sent is the sender's business until the peer has acknowledged it (XEP-0198); where
+ * the peer does not do that, until it has answered a ping that was sent after it; where it does not do
+ * that either, until it was written to the socket.
  */
 export class Traffic {
   readonly connection: Connection
   readonly ledger: Ledger
   readonly isTwoWay: boolean
   readonly #parts: TrafficParts
+  readonly #pair: Pair
   readonly #accepts: Accepts
   /** Of the peer's stream: of stanzas that name none themselves. */
   readonly #lang: Octets | undefined
@@ -101,6 +92,10 @@ export class Traffic {
   readonly #undecided = { stanzas: 0, bytes: 0 }
   /** 0: no request is open. */
   #requestedAt = 0
+  /** Of the ping that stands for one. */
+  #forgetPing: (() => void) | undefined
+  /** Pings are not answered either. */
+  #isMute: boolean
   /** The peer has asked for more than it could be told. */
   #owesAnswer = false
   /** The count that it was told last. */
@@ -111,6 +106,8 @@ export class Traffic {
   constructor(connection: Connection, parts: TrafficParts, options: TrafficOptions) {
     this.connection = connection
     this.#parts = parts
+    this.#pair = options.pair
+    this.#isMute = parts.pings.isMute(options.pair)
     this.#accepts = options.accepts
     this.#lang = options.lang
     this.isTwoWay = options.isTwoWay ?? false
@@ -129,7 +126,7 @@ export class Traffic {
     const { size, bytes } = this.ledger.sent
     const isFull = size >= MAX_UNACKNOWLEDGED.stanzas || bytes >= MAX_UNACKNOWLEDGED.bytes
     const isBusy = this.#again.length > 0 || this.connection.isBlocked
-    return (this.isManaged && isFull) || this.isOver || isBusy
+    return isFull || this.isOver || isBusy
   }
 
   /** The peer would not take it, and end the stream. */
@@ -142,7 +139,7 @@ export class Traffic {
     const { connection, ledger } = this
     ledger.sent.push(envelope)
     this.#hasNews = true
-    if (!this.isManaged) connection.onceFlushed(this.#onWritten)
+    if (!this.isManaged && this.#isMute) connection.onceFlushed(this.#onWritten)
     connection.write(envelope.stanza.toForeignOctets(envelope.from, envelope.to))
     this.#parts.router.counts.sent.s2s[envelope.stanza.kind]++
   }
@@ -161,6 +158,7 @@ export class Traffic {
     } else {
       const origin = { kind: 's2s', domain: from.domain } as const
       const envelope = new Envelope(from, to.jid, stanza, origin, undefined, settlement)
+      if (this.#parts.pings.takes(envelope)) return this.#taken(settlement)
       const fault = to.fault ?? faultOf(stanza)
       const decided = this.#lanes.run(`${from.bare} ${to.jid.bare}`, () =>
         fault === undefined ? this.#process(envelope) : this.#refuse(envelope, fault),
@@ -171,6 +169,10 @@ export class Traffic {
         return
       }
     }
+    this.#taken(settlement)
+  }
+
+  #taken(settlement: Settlement | undefined): void {
     settlement?.finish()
     if (settlement !== undefined) this.ledger.received.take(settlement)
   }
@@ -256,8 +258,12 @@ export class Traffic {
   }
 
   /** `<a/>`. */
-  acknowledge(h: number | undefined): void {
+  takeAnswer(h: number | undefined): void {
     if (!this.isManaged) throw new StreamError('policy-violation', 'nothing is counted')
+    this.#acknowledge(h)
+  }
+
+  #acknowledge(h: number | undefined): void {
     this.#requestedAt = 0
     const wasBlocked = this.isBlocked
     this.#settle(acknowledged(this.ledger.sent, h))
@@ -274,10 +280,42 @@ export class Traffic {
   }
 
   beforeFlush(): void {
-    if (!this.isManaged) return
     const { sent, received } = this.ledger
+    if (!this.isManaged) return this.#ping()
     if (this.#owesAnswer && received.h !== this.#told) this.answerRequest()
     if (sent.size > 0) this.request()
+  }
+
+  // --- Without it.
+
+  /** Asks in another way. */
+  #ping(): void {
+    const { sent } = this.ledger
+    if (sent.size === 0 || this.#requestedAt !== 0 || this.#isMute) return
+    const { count } = sent
+    const { ping, forget } = this.#parts.pings.ask(this.#pair, () => this.#answered(count))
+    this.#requestedAt = Date.now()
+    this.#forgetPing = forget
+    this.connection.write(ping)
+  }
+
+  #answered(count: number): void {
+    if (!this.isOver) this.#acknowledge(count)
+  }
+
+  /** What was sent counts as arrived when the kernel has it. */
+  #giveUpPing(): void {
+    this.#parts.log.info('s2s_ping_unanswered', this.#pair)
+    this.#parts.pings.markMute(this.#pair)
+    this.#isMute = true
+    this.#forgetPing?.()
+    this.#requestedAt = 0
+    const { size } = this.ledger.sent
+    this.connection.onceFlushed(() => {
+      this.#settle(this.ledger.sent.take(size))
+      if (!this.isBlocked) this.owner?.onDrain()
+    })
+    this.connection.write(KEEP_ALIVE)
   }
 
   #settle(arrived: readonly Envelope[]): void {
@@ -301,6 +339,7 @@ export class Traffic {
     const isBlocked = blockedSince !== 0 && now - blockedSince >= BLOCKED_TIMEOUT
     const isDeaf = this.#requestedAt !== 0 && now - this.#requestedAt >= this.#parts.ackTimeout
     if (!isBlocked && !isDeaf) return
+    if (!isBlocked && !this.isManaged) return this.#giveUpPing()
     this.#parts.log.info('s2s_unresponsive', { address: this.connection.address })
     this.connection.destroy()
   }
@@ -325,26 +364,7 @@ export class Traffic {
   over(ending: Ending): void {
     if (this.isOver) return
     this.ending = ending
+    this.#forgetPing?.()
     this.owner?.onOver(this, ending)
   }
-}
-
-/** How a stream error ends a stream, from the point of view of what was sent on it. */
-export function endingOf(condition: string): Ending {
-  if (condition === 'system-shutdown' || condition === 'reset') return 'finished'
-  return TEMPORARY.has(condition) ? 'lost' : 'refused'
-}
-
-const TEMPORARY: ReadonlySet<string> = new Set([
-  'conflict',
-  'connection-timeout',
-  'internal-server-error',
-  'resource-constraint',
-])
-
-/** What the peer has got. Throws when it claims more than it was sent, or nothing that makes sense. */
-export function acknowledged(sent: Sent, h: number | undefined): Envelope[] {
-  if (h === undefined) throw new StreamError('policy-violation', 'h is no count')
-  if (!sent.covers(h)) throw handledCountTooHigh(h, sent.count)
-  return sent.acknowledge(h)
 }

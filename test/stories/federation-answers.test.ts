@@ -232,7 +232,7 @@ test('dialback: on a connection of ours keys are verified, and no domains proved
   await peer.receives({ name: 'message' })
   peer.send(message('romeo@rooms.montague.example', stage.juliet.bareJid))
   await peer.receivesStreamError('invalid-from')
-  await stage.juliet.receivesNothing()
+  await stage.juliet.receivesNothing({ body: 'Hark!', type: undefined })
 })
 
 test('dialback: only the server of the domain says whose a key is', async () => {
@@ -337,7 +337,7 @@ for (const [what, features, from, to, condition] of [
     peer.send(message(from, to))
 
     await peer.receivesStreamError(condition)
-    await stage.juliet.receivesNothing()
+    await stage.juliet.receivesNothing({ body: 'Hark!', type: undefined })
   })
 }
 
@@ -395,6 +395,15 @@ test('the same where the other side had opened it', async () => {
   await idle.authenticatesExternally()
   await stage.juliet.sends(greeting)
   await idle.receives({ body: 'Wherefore art thou Romeo?' })
+  const ping = await idle.receives({ name: 'iq', child: 'urn:xmpp:ping' })
+  idle.send(
+    el('iq', {
+      type: 'result',
+      id: ping.attr('id'),
+      from: 'montague.example',
+      to: 'capulet.example',
+    }),
+  )
   await idle.receivesStreamEnd()
 
   await stage.juliet.sends(chat('romeo@montague.example', 'Shall I hear more?'))

@@ -1,8 +1,12 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import { setTimeout } from 'node:timers/promises'
 import { type Element, el } from '../../src/xmpp/xml.ts'
 import { Client, NS } from './client.ts'
 import { DIALBACK_NS, SERVER_NS } from './peer.ts'
+
+/** After so long without a connection a test fails that waits for one. */
+const PATIENCE_MS = 10_000
 
 type Shown = { readonly pem: string }
 
@@ -12,7 +16,6 @@ export class ListeningPeer implements AsyncDisposable {
   readonly #server: Server
   readonly #peers: AcceptedPeer[] = []
   readonly #arrived: AcceptedPeer[] = []
-  #waiting: (() => void) | undefined
 
   private constructor(domain: string, server: Server) {
     this.domain = domain
@@ -21,7 +24,6 @@ export class ListeningPeer implements AsyncDisposable {
       const peer = AcceptedPeer.on(socket, domain)
       this.#peers.push(peer)
       this.#arrived.push(peer)
-      this.#waiting?.()
     })
   }
 
@@ -43,10 +45,10 @@ export class ListeningPeer implements AsyncDisposable {
 
   /** The next connection, now or once it comes. */
   async next(): Promise<AcceptedPeer> {
+    const end = Date.now() + PATIENCE_MS
     while (this.#arrived.length === 0) {
-      await new Promise<void>((resolve) => {
-        this.#waiting = resolve
-      })
+      if (Date.now() > end) throw new Error(`nobody connects to ${this.domain}`)
+      await setTimeout(5)
     }
     return this.#arrived.shift() as AcceptedPeer
   }

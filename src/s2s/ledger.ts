@@ -1,0 +1,42 @@
+import type { Envelope } from '../core/envelope.ts'
+import { StreamError } from '../xmpp/stream-error.ts'
+import { handledCountTooHigh } from './management.ts'
+import { Received } from './received.ts'
+import { Sent } from './sent.ts'
+
+/**
+ * - `finished`: the peer has closed its stream in order, and said before what it has got;
+ * - `refused`: it has closed it with an error, of which something that it was sent may be the cause;
+ * - `lost`: the connection broke.
+ */
+export type Ending = 'finished' | 'refused' | 'lost'
+
+/** What one stream has sent and received, over as many connections as it takes. */
+export class Ledger {
+  readonly sent = new Sent()
+  readonly received = new Received(NOBODY)
+  /** By which the peer knows it; `undefined` if it ends with its connection. */
+  id: string | undefined
+}
+
+const NOBODY = { onAdvance() {}, onFailure() {} }
+
+/** How a stream error ends a stream, from the point of view of what was sent on it. */
+export function endingOf(condition: string): Ending {
+  if (condition === 'system-shutdown' || condition === 'reset') return 'finished'
+  return TEMPORARY.has(condition) ? 'lost' : 'refused'
+}
+
+const TEMPORARY: ReadonlySet<string> = new Set([
+  'conflict',
+  'connection-timeout',
+  'internal-server-error',
+  'resource-constraint',
+])
+
+/** What the peer has got. Throws when it claims more than it was sent, or nothing that makes sense. */
+export function acknowledged(sent: Sent, h: number | undefined): Envelope[] {
+  if (h === undefined) throw new StreamError('policy-violation', 'h is no count')
+  if (!sent.covers(h)) throw handledCountTooHigh(h, sent.count)
+  return sent.acknowledge(h)
+}

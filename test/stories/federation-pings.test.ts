@@ -1,0 +1,163 @@
+/** Servers without stream management: what they have got is known by their answers to pings. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { setTimeout } from 'node:timers/promises'
+import { type Element, el } from '../../src/xmpp/xml.ts'
+import type { Client } from '../support/client.ts'
+import { Internet, type ServerWishes } from '../support/federation.ts'
+import { type AcceptedPeer, ListeningPeer } from '../support/listening-peer.ts'
+import { TestPeer } from '../support/peer.ts'
+import type { TestServer } from '../support/server.ts'
+import { chat } from '../support/stanzas.ts'
+import { enable, handled, handles } from '../support/stream-management.ts'
+
+const LOCAL = 'capulet.example'
+const REMOTE = 'montague.example'
+
+type Stage = AsyncDisposable & {
+  readonly capulet: TestServer
+  /** Her stream is managed: she is told what is safe. */
+  readonly juliet: Client
+  /** The connection for what she writes. */
+  readonly out: AcceptedPeer
+  /** One of the other server's own. */
+  readonly back: TestPeer
+  readonly listening: ListeningPeer
+  readonly shown: { readonly pem: string }
+  certify(domain: string): { readonly pem: string }
+}
+
+/** A first message is on its way. */
+async function setStage(wishes: ServerWishes = {}): Promise<Stage> {
+  const internet = await Internet.start()
+  const capulet = await internet.server(LOCAL, wishes)
+  const listening = await ListeningPeer.start(REMOTE)
+  internet.locateAt(REMOTE, listening.address.host, listening.address.port)
+  const juliet = await capulet.connect('juliet', 'balcony')
+  await enable(juliet)
+  await juliet.sends(chat(`romeo@${REMOTE}`, 'one'))
+  const out = await listening.next()
+  const shown = internet.certify(REMOTE)
+  await out.acceptsExternal(shown)
+  await out.receives({ body: 'one' })
+  return {
+    capulet,
+    juliet,
+    out,
+    back: await connect(capulet, REMOTE, shown),
+    listening,
+    shown,
+    certify: (domain) => internet.certify(domain),
+    async [Symbol.asyncDispose]() {
+      await listening[Symbol.asyncDispose]()
+      await internet[Symbol.asyncDispose]()
+    },
+  }
+}
+
+async function connect(
+  server: TestServer,
+  claimed: string,
+  { pem }: { readonly pem: string },
+): Promise<TestPeer> {
+  const [listener] = server.server.serverListeners
+  assert(listener !== undefined)
+  const peer = await TestPeer.connect({ ...listener.address, domain: LOCAL }, claimed)
+  await peer.startStream()
+  await peer.startTls({ cert: pem, key: pem })
+  await peer.authenticatesExternally()
+  return peer
+}
+
+const PING = { name: 'iq', from: LOCAL, to: REMOTE, child: 'urn:xmpp:ping' } as const
+
+function answer(ping: Element, from = REMOTE): Element {
+  return el('iq', { type: 'result', id: ping.attr('id'), from, to: LOCAL })
+}
+
+test('a sender is told that its messages are safe when a ping after them is answered', async () => {
+  await using stage = await setStage()
+  const { juliet, out, back } = stage
+  const first = await out.receivesNext(PING)
+  await juliet.sends(chat(`romeo@${REMOTE}`, 'two'), chat(`romeo@${REMOTE}`, 'three'))
+  await out.receivesNext({ body: 'two' })
+  await out.receivesNext({ body: 'three' })
+  assert.equal(await handled(juliet), 0)
+
+  back.send(answer(first))
+  await handles(juliet, 1)
+  const second = await out.receivesNext(PING)
+  // That it does not know what a ping is, is an answer, too.
+  back.send(answer(second).withAttributes({ type: 'error' }))
+  await handles(juliet, 3)
+
+  await juliet.receivesNothing({ name: 'message' })
+  assert.deepEqual(out.inbox(), [])
+})
+
+test('what came after the last answer is returned when the connection breaks, once each', async () => {
+  await using stage = await setStage()
+  const { juliet, out, back } = stage
+  back.send(answer(await out.receivesNext(PING)))
+  await handles(juliet, 1)
+  await juliet.sends(chat(`romeo@${REMOTE}`, 'two'), chat(`romeo@${REMOTE}`, 'three'))
+  const late = await out.receives(PING)
+  await out.vanishes()
+
+  await juliet.receives({ error: 'remote-server-timeout', body: 'two' })
+  await juliet.receives({ error: 'remote-server-timeout', body: 'three' })
+  await handles(juliet, 3)
+  back.send(answer(late))
+  await juliet.receivesNothing({ name: 'message' })
+})
+
+test('a stream that is closed in order before the answer', async () => {
+  await using stage = await setStage()
+  const { juliet, out } = stage
+  await out.receives(PING)
+
+  await out.leaves()
+
+  await juliet.receives({ error: 'remote-server-timeout', body: 'one' })
+  await handles(juliet, 1)
+})
+
+test('answers of others are none', async () => {
+  await using stage = await setStage()
+  const { juliet, out, back } = stage
+  const ping = await out.receives(PING)
+  await using paris = await connect(stage.capulet, 'paris.example', stage.certify('paris.example'))
+
+  back.send(answer(ping, `romeo@${REMOTE}`), answer(ping).withAttributes({ id: 'another' }))
+  paris.send(answer(ping, 'paris.example'))
+  for (const peer of [back, paris]) {
+    await enable(peer)
+    await peer.roundTrip()
+  }
+
+  assert.equal(await handled(juliet), 0)
+})
+
+test('a server that answers no pings is asked no more; what it was sent counts as arrived', {
+  timeout: 60_000,
+}, async () => {
+  await using stage = await setStage({ s2s: { ack_timeout: '1s' } })
+  const { juliet, out } = stage
+  await out.receives(PING)
+  assert.equal(await handled(juliet), 0)
+
+  await handles(juliet, 1)
+  await juliet.sends(chat(`romeo@${REMOTE}`, 'two'))
+  await out.receivesNext({ body: 'two' })
+  await handles(juliet, 2)
+
+  // Nor on the next connection.
+  await out.vanishes()
+  while (stage.capulet.server.federation?.connectionCount !== 0) await setTimeout(5)
+  await juliet.sends(chat(`romeo@${REMOTE}`, 'three'))
+  const again = await stage.listening.next()
+  await again.acceptsExternal(stage.shown)
+  await again.receives({ body: 'three' })
+  await handles(juliet, 3)
+  assert.deepEqual(again.inbox(), [])
+})
