@@ -6,6 +6,7 @@ import { runCli } from './admin/cli.ts'
 import type { Command } from './admin/command.ts'
 import { commandsWith } from './admin/commands.ts'
 import { callCommand, followCommand, NotRunningError } from './admin/control.ts'
+import { ProgressBar } from './admin/progress-bar.ts'
 import { readSecret } from './admin/secret-input.ts'
 import { plain, type StreamCommand } from './admin/stream-command.ts'
 import { streams } from './admin/streams.ts'
@@ -17,6 +18,7 @@ import {
   type LoadedConfig,
   loadConfigFile,
 } from './config.ts'
+import { type Progress, UNWATCHED } from './core/command.ts'
 import { silentLogger } from './core/log.ts'
 import { processLogger } from './log.ts'
 import { modules } from './modules.ts'
@@ -96,11 +98,15 @@ function untilStopped(): Promise<void> {
   })
 }
 
-async function run(command: Command, args: unknown, options: Options): Promise<unknown> {
+async function run(
+  command: Command,
+  args: unknown,
+  { onProgress, ...options }: Options & { readonly onProgress: (progress: Progress) => void },
+): Promise<unknown> {
   const loaded = load(options)
   const { config } = loaded
   try {
-    return await callCommand(config.admin.socket, command.name, args)
+    return await callCommand(config.admin.socket, command.name, args, onProgress)
   } catch (error) {
     if (!(error instanceof NotRunningError)) throw error
   }
@@ -108,7 +114,8 @@ async function run(command: Command, args: unknown, options: Options): Promise<u
   mkdirSync(config.data_dir, { recursive: true, mode: 0o700 })
   const server = await Server.create({ loaded, log: silentLogger })
   try {
-    return await command.run(adminContext(server, version), args)
+    const call = { ...UNWATCHED, progress: onProgress }
+    return await command.run(adminContext(server, version), args, call)
   } finally {
     await server.stop()
   }
@@ -185,5 +192,6 @@ const exitCode = await runCli(process.argv.slice(2), {
   },
   stdout: write,
   stderr: (text) => void process.stderr.write(text),
+  progress: new ProgressBar(process.stderr),
 })
 process.exitCode ||= exitCode

@@ -45,11 +45,14 @@ type Outcome = {
   readonly stdout: string
   readonly stderr: string
   readonly calls: readonly unknown[]
+  /** How far it was. */
+  readonly shown: readonly unknown[]
 }
 
 /** Runs a command line whose actions only note what they are called with. */
 async function run(line: string, { fails }: { readonly fails?: Error } = {}): Promise<Outcome> {
   const calls: unknown[] = []
+  const shown: unknown[] = []
   let stdout = ''
   let stderr = ''
   const note = async (...call: unknown[]) => {
@@ -66,7 +69,8 @@ async function run(line: string, { fails }: { readonly fails?: Error } = {}): Pr
       start: (options) => note('start', options),
       checkConfig: (file, options) => note('check', file, options),
       printConfigSchema: () => note('schema'),
-      async run(_, args, options) {
+      async run(_, args, { onProgress, ...options }) {
+        onProgress({ done: 1, total: 2, of: 'coats' })
         await note(args, options)
         return 'done'
       },
@@ -82,11 +86,15 @@ async function run(line: string, { fails }: { readonly fails?: Error } = {}): Pr
     stdout: (text) => {
       stdout += text
     },
+    progress: {
+      show: (progress) => void shown.push(progress),
+      clear: () => void shown.push('gone'),
+    },
     stderr: (text) => {
       stderr += text
     },
   })
-  return { code, stdout, stderr, calls }
+  return { code, stdout, stderr, calls, shown }
 }
 
 test('arguments and options of a command come from its schema', async () => {
@@ -104,6 +112,13 @@ test('arguments and options of a command come from its schema', async () => {
     assert.deepEqual([code, calls, stdout], [0, [args, options], 'painted: done\n'], line)
   }
   assert.equal((await run('wall paint north --json')).stdout, '"done"\n')
+})
+
+test('how far it is is shown until it is done, or fails', async () => {
+  const expected = [{ done: 1, total: 2, of: 'coats' }, 'gone']
+  assert.deepEqual((await run('wall paint north')).shown, expected)
+  const fails = new CommandError('conflict', 'it is wet')
+  assert.deepEqual((await run('wall paint north', { fails })).shown, expected)
 })
 
 test('what can be followed is printed item by item', async () => {

@@ -1,7 +1,9 @@
 /** The command line. Administration commands are made from their table. */
 import { Argument, Command as CliCommand, CommanderError, Option } from 'commander'
+import type { Progress } from '../core/command.ts'
 import type { Command } from './command.ts'
 import { type Field, fieldsOf } from './fields.ts'
+import type { ProgressBar } from './progress-bar.ts'
 import { SecretInputError } from './secret-input.ts'
 import type { Paint, StreamCommand } from './stream-command.ts'
 
@@ -17,7 +19,11 @@ export interface CliActions {
   checkConfig(file: string | undefined, options: { readonly json: boolean }): Promise<void>
   printConfigSchema(): Promise<void>
   /** Through the running server, or else without one if the command allows that. */
-  run(command: Command, args: unknown, options: { readonly config?: string }): Promise<unknown>
+  run(
+    command: Command,
+    args: unknown,
+    options: { readonly config?: string; readonly onProgress: (progress: Progress) => void },
+  ): Promise<unknown>
   /** Until interrupted, or the server stops. */
   follow(
     command: StreamCommand,
@@ -40,6 +46,8 @@ export type Cli = {
   /** A returned promise is for those who have much to write. */
   readonly stdout: (text: string) => void | Promise<void>
   readonly stderr: (text: string) => void
+  /** How far long work has come. */
+  readonly progress: Pick<ProgressBar, 'show' | 'clear'>
 }
 
 /** The arguments cannot be meant. */
@@ -131,7 +139,13 @@ function addCommand(program: CliCommand, command: Command, cli: Cli): void {
     const args = given()
     await complete(command, args, cli)
     const { config, json } = made.opts<{ config?: string; json?: boolean }>()
-    const result = await cli.actions.run(command, args, config === undefined ? {} : { config })
+    const { progress } = cli
+    const result = await cli.actions
+      .run(command, args, {
+        ...(config !== undefined && { config }),
+        onProgress: (each) => progress.show(each),
+      })
+      .finally(() => progress.clear())
     await cli.stdout(`${json ? JSON.stringify(result) : command.text(result)}\n`)
   })
 }

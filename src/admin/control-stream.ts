@@ -61,7 +61,7 @@ export async function readItems(
 }
 
 /** Complete lines, as far as they come. */
-async function* linesOf(response: IncomingMessage): AsyncGenerator<string> {
+export async function* linesOf(response: IncomingMessage): AsyncGenerator<string> {
   response.setEncoding('utf8')
   let begun = ''
   try {

@@ -43,6 +43,19 @@ const echo = defineCommand({
   run: async ({ version }, { word }) => `${version} ${word}${word}`,
 })
 
+const work = defineCommand({
+  ...base,
+  name: 'work hard',
+  args: z.strictObject({ fails: z.boolean().optional() }),
+  result: z.string(),
+  async run(_, { fails }, { progress, caller }) {
+    for (let done = 1; done <= 1000; done++) progress({ done, total: 1000, of: 'things' })
+    await new Promise(setImmediate)
+    if (fails) throw new CommandError('conflict', 'too hard')
+    return caller.name
+  },
+})
+
 const fail = defineCommand({
   ...base,
   name: 'fail',
@@ -91,13 +104,28 @@ async function* counted(
   }
 }
 
-const options = { streams: [count], commands: [echo, fail], log: silentLogger }
+const options = { streams: [count], commands: [echo, work, fail], log: silentLogger }
 
 test('a command goes over the socket and its result comes back', async () => {
   const path = freshPath()
   await using control = await openControl({ ...options, path })
   control.serve(emptyContext)
   assert.equal(await callCommand(path, 'say twice', { word: 'ha' }), '1.2.3 haha')
+})
+
+test('how far a command is comes before its result, now and then', async () => {
+  const path = freshPath()
+  await using control = await openControl({ ...options, path })
+  control.serve(emptyContext)
+  const told: unknown[] = []
+  const onProgress = (progress: unknown) => void told.push(progress)
+  assert.equal(await callCommand(path, 'work hard', {}, onProgress), 'operator')
+  assert.deepEqual(told[0], { done: 1, total: 1000, of: 'things' })
+  assert.ok(told.length < 100)
+  await assert.rejects(callCommand(path, 'work hard', { fails: true }), {
+    code: 'conflict',
+    message: 'too hard',
+  })
 })
 
 test('what is followed comes item by item, until nobody follows', async () => {

@@ -5,7 +5,8 @@
  *     GET /                          {"pid": 1234}
  *     POST /commands/account/list    arguments in, {"result": …} or {"error": {"code", "message"}} out
  *
- * A command that yields items answers with lines (`control-stream.ts`).
+ * A command that takes long tells how far it is in lines before (`control-progress.ts`); one that
+ * yields items answers with lines (`control-stream.ts`).
  */
 import { lstat, unlink } from 'node:fs/promises'
 import {
@@ -17,11 +18,15 @@ import {
 } from 'node:http'
 import { isMainThread } from 'node:worker_threads'
 import { z } from 'zod'
+import type { CommandCall, Progress } from '../core/command.ts'
+import { OPERATOR } from '../core/command-access.ts'
 import type { Logger } from '../core/log.ts'
 import { StorageError } from '../core/storage.ts'
 import { type Command, CommandError } from './command.ts'
 import type { AdminContext } from './context.ts'
+import { ProgressLines, readAnswer } from './control-progress.ts'
 import { readItems, sendItems } from './control-stream.ts'
+import { give } from './giving.ts'
 import type { StreamCommand } from './stream-command.ts'
 
 /** Another process serves this socket, and so this data directory. */
@@ -66,7 +71,7 @@ export async function openControl(options: ControlOptions): Promise<Control> {
     const stream = streams.find(({ name }) => incoming.url === pathOf(name))
     const answered =
       stream === undefined
-        ? answer(incoming, { commands, context })
+        ? answer(incoming, response, { commands, context, stopping: stopping.signal, log })
         : follow(incoming, response, { stream, context, stopping: stopping.signal })
     answered.then(
       (reply) => reply && send(response, reply.status, reply.body),
@@ -148,18 +153,58 @@ const STATUS = {
 type Carrier = {
   readonly commands: readonly Command[]
   readonly context: AdminContext | undefined
+  readonly stopping: AbortSignal
+  readonly log: Logger
 }
 
-async function answer(incoming: IncomingMessage, carrier: Carrier): Promise<Answer> {
+async function answer(
+  incoming: IncomingMessage,
+  response: ServerResponse,
+  carrier: Carrier,
+): Promise<Answer | undefined> {
   try {
     const { method, url = '' } = incoming
     if (method === 'GET' && url === '/') return { status: 200, body: { pid: process.pid } }
     const command = carrier.commands.find(({ name }) => url === pathOf(name))
     if (!command) throw new CommandError('not-found', `there is no command at ${url}`)
     const { args, context } = await accept(incoming, carrier.context)
-    return { status: 200, body: { result: await command.run(context, args) } }
+    return await carryOut(command, { context, args }, response, carrier)
   } catch (error) {
     return refusal(error)
+  }
+}
+
+/** The answer, unless it was sent behind what was told before. */
+async function carryOut(
+  command: Command,
+  given: { readonly context: AdminContext; readonly args: unknown },
+  response: ServerResponse,
+  { log, stopping }: Carrier,
+): Promise<Answer | undefined> {
+  const gone = new AbortController()
+  response.once('close', () => gone.abort())
+  const lines = new ProgressLines(response)
+  const call: CommandCall = {
+    caller: OPERATOR,
+    signal: AbortSignal.any([gone.signal, stopping]),
+    progress: (progress) => lines.tell(progress),
+  }
+  const work = async (): Promise<Answer> => {
+    try {
+      return { status: 200, body: { result: await give(command, { ...given, call, log }) } }
+    } catch (error) {
+      if (error instanceof CommandError || !lines.hasBegun) return refusal(error)
+      log.error('control_request_failed', { command: command.name, error })
+      return { status: 500, body: failure('internal', whatFailed(error)) }
+    }
+  }
+  try {
+    const answer = await work()
+    if (!lines.hasBegun) return answer
+    response.end(`${JSON.stringify(answer.body)}\n`)
+    return undefined
+  } finally {
+    lines.end()
   }
 }
 
@@ -233,7 +278,7 @@ function send(response: ServerResponse, status: number, body: unknown): void {
   const json = JSON.stringify(body)
   // One request per connection: nobody who waits keeps the server from stopping.
   response.writeHead(status, { 'content-type': 'application/json', connection: 'close' })
-  response.end(json)
+  response.end(`${json}\n`)
 }
 
 const failureSchema = z.object({ error: z.object({ code: z.string(), message: z.string() }) })
@@ -271,10 +316,25 @@ export async function followCommand(
 
 const CODES = ['invalid', 'forbidden', 'not-found', 'conflict', 'unavailable'] as const
 
-/** Has a running server carry out a command. Throws NotRunningError, CommandError. */
-export async function callCommand(path: string, name: string, args: unknown): Promise<unknown> {
+/**
+ * Has a running server carry out a command, and tells how far it is where that takes long. Throws
+ * NotRunningError, CommandError.
+ */
+export async function callCommand(
+  path: string,
+  name: string,
+  args: unknown,
+  onProgress: (progress: Progress) => void = () => {},
+): Promise<unknown> {
   const timeout = COMMAND_TIMEOUT_MS
-  const body = await exchange(path, { method: 'POST', url: pathOf(name), timeout, args })
+  const body = await exchange(path, {
+    method: 'POST',
+    url: pathOf(name),
+    timeout,
+    args,
+    read: (response) => readAnswer(response, onProgress),
+  })
+  if (body === '') throw new CommandError('unavailable', 'the connection to the server was lost')
   const reply = answerSchema.parse(JSON.parse(body))
   return 'result' in reply ? reply.result : thrown(body)
 }
@@ -290,13 +350,17 @@ type Exchange = {
   readonly url: string
   readonly timeout: number
   readonly args?: unknown
+  readonly read?: (response: IncomingMessage) => Promise<string>
 }
 
-function exchange(path: string, { args, url, ...options }: Exchange): Promise<string> {
+function exchange(
+  path: string,
+  { args, url, read = textOf, ...options }: Exchange,
+): Promise<string> {
   return new Promise((resolve, reject) => {
     const outgoing = request(
       { socketPath: path, path: url, agent: false, ...options },
-      (response) => textOf(response).then(resolve, reject),
+      (response) => read(response).then(resolve, reject),
     )
     outgoing.on('timeout', () => outgoing.destroy(new Error(`no answer at ${path}`)))
     outgoing.on('error', (error: NodeJS.ErrnoException) => reject(explained(error, path)))
