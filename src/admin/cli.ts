@@ -2,6 +2,7 @@
 import { Argument, Command as CliCommand, CommanderError, Option } from 'commander'
 import type { Progress } from '../core/command.ts'
 import type { Command } from './command.ts'
+import { type CompletionNode, completionScript, SHELLS, type Shell } from './completion.ts'
 import { type Field, fieldsOf } from './fields.ts'
 import type { ProgressBar } from './progress-bar.ts'
 import { SecretInputError } from './secret-input.ts'
@@ -109,6 +110,20 @@ function programOf(cli: Cli): CliCommand {
     .addHelpText('after', examples(calledAs, ['config schema > meerkat.schema.json']))
     .action(() => actions.printConfigSchema())
 
+  program
+    .command('completion')
+    .description('Print a script that lets a shell complete commands and options')
+    .addArgument(new Argument('<shell>', 'whose language it is in').choices(SHELLS))
+    .addHelpText(
+      'after',
+      examples(calledAs, [
+        'completion bash > /etc/bash_completion.d/meerkat',
+        'completion zsh > ~/.meerkat.zsh # and `source` it in ~/.zshrc, behind compinit',
+        'completion fish > ~/.config/fish/completions/meerkat.fish',
+      ]),
+    )
+    .action((shell: Shell) => cli.stdout(completionScript(shell, completionNode(program))))
+
   for (const command of cli.commands) addCommand(program, command, cli)
   for (const stream of cli.streams) addStream(program, stream, cli)
   return program
@@ -131,6 +146,27 @@ const GROUPS: Readonly<Record<string, string>> = {
   session: 'Connected clients',
   stanza: 'Stanzas',
   token: 'Tokens for the HTTP API',
+}
+
+function completionNode(command: CliCommand): CompletionNode {
+  const [argument] = command.registeredArguments
+  return {
+    name: command.name(),
+    description: command.description(),
+    commands: command.commands.map(completionNode),
+    options: command.createHelp().visibleOptions(command).map(completionOption),
+    choices: argument?.argChoices ?? [],
+  }
+}
+
+function completionOption({ long, flags, description, required, argChoices }: Option) {
+  return {
+    flag: long ?? flags,
+    description,
+    takesValue: required,
+    takesFile: flags.endsWith('<file>'),
+    choices: argChoices ?? [],
+  }
 }
 
 function addCommand(program: CliCommand, command: Command, cli: Cli): void {
@@ -233,11 +269,15 @@ function argumentFor({ name, description, isRequired, type }: Field): Argument {
   return type === 'number' ? argument.argParser(Number) : argument
 }
 
-function optionFor({ name, description, isRequired, type }: Field, { secret }: Declared): Option {
+function optionFor(
+  { name, description, isRequired, type, choices }: Field,
+  { secret }: Declared,
+): Option {
   const flag = `--${name.replaceAll('_', '-')}`
   const note = name === secret ? ' Other users may see it here; without, it is asked for.' : ''
   const option = new Option(type === 'flag' ? flag : `${flag} <${name}>`, description + note)
   if (type === 'number') option.argParser(Number)
+  if (choices !== undefined) option.choices(choices)
   return option.makeOptionMandatory(isRequired && name !== secret)
 }
 

@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { commandsWith } from '../../src/admin/commands.ts'
+import { openControl } from '../../src/admin/control.ts'
+import { silentLogger } from '../../src/core/log.ts'
 import { modules } from '../../src/modules.ts'
 import { adminContext } from '../../src/server-admin.ts'
 import { giveByForm } from '../support/adhoc.ts'
 import { giveOverHttp, tokenFor } from '../support/api.ts'
+import { giveOnCommandLine } from '../support/cli.ts'
 import { type Case, cases, DOMAIN, openStage, type Stage } from './cases.ts'
 
 const commands = commandsWith(modules)
@@ -43,6 +47,19 @@ test('in the process itself', async () => {
   await plays(stage, async (name, args) => {
     const command = commands.find((candidate) => candidate.name === name)
     return await command?.run(context, args)
+  })
+})
+
+test('on the command line, over the socket', async () => {
+  await using stage = await openStage()
+  const { server, directory } = stage.server
+  const path = join(directory, 'admin.sock')
+  await using control = await openControl({ path, commands, log: silentLogger })
+  control.serve(adminContext(server, '1.2.3'))
+  await plays(stage, async (name, args) => {
+    const command = commands.find((candidate) => candidate.name === name)
+    assert.ok(command)
+    return await giveOnCommandLine(commands, path, command, args)
   })
 })
 
