@@ -93,7 +93,7 @@ async function connect(address: string): Promise<Duplex> {
   new Connection(options, (connection) => {
     const session = new ClientSession(opening, connection, environment)
     session.setPresence(0, Stanza.build('presence'))
-    registered = server.sessionManager.register(session)
+    registered = Promise.resolve(server.sessionManager.register(session))
     return session
   })
   socket.emit('data', STREAM_START)

@@ -15,6 +15,7 @@ import {
   certificateFindings,
   certificateGaps,
 } from './config/certificates.ts'
+import { clusterFiles, clusterProblems } from './config/cluster.ts'
 import { componentListener } from './config/component-schema.ts'
 import { serverListener } from './config/federation-schema.ts'
 import { type HttpListener, httpListener } from './config/http-schema.ts'
@@ -85,6 +86,8 @@ export type Config = {
   readonly auth: FileSettings['auth']
   /** The URL is `sqlite:/path/of/file`, `sqlite::memory:` or that of a database of PostgreSQL. */
   readonly storage: FileSettings['storage']
+  /** Other nodes that serve the same domains; `undefined` for a server alone. */
+  readonly cluster: FileSettings['cluster']
   readonly limits: FileSettings['limits']
   readonly delivery: FileSettings['delivery']
   readonly log: FileSettings['log']
@@ -196,6 +199,7 @@ export function checkConfig(input: unknown, context: Context): LoadedConfig {
   problems.push(...socketProblems(socket, dataDir))
 
   if (settings.s2s) problems.push(...authorityProblems(settings.s2s.ca, directory))
+  if (placed.cluster) problems.push(...clusterProblems(placed.cluster, settings.storage, directory))
 
   if (problems.length > 0 || !isComplete(settings)) throw refuse(problems)
   const { enabled = isFederated(input), ca, ...others } = settings.s2s
@@ -217,6 +221,7 @@ export function checkConfig(input: unknown, context: Context): LoadedConfig {
       certificates: certificateFiles(settings.tls, { domains, directory }),
       auth: settings.auth,
       storage: { ...settings.storage, url: storageUrl(settings.storage.url, dataDir) },
+      cluster: placed.cluster && clusterFiles(placed.cluster, directory),
       limits: settings.limits,
       delivery: settings.delivery,
       log: settings.log,
@@ -272,6 +277,7 @@ type Placements = {
   readonly domains: readonly Placed<string>[]
   readonly routing_modules: readonly Placed<string>[]
   readonly listeners: Listeners
+  readonly cluster: FileSettings['cluster']
   readonly modules: FileSettings['modules']
   readonly host: FileSettings['host']
 }
@@ -321,6 +327,7 @@ function checkSections(input: unknown, problems: Problem[]): SoundSections {
         s2s: soundElements(serverListener, Object(table.listen).s2s ?? []),
         http: soundElements(httpListener, Object(table.listen).http ?? []),
       },
+      cluster: section('cluster', shape.cluster),
       modules: section('modules', shape.modules) ?? soundModules(table.modules),
       host: section('host', shape.host) ?? {},
     },

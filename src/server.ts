@@ -10,6 +10,8 @@ import { TlsCertificates } from './connection/tls.ts'
 import { WriteTurn } from './connection/write-turn.ts'
 import { AccountLifecycle } from './core/account-lifecycle.ts'
 import { Accounts } from './core/accounts.ts'
+import type { Cluster } from './core/cluster.ts'
+import { Coherence } from './core/coherence.ts'
 import { ModuleCommands } from './core/command.ts'
 import { Hooks } from './core/hooks.ts'
 import { IqDispatcher } from './core/iq.ts'
@@ -19,6 +21,7 @@ import { ModuleHost } from './core/module-host.ts'
 import { Places } from './core/places.ts'
 import { enforcePrivacy } from './core/privacy.ts'
 import { Router } from './core/router.ts'
+import { isLocalSession } from './core/session.ts'
 import { SessionManager } from './core/session-manager.ts'
 import type { Storage } from './core/storage.ts'
 import { Tracing } from './core/tracing.ts'
@@ -27,6 +30,7 @@ import type { Federation } from './s2s/federation.ts'
 import type { ServerListener } from './s2s/listener.ts'
 import { certificateStep } from './server/certificates.ts'
 import { clientListeners } from './server/client-listener.ts'
+import { clusterOf, type Ground, openGround } from './server/cluster.ts'
 import { componentListeners, expectedComponents } from './server/component-listener.ts'
 import { Domains } from './server/domains.ts'
 import { FederationPart, serverListeners } from './server/federation.ts'
@@ -39,6 +43,7 @@ import { type Step, Steps } from './server/step.ts'
 import { offerAdministration } from './server-adhoc.ts'
 import { accountMigrations, sqlAccountStore } from './storage/account-store.ts'
 import { openStorage } from './storage/open.ts'
+import { parseBare } from './xmpp/jid.ts'
 import { StreamError } from './xmpp/stream-error.ts'
 
 export type { ExtraModule } from './server/module-choice.ts'
@@ -50,6 +55,8 @@ export type ServerOptions = {
   readonly extraModules?: readonly ExtraModule[]
   /** In place of `routing_modules`: names as there, and routing modules in code. */
   readonly routing?: readonly (string | RoutingModuleFactory)[]
+  /** Called when the other nodes have given this one up: it must end as if killed. */
+  readonly onFenced?: () => void
 }
 
 /** What a reload is to change cannot change while the server runs; nothing was changed. */
@@ -63,6 +70,8 @@ export class NeedsRestartError extends Error {
   }
 }
 
+/** Exit code of a node that the others have given up (`EX_TEMPFAIL`). */
+const FENCED = 75
 /** How long a graceful stop waits for sessions to end, milliseconds. */
 const STOP_TIMEOUT = 10_000
 
@@ -82,6 +91,7 @@ export class Server {
   readonly routes = new LocalRoutes()
   readonly accounts: Accounts
   readonly sessionManager: SessionManager
+  readonly cluster: Cluster
   readonly modules: ModuleHost
   /** What loaded modules do on command. */
   readonly commands = new ModuleCommands()
@@ -95,6 +105,7 @@ export class Server {
   /** Milliseconds since the epoch; 0 before `start`. */
   startedAt = 0
   readonly #options: ServerOptions
+  readonly #knownAccounts: Coherence
   readonly #turn = new WriteTurn()
   readonly #listeners = new Listeners()
   readonly #http: HttpPart
@@ -107,8 +118,8 @@ export class Server {
   #stopped: Promise<void> | undefined
   #isStopping = false
 
-  private constructor(options: ServerOptions, storage: Storage) {
-    const { loaded, log } = options
+  private constructor(options: ServerOptions, storage: Storage, ground: Ground | undefined) {
+    const { loaded, log, onFenced = endAtOnce } = options
     this.#options = options
     this.#loaded = loaded
     this.#config = loaded.config
@@ -117,8 +128,11 @@ export class Server {
     this.hooks = new Hooks(log)
     this.router = new Router(log, this.hooks.at('message_routed'))
     this.tracing = new Tracing({ hooks: this.hooks, router: this.router })
+    // The cluster needs the parts that need it.
+    const cluster = () => this.cluster
     this.iq = new IqDispatcher({
       router: this.router,
+      cluster,
       log,
       domainTypeOf: (domain) => this.routes.find(domain)?.domainType,
       underWay: this.hooks.underWay,
@@ -128,9 +142,10 @@ export class Server {
       get iterations() {
         return config().auth.scram_iterations
       },
+      onChanged: (account) => this.#knownAccounts.changed(account.full),
     })
     const { hooks, router, iq, routes, accounts } = this
-    this.components = new ComponentRegistry({ routes, hooks, log })
+    this.components = new ComponentRegistry({ routes, hooks, log, cluster })
     this.tokens = new Tokens({ storage, now: () => Date.now() })
     const limits = {
       get maxSessionsPerUser() {
@@ -143,8 +158,11 @@ export class Server {
         return config().limits.unknown_recipients_per_minute
       },
     }
-    this.sessionManager = new SessionManager({ hooks, router, iq, limits })
+    this.sessionManager = new SessionManager({ hooks, router, iq, limits, cluster })
     const { sessionManager } = this
+    this.cluster = clusterOf(this, ground, onFenced)
+    this.#knownAccounts = new Coherence(this.cluster, 'accounts')
+    this.#knownAccounts.keep({ forget: (account) => accounts.forget(parseBare(account)) })
     this.lifecycle = new AccountLifecycle({
       accounts,
       hooks,
@@ -159,6 +177,7 @@ export class Server {
       routes,
       accounts,
       storage,
+      cluster: this.cluster,
       log,
       lifecycle: this.lifecycle,
       commands: this.commands,
@@ -186,7 +205,13 @@ export class Server {
     const { loaded, log } = options
     const { storage: settings } = loaded.config
     const storage = await openStorage(settings.url, { ...settings, log })
-    const server = new Server(options, storage)
+    let server: Server
+    try {
+      server = new Server(options, storage, await openGround(loaded.config, log))
+    } catch (error) {
+      await storage.close()
+      throw error
+    }
     try {
       const steps = await server.#prepare(loaded)
       await steps.commit()
@@ -237,6 +262,7 @@ export class Server {
   /** Rejects when an address cannot be listened on; then nothing is left open. */
   async start(): Promise<void> {
     try {
+      await this.cluster.start()
       for (const listener of this.#listeners.all) await listener.listen()
       await this.#http.start(this.#config)
     } catch (error) {
@@ -296,10 +322,12 @@ export class Server {
     for (const listener of listeners) listener.stopListening()
     this.federation?.drain()
     const shutdown = new StreamError('system-shutdown')
-    const sessions = [...this.sessionManager.sessions.values()]
+    const sessions = [...this.sessionManager.sessions.values()].filter(isLocalSession)
     await within(timeout, Promise.all(sessions.map((session) => session.close(shutdown))))
     // What sessions said as they ended may be for components.
-    for (const component of this.components.connections) await component.close(shutdown)
+    for (const component of this.components.connections) {
+      if (component.isLocal) await component.close(shutdown)
+    }
     await this.federation?.close(timeout)
     for (const listener of this.serverListeners) await listener.shutDown()
     await within(timeout, Promise.all(listeners.map((listener) => listener.drained())))
@@ -308,6 +336,7 @@ export class Server {
     // Last: whoever watches learns from it that the server stops.
     for (const listener of this.httpListeners) await listener.close()
     await this.modules.unloadAll()
+    await this.cluster.leave()
     this.iq.close()
     await this.storage.close()
     if (this.startedAt > 0) this.log.info('stopped')
@@ -364,6 +393,11 @@ export class Server {
       ...componentListeners(plan, this, certificates, this.#turn),
     ]
   }
+}
+
+/** Whoever supervises the process starts it again. */
+function endAtOnce(): void {
+  process.exit(FENCED)
 }
 
 /** Waits for `work`, but no longer than `ms`. */

@@ -4,7 +4,7 @@ import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -36,6 +36,7 @@ describe('the package', () => {
     await run('tar', ['-xzf', tarball, '--strip-components=1', '-C', join(modules, 'meerkat')])
     // Its dependencies, and what a project of one's own has besides.
     for (const name of [...Object.keys(manifest.dependencies), '@types']) {
+      await mkdir(dirname(join(modules, name)), { recursive: true })
       await symlink(join(root, 'node_modules', name), join(modules, name))
     }
     await write('package.json', JSON.stringify({ type: 'module' }))

@@ -121,7 +121,7 @@ export class Binding {
     const bound = el('bind', { xmlns: BIND_NS }, el('jid', {}, full.full))
     const result = Stanza.build('iq', { type: 'result', id: iq.id }, bound)
     connection.write(result.toOctets(undefined, undefined))
-    return registered
+    return registered instanceof Promise ? registered : undefined
   }
 
   #refuse(iq: Stanza, error: StanzaError): void {

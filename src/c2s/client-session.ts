@@ -114,10 +114,12 @@ export class ClientSession implements StreamSession, ConnectionHandler {
   setPresence(priority: number | undefined, presence: Stanza | undefined): void {
     this.priority = priority
     this.presence = presence
+    this.#environment.sessionManager.changed(this)
   }
 
   share(changes: Partial<SharedState>): void {
     this.shared = { ...this.shared, ...changes }
+    this.#environment.sessionManager.changed(this)
   }
 
   close(error?: StreamError): Promise<void> {
@@ -246,21 +248,25 @@ export class ClientSession implements StreamSession, ConnectionHandler {
     this.isClosed = true
     this.#hangUp(error)
     const mayGiveBack = this.acknowledges || !this.#outbound.isEmpty
+    const { sessionManager } = this.#environment
     const leaving = this.#leave(reason)
-    if (mayGiveBack) this.#environment.sessionManager.holdBack(this.jid, leaving)
+    if (mayGiveBack) sessionManager.holdBack(this.jid, leaving)
     await leaving
+    // Other nodes go on handing over what comes until then, so that nothing is overtaken.
+    await sessionManager.left(this)
   }
 
-  suspend(): Promise<void> {
-    this.#ended ??= this.#suspend()
+  suspend(moved?: Promise<unknown>): Promise<void> {
+    this.#ended ??= this.#suspend(moved)
     return this.#ended
   }
 
-  async #suspend(): Promise<void> {
+  async #suspend(moved: Promise<unknown> | undefined): Promise<void> {
     this.isClosed = true
     this.#hangUp()
     this.#environment.sessionManager.sessions.remove(this)
     await this.#outbound.settled
+    await moved
     await this.#reroute(this.#outbound.takeAll())
   }
 

@@ -16,7 +16,12 @@ const IRC = 'irc.example.com'
 function setUp() {
   const hooks = new Hooks(silentLogger)
   const routes = new LocalRoutes()
-  const registry = new ComponentRegistry({ hooks, routes, log: silentLogger })
+  const registry = new ComponentRegistry({
+    hooks,
+    routes,
+    log: silentLogger,
+    cluster: () => ({ componentConnected() {}, componentGone() {} }),
+  })
   const closed: string[] = []
   let lastId = 0
   const connection = (changes: Partial<Component> = {}): Component => {

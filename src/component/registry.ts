@@ -1,3 +1,4 @@
+import type { Cluster } from '../core/cluster.ts'
 import type { Component, Components } from '../core/components.ts'
 import type { Envelope } from '../core/envelope.ts'
 import type { Acc, DomainScope, HookName, HookPoint, Hooks, Params } from '../core/hooks.ts'
@@ -25,6 +26,8 @@ type Parts = {
   readonly routes: LocalRoutes
   readonly hooks: Hooks
   readonly log: Logger
+  /** Made later. */
+  readonly cluster: () => Pick<Cluster, 'componentConnected' | 'componentGone'>
 }
 
 type Entry = {
@@ -117,6 +120,7 @@ export class ComponentRegistry implements Components {
   }
 
   unregister(component: Component): void {
+    if (component.isLocal) this.#parts.cluster().componentGone(component)
     for (const domain of component.domains) {
       const entry = this.#entries.get(domain)
       if (entry === undefined || !entry.connections.includes(component)) continue
@@ -144,6 +148,7 @@ export class ComponentRegistry implements Components {
 
   #admit(component: Component, { admit }: Admission): boolean {
     if (!admit()) return false
+    if (component.isLocal) this.#parts.cluster().componentConnected(component)
     const appeared = component.domains.filter((domain) => !this.#entries.has(domain))
     for (const domain of component.domains) {
       const connections = [...(this.#entries.get(domain)?.connections ?? []), component]

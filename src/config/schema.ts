@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { accountJid, domain, duration, size } from '../core/config-types.ts'
 import { LOG_LEVELS } from '../core/log.ts'
 import { MOST_ATTRIBUTES, MOST_DEPTH } from '../xmpp/xml-parser.ts'
+import { cluster } from './cluster-schema.ts'
 import { componentListener } from './component-schema.ts'
 import { federation, serverListener } from './federation-schema.ts'
 import { httpListener } from './http-schema.ts'
@@ -296,6 +297,7 @@ export const fileSchema = z.strictObject({
   s2s: federation,
   auth,
   storage,
+  cluster,
   limits,
   delivery,
   log,

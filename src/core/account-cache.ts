@@ -1,5 +1,6 @@
 import type { BareJid } from '../xmpp/jid.ts'
 import { StanzaError } from '../xmpp/stanza-error.ts'
+import type { Coherence } from './coherence.ts'
 import type { Maybe } from './maybe.ts'
 
 type Options<T> = {
@@ -8,6 +9,8 @@ type Options<T> = {
   readonly weigh: (value: T) => number
   /** How much of all accounts together is kept in memory. */
   readonly maxWeight: number
+  /** For what other nodes have at hand, too. */
+  readonly coherence?: Coherence
 }
 
 type Change<T> = {
@@ -58,10 +61,11 @@ export class AccountCache<T extends object> {
         await save(after, before)
       } catch (error) {
         // It may have been stored all the same: the disk decides what we know.
-        this.#forget(owner.full)
+        this.forget(owner.full)
         throw error
       }
-      this.#forget(owner.full)
+      await this.#options.coherence?.changed(owner.full)
+      this.forget(owner.full)
       this.#remember(owner.full, after)
       committed?.(after, before)
       return { before, after }
@@ -72,7 +76,8 @@ export class AccountCache<T extends object> {
   remove(owner: BareJid, remove: () => Promise<void>): Promise<void> {
     return this.#inTurn(owner, async () => {
       await remove()
-      this.#forget(owner.full)
+      await this.#options.coherence?.changed(owner.full)
+      this.forget(owner.full)
     })
   }
 
@@ -116,7 +121,8 @@ export class AccountCache<T extends object> {
     this.#weight = 0
   }
 
-  #forget(key: string): void {
+  /** What is at hand of an account may be old. */
+  forget(key: string): void {
     this.#loading.delete(key)
     this.#old.delete(key)
     const value = this.#young.get(key)
@@ -130,7 +136,10 @@ export class AccountCache<T extends object> {
     if (queue.count >= MAX_WAITING) throw new StanzaError('resource-constraint')
     queue.count++
     this.#changing.set(key, queue)
-    const turn = queue.tail.then(work)
+    const { coherence } = this.#options
+    const turn = queue.tail.then(() =>
+      coherence === undefined ? work() : coherence.change(key, work),
+    )
     queue.tail = turn.catch(() => {})
     try {
       return await turn

@@ -11,6 +11,7 @@ import {
   type ScramKeys,
   VerifiedPasswords,
 } from './credentials.ts'
+import type { Maybe } from './maybe.ts'
 
 export interface Account {
   readonly jid: BareJid
@@ -64,6 +65,8 @@ export interface AccountsOptions {
   readonly rememberForMs?: number
   /** Milliseconds, never going back. */
   readonly now?: () => number
+  /** An account was created or removed. Resolves when other nodes know. */
+  readonly onChanged?: (account: BareJid) => Maybe<void>
 }
 
 type Remembered = { answer: boolean | Promise<boolean>; readonly until: number }
@@ -81,6 +84,7 @@ export class Accounts {
   readonly #maxRemembered: number
   readonly #rememberForMs: number
   readonly #now: () => number
+  readonly #onChanged: (account: BareJid) => Maybe<void>
   /** Answers of `exists` by bare JID, oldest first. */
   readonly #remembered = new Map<string, Remembered>()
   #decoys: Promise<DecoyCredentials> | undefined
@@ -92,6 +96,7 @@ export class Accounts {
     this.#maxRemembered = options.maxRemembered ?? 10_000
     this.#rememberForMs = options.rememberForMs ?? 10_000
     this.#now = options.now ?? (() => performance.now())
+    this.#onChanged = options.onChanged ?? (() => {})
   }
 
   get #iterations(): number {
@@ -110,6 +115,7 @@ export class Accounts {
     if (jid.local === '' || !jid.isBare) throw new TypeError(`${jid} cannot have an account`)
     const isCreated = await this.#store.create(account)
     this.forget(jid)
+    await this.#onChanged(jid)
     return isCreated
   }
 
@@ -126,6 +132,7 @@ export class Accounts {
   async remove(jid: BareJid): Promise<boolean> {
     const isRemoved = await this.#store.remove(jid)
     this.forget(jid)
+    await this.#onChanged(jid)
     return isRemoved
   }
 

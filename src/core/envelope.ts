@@ -3,7 +3,7 @@ import type { Octets } from '../xmpp/octets.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import type { Session } from './session.ts'
 import type { Settlement } from './settlement.ts'
-import type { SharedDelivery } from './shared-delivery.ts'
+import type { DeliveryShare } from './shared-delivery.ts'
 
 /** Where a stanza entered this server. */
 export type Origin =
@@ -23,6 +23,10 @@ export interface Notes {
   readonly offline?: number
   /** Delivered before, perhaps: a resource that acknowledged it is skipped. */
   readonly isRetry?: boolean
+  /** How many nodes of the cluster have handed it on because what it was for was not there. */
+  readonly hops?: number
+  /** Which node handed it to this one, and as what number. */
+  readonly handed?: string
   /** The id under which the recipient's archive has the message. */
   readonly archived?: string
   /** Key of the durable copy of a message that nothing else keeps until it is acknowledged. */
@@ -55,7 +59,7 @@ export class Envelope {
   /** Collects what the sender's acknowledgement waits for; `undefined` when none will be sent. */
   readonly settlement: Settlement | undefined
   /** Set when several resources of the account got it. */
-  readonly delivery: SharedDelivery | undefined
+  readonly delivery: DeliveryShare | undefined
   #octets: Octets | undefined
 
   constructor(
@@ -65,7 +69,7 @@ export class Envelope {
     origin: Origin,
     notes: Notes = NO_NOTES,
     settlement?: Settlement,
-    delivery?: SharedDelivery,
+    delivery?: DeliveryShare,
   ) {
     this.from = from
     this.to = to
@@ -88,8 +92,16 @@ export class Envelope {
     return new Envelope(from, to, stanza, origin, all, settlement, delivery)
   }
 
+  /** Without what was noted under a name. */
+  unnoted(name: keyof Notes): Envelope {
+    if (this.notes[name] === undefined) return this
+    const { from, to, stanza, origin, settlement, delivery } = this
+    const { [name]: _, ...notes } = this.notes
+    return new Envelope(from, to, stanza, origin, notes, settlement, delivery)
+  }
+
   /** As it is handed to several resources; to one again with `undefined`. */
-  shared(delivery: SharedDelivery | undefined): Envelope {
+  shared(delivery: DeliveryShare | undefined): Envelope {
     const { from, to, stanza, origin, notes, settlement } = this
     return new Envelope(from, to, stanza, origin, notes, settlement, delivery)
   }

@@ -69,6 +69,20 @@ export type VisibilityChange = {
   readonly sender?: Resource | undefined
 }
 
+/** What is left of a node's run. */
+export type Remains = {
+  readonly node: string
+  /** Of the run, and of all before it. */
+  readonly epoch: number
+  /**
+   * Unregisters those of its sessions that nobody has taken over. New stanzas for their accounts wait
+   * until all that was left is routed.
+   */
+  readonly unregister: () => Promise<void>
+  /** A stanza was found that `handed` names: whoever handed it to that run need not mind it any more. */
+  readonly found: (handed: string) => void
+}
+
 /** Why a session ended. */
 export type EndReason = 'closed' | 'lost' | 'replaced' | 'resumed' | 'kicked' | 'shutdown'
 
@@ -222,6 +236,11 @@ export interface HookMap {
    * refused: the last point before it is delivered or kept. Archive and stanza-id belong here.
    */
   sm_message_decided: Hook<Envelope, { readonly targets: readonly Resource[] }>
+  /**
+   * Another node has decided that these resources of this one get a message: as
+   * `sm_message_decided`, for what is to be done where the recipient is.
+   */
+  sm_message_taken: Hook<Envelope, { readonly targets: readonly Resource[] }>
   /** A message was taken over by these resources. Copies for others belong here. */
   sm_message_delivered: Hook<Envelope, { readonly reached: readonly Resource[] }>
   /** A copy of a message goes to its sender's other resources: with what only they may see of it. */
@@ -243,8 +262,15 @@ export interface HookMap {
   presence_probe: Hook<Envelope, object>
   /** A node of the cluster was lost. Global. */
   node_cleanup: Hook<object, { readonly clusterNode: string }>
-  /** One session of it. */
+  /** One session of it: it is not registered any more. Run on one node. */
   session_cleanup: Hook<Resource, object>
+  /**
+   * A run of a node is over, and this node takes care of what it has left in the storage: its own last
+   * run, or one of a node that was lost. Global; run on one node.
+   */
+  node_remains: Hook<Remains, object>
+  /** A session of another node is gone, or takes no messages for its account any more. */
+  remote_session_left: Hook<Resource, object>
 
   // --- Privacy. Fail closed.
 

@@ -2,10 +2,11 @@ import type { Jid } from '../xmpp/jid.ts'
 import { Stanza } from '../xmpp/stanza.ts'
 import { isStanzaCondition, StanzaError } from '../xmpp/stanza-error.ts'
 import type { Element } from '../xmpp/xml.ts'
+import type { Cluster } from './cluster.ts'
 import { Envelope, type Origin, SERVER } from './envelope.ts'
 import type { DomainScope } from './hooks.ts'
 import type { Logger } from './log.ts'
-import { answered, dropped, type Outcome } from './outcome.ts'
+import { answered, dropped, Outcome } from './outcome.ts'
 import type { Router } from './router.ts'
 import type { Session } from './session.ts'
 import type { Tracer } from './tracer.ts'
@@ -58,6 +59,8 @@ type Handlers = {
 const NONE: Handlers = { get: [], set: [] }
 
 type Parts = {
+  /** Made later; a server alone needs none. */
+  readonly cluster?: () => Pick<Cluster, 'self' | 'isShared' | 'forward'>
   readonly router: Router
   readonly log: Logger
   /** Whose handlers answer for a domain; `undefined` if it is none of ours. */
@@ -250,7 +253,7 @@ export class IqDispatcher {
     payload: Element,
     { timeout = DEFAULT_TIMEOUT, origin = SERVER }: IqRequestOptions = {},
   ): Promise<Element | undefined> {
-    const id = `mk-${(++this.#lastId).toString(36)}`
+    const id = this.#newId()
     return new Promise<Element | undefined>((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#pending.delete(id)
@@ -273,10 +276,29 @@ export class IqDispatcher {
   accept(envelope: Envelope): Outcome {
     const { stanza, from } = envelope
     const pending = this.#take(stanza.id, from.full)
-    if (pending === undefined) return dropped('local', 'unexpected answer')
+    if (pending === undefined) return this.#forward(envelope)
     if (stanza.type === 'result') pending.resolve(stanza.childAt(0))
     else pending.reject(StanzaError.fromElement(stanza.child('error')))
     return answered('local')
+  }
+
+  /** It says which node asked, for the answer may come in at another. */
+  #newId(): string {
+    const cluster = this.#parts.cluster?.()
+    const node = cluster?.isShared === true ? `${cluster.self.node}-` : ''
+    return `mk-${node}${(++this.#lastId).toString(36)}`
+  }
+
+  #forward(envelope: Envelope): Outcome {
+    const cluster = this.#parts.cluster?.()
+    const node = /^mk-(.+)-[0-9a-z]+$/.exec(envelope.stanza.id ?? '')?.[1]
+    const isForwarded =
+      cluster?.isShared === true &&
+      node !== undefined &&
+      node !== cluster.self.node &&
+      cluster.forward(node, envelope)
+    if (!isForwarded) return dropped('local', 'unexpected answer')
+    return new Outcome('forwarded', 'local', node)
   }
 
   /** Lets go of all waiting requests. */

@@ -1,3 +1,4 @@
+import type { Cluster } from './cluster.ts'
 import type { ModuleCommands } from './command.ts'
 import type { DomainScope, Hooks } from './hooks.ts'
 import type { IqDispatcher } from './iq.ts'
@@ -21,6 +22,7 @@ export type ModuleServices = Pick<
 > & {
   readonly hooks: Hooks
   readonly iq: IqDispatcher
+  readonly cluster: Cluster
   readonly commands: ModuleCommands
   /** Tells the handlers registered with a scope what they have missed: who is connected already. */
   readonly introduce?: (to: DomainScope) => void

@@ -153,7 +153,7 @@ export class ModuleInstance {
 
   #context(): ModuleContext<unknown> {
     const { config, module, rank, scope, lasting, services, configFor } = this.#parts
-    const { hooks, iq, commands, routes, log, ...others } = services
+    const { hooks, iq, commands, routes, cluster, log, ...others } = services
     const { name } = module
     const own = log.child({ module: name })
     const at = { scope, rank }
@@ -182,6 +182,16 @@ export class ModuleInstance {
       },
       commands: {
         on: (command, handler) => this.#register(() => commands.on(command, handler)),
+      },
+      cluster: {
+        get self() {
+          return cluster.self
+        },
+        isShared: cluster.isShared,
+        on: (topic, handler) => this.#register(() => cluster.on(topic, handler)),
+        ask: (...asked) => cluster.ask(...asked),
+        tell: (...told) => cluster.tell(...told),
+        exclusively: (...work) => cluster.exclusively(...work),
       },
       every: (ms, work) => {
         const run = async () => {

@@ -1,6 +1,7 @@
 import type { ZodObject, ZodType } from 'zod'
 import type { AccountLifecycle } from './account-lifecycle.ts'
 import type { Accounts } from './accounts.ts'
+import type { Cluster, Topic, TopicHandler } from './cluster.ts'
 import type { CommandHandler, DeclaredCommand } from './command.ts'
 import type { Handler, HandlerOptions, HookName, HookPoint } from './hooks.ts'
 import type { IqDispatcher, IqHandler, IqInterceptor, IqTarget } from './iq.ts'
@@ -17,6 +18,12 @@ export type Leaving = {
   readonly isShutdown: boolean
   /** Whether a domain is one of them. */
   leaves(domain: string): boolean
+}
+
+/** The nodes, for modules. Handlers are undone with all else. */
+export interface ModuleCluster
+  extends Pick<Cluster, 'self' | 'isShared' | 'ask' | 'tell' | 'exclusively'> {
+  on<T extends Topic>(topic: T, handler: TopicHandler<T>): void
 }
 
 /**
@@ -70,6 +77,7 @@ export interface ModuleContext<Config> {
   /** Creates and removes accounts with all that hangs on them. */
   readonly lifecycle: AccountLifecycle
   readonly storage: Storage
+  readonly cluster: ModuleCluster
   readonly log: Logger
   readonly clock: { /** Milliseconds since the epoch. */ now(): number }
   /** In which order messages came, for all that keep some. */

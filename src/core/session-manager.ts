@@ -2,16 +2,17 @@ import type { FullJid } from '../xmpp/jid.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import { type StanzaCondition, StanzaError } from '../xmpp/stanza-error.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
+import type { Cluster } from './cluster.ts'
 import type { Envelope } from './envelope.ts'
 
 import type { EndReason, InboundSubscription, SubscriptionType } from './hook-map.ts'
 import { DROP, type HookName, type HookPoint, type Hooks, Stop, type Verdict } from './hooks.ts'
 import type { IqDispatcher } from './iq.ts'
-import { settled } from './maybe.ts'
+import { after, type Maybe, settled } from './maybe.ts'
 import { answered, dropped, Outcome } from './outcome.ts'
 import { RateLimit } from './rate-limit.ts'
 import type { Router } from './router.ts'
-import type { Resource, Session } from './session.ts'
+import { isLocalSession, type Resource, type Session, type StreamSession } from './session.ts'
 import { Sessions } from './sessions.ts'
 import { SharedDelivery } from './shared-delivery.ts'
 import type { Tracer } from './tracer.ts'
@@ -33,6 +34,8 @@ type Parts = {
   readonly router: Router
   readonly iq: IqDispatcher
   readonly limits: SessionLimits
+  /** Made later. */
+  readonly cluster: () => Cluster
 }
 
 /** Senders whose messages to nobody are counted. */
@@ -75,22 +78,56 @@ export class SessionManager {
 
   /**
    * Registers a session. A session of the same full JID is told `conflict` and replaced (RFC 6120
-   * §7.7.2.2); over the limit of sessions the account's oldest one is closed. The promise waits for
-   * what the replaced session gives back: all of that is decided before the new one can say whether it
-   * wants it.
+   * §7.7.2.2), wherever it is; over the limit of sessions the account's oldest one is closed. The
+   * promise waits until all nodes have been told, and for what the replaced session gives back: all of
+   * that is decided before the new one can say whether it wants it.
    */
-  register(session: Session): Promise<void> | undefined {
+  register(session: Session): Maybe<void> {
     const { sessions } = this
     const replaced = sessions.add(session)
-    void replaced?.close(new StreamError('conflict', 'Replaced by new connection'))
+    const left = replaced?.close(new StreamError('conflict', 'Replaced by new connection'))
     const own = sessions.of(session.jid.bare)
     const excess = own.length - this.#parts.limits.maxSessionsPerUser
     for (const oldest of own.slice(0, Math.max(0, excess))) {
       void oldest.close(new StreamError('policy-violation', 'Too many sessions of this account'))
     }
+    if (replaced !== undefined && !isLocalSession(replaced) && left !== undefined) {
+      this.holdBack(session.jid, left)
+    }
+    return this.#registered(session, replaced && this.#leaving.get(session.jid.bare))
+  }
+
+  /** Registers a session in the place that it had before its node was lost, or stopped. */
+  restore(session: Session): Maybe<void> {
+    this.sessions.add(session)
+    return this.#registered(session, undefined)
+  }
+
+  #registered(session: Session, left: Promise<unknown> | undefined): Maybe<void> {
+    const known = this.#parts.cluster().opened(session)
     const told = this.#point('sm_register_connection', session.domainType).run(session, {})
-    const over = settled([told, replaced && this.#leaving.get(session.jid.bare)])
-    return over instanceof Promise ? over : undefined
+    return settled([told, left, known])
+  }
+
+  /** Its priority, or what it shares, is another. */
+  changed(session: Session): void {
+    this.#parts.cluster().changed(session)
+  }
+
+  /**
+   * It goes on at another node. What was on its way to it goes back to the route when that node says
+   * so, `moved`; until then new stanzas for its account wait.
+   */
+  async release(session: StreamSession, moved: Promise<unknown>): Promise<void> {
+    this.#parts.cluster().released(session)
+    const over = session.suspend(moved)
+    this.holdBack(session.jid, over)
+    await this.unregister(session, 'resumed')
+  }
+
+  /** It has ended, and what it had not delivered has gone back to the route. */
+  left(session: Session): Maybe<void> {
+    return this.#parts.cluster().closed(session)
   }
 
   /** False if the session was displaced by another of the same full JID before. */
@@ -115,6 +152,11 @@ export class SessionManager {
       if (this.#leaving.get(bare) === done) this.#leaving.delete(bare)
     })
     this.#leaving.set(bare, done)
+  }
+
+  /** What stanzas for an account wait for; `undefined` if they wait for nothing. */
+  leaving(account: string): Promise<unknown> | undefined {
+    return this.#leaving.get(account)
   }
 
   // --- Stanzas come in.
@@ -330,6 +372,33 @@ export class SessionManager {
     return exists instanceof Promise ? exists.then(decide) : decide(exists)
   }
 
+  /**
+   * A stanza that another node decided is for a session of this one. False: the session is not here,
+   * or not any more.
+   */
+  take(full: string, envelope: Envelope, domainType: string): Maybe<boolean> {
+    const leaving = this.#leaving.get(envelope.to.bare)
+    if (leaving !== undefined && envelope.notes.isRetry !== true) {
+      return leaving.then(() => this.take(full, envelope, domainType))
+    }
+    const target = this.sessions.at(full)
+    if (target === undefined || !isLocalSession(target)) return false
+    if (envelope.stanza.kind !== 'message') return target.deliver(envelope)
+    const verdict = this.#point('sm_message_taken', domainType).run(envelope, { targets: [target] })
+    return after(verdict, (decided) => {
+      const taken = envelopeOf(decided)
+      return taken === DROP || target.deliver(taken)
+    })
+  }
+
+  /** Whoever should have got a stanza cannot be reached, and nobody knows until when. */
+  unreachable(envelope: Envelope, domainType: string): Outcome | Promise<Outcome> {
+    const { kind, type, isRequest } = envelope.stanza
+    if (kind === 'iq' && isRequest) return this.#refuse(envelope, 'recipient-unavailable')
+    const mayBeKept = kind === 'message' && type !== 'error' && type !== 'headline'
+    return mayBeKept ? this.#offline(envelope, domainType) : dropped(BY, 'out of reach')
+  }
+
   // --- Hand-off.
 
   #handOff(envelope: Envelope, target: Resource, domainType: string): Outcome | Promise<Outcome> {
@@ -365,14 +434,18 @@ export class SessionManager {
     const handed = delivery === envelope.delivery ? envelope : envelope.shared(delivery)
     const answers = targets.map((target) => target.deliver(handed))
     const end = (taken: readonly boolean[]): Outcome | Promise<Outcome> => {
+      let isOutOfReach = false
       const reached = targets.filter((target, index) => {
         if (taken[index] === true) return true
-        // A session that is gone is not asked again.
-        this.sessions.remove(target)
+        // A session that is gone is not asked again; a node that takes nothing more has it still.
+        if (isLocalSession(target)) this.sessions.remove(target)
+        else isOutOfReach = true
         delivery?.giveBack()
         return false
       })
-      if (reached.length === 0) return otherwise(envelope)
+      if (reached.length === 0) {
+        return isOutOfReach ? this.unreachable(envelope, domainType) : otherwise(envelope)
+      }
       this.#delivered(envelope, reached, domainType)
       return new Outcome('delivered', BY, undefined, jidsOf(reached))
     }

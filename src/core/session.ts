@@ -98,10 +98,10 @@ export interface StreamSession extends Session {
   disconnect(error?: StreamError): Promise<void> | undefined
   end(reason: EndReason, error?: StreamError): Promise<void>
   /**
-   * Leaves it as it is, to be restored when the server starts again: nobody is told, and only what
-   * still waits for its turn goes back to the route.
+   * Leaves it as it is, to be restored when the server starts again, or elsewhere: nobody is told, and
+   * only what still waits for its turn goes back to the route, after `moved`.
    */
-  suspend(): Promise<void>
+  suspend(moved?: Promise<unknown>): Promise<void>
 }
 
 export function isStreamSession(resource: Resource): resource is StreamSession {

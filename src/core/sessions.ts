@@ -36,6 +36,11 @@ export class Sessions {
     return this.#byJid.get(jid.full)
   }
 
+  /** As `get`, by the full JID's text. */
+  at(full: string): Resource | undefined {
+    return this.#byJid.get(full)
+  }
+
   /** Connected resources of an account (its bare JID as text), oldest first. */
   of(account: string): readonly Resource[] {
     return this.#byAccount.get(account) ?? NONE

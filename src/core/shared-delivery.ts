@@ -1,8 +1,16 @@
+/** What one holder of a message that several have says of it. */
+export interface DeliveryShare {
+  /** It has arrived. */
+  acknowledge(): void
+  /** It will not arrive here. True: nor anywhere else, so somebody has to decide about it anew. */
+  giveBack(): boolean
+}
+
 /**
  * One message in the hands of several resources of its account: it has arrived as soon as one of
  * them acknowledged it. One that gives it back speaks for itself only; the last of them decides.
  */
-export class SharedDelivery {
+export class SharedDelivery implements DeliveryShare {
   #holders: number
   #hasArrived = false
 
@@ -20,7 +28,6 @@ export class SharedDelivery {
     this.#hasArrived = true
   }
 
-  /** A resource will not get it. True: nor does any other, so somebody has to decide about it anew. */
   giveBack(): boolean {
     this.#holders--
     return this.#holders === 0 && !this.#hasArrived

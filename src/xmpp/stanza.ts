@@ -22,6 +22,8 @@ type StanzaAttributes = {
 type Payload = { readonly octets: Octets; readonly children: readonly ChildRef[] }
 
 const NO_CHILDREN: readonly ChildRef[] = []
+const PART = '\x00'
+const FIELD = '\x01'
 const EMPTY: Payload = { octets: NO_OCTETS, children: NO_CHILDREN }
 
 /**
@@ -133,6 +135,41 @@ export class Stanza {
     }
     const payload = payloadOf(element.children)
     return new Stanza(element.name as StanzaKind, attributes, payload.octets, payload.children)
+  }
+
+  /** From what `toPacked` gave. What it is given is not checked. */
+  static fromPacked(packed: Octets): Stanza {
+    const end = packed.indexOf(PART)
+    const behind = packed.indexOf(PART, end + 1)
+    const [kind, ...attributes] = packed.slice(0, end).split(FIELD)
+    const index = behind === end + 1 ? [] : packed.slice(end + 1, behind).split(FIELD)
+    const children: ChildRef[] = []
+    for (let i = 0; i < index.length; i += 4) {
+      children.push({
+        name: decode(index[i] as Octets),
+        ns: decode(index[i + 1] as Octets),
+        start: Number(index[i + 2]),
+        end: Number(index[i + 3]),
+      })
+    }
+    const payload = packed.slice(behind + 1) as Octets
+    return new Stanza(kind as StanzaKind, attributes, payload, children)
+  }
+
+  /**
+   * All of it with the index of its children, for a node of the same cluster, which then need not
+   * parse it again. Its parts are set apart by characters that XML does not have (XML 1.0 §2.2).
+   */
+  toPacked(): Octets {
+    let packed: string = this.kind
+    for (const part of this.#attributes) packed += FIELD + part
+    packed += PART
+    let separator = ''
+    for (const { name, ns, start, end } of this.children) {
+      packed += `${separator}${encode(name)}${FIELD}${encode(ns)}${FIELD}${start}${FIELD}${end}`
+      separator = FIELD
+    }
+    return (packed + PART + this.payload) as Octets
   }
 
   /** `xml:lang`, of the stanza or its stream. */

@@ -1,3 +1,4 @@
+import { SingleNode } from '../../src/cluster/single-node.ts'
 import { AccountLifecycle } from '../../src/core/account-lifecycle.ts'
 import { Accounts } from '../../src/core/accounts.ts'
 import { ModuleCommands } from '../../src/core/command.ts'
@@ -60,7 +61,9 @@ export class Core implements AsyncDisposable {
     domainTypeOf: (domain) => this.routes.find(domain)?.domainType,
     underWay: this.hooks.underWay,
   })
+  readonly cluster = new SingleNode(this.hooks, 'test')
   readonly sessionManager = new SessionManager({
+    cluster: () => this.cluster,
     hooks: this.hooks,
     router: this.router,
     iq: this.iq,

@@ -7,6 +7,7 @@ import { checkConfig } from '../../src/config.ts'
 import { makeSelfSigned } from '../../src/connection/self-signed.ts'
 import { type Logger, silentLogger } from '../../src/core/log.ts'
 import type { Module } from '../../src/core/module.ts'
+import { isLocalSession } from '../../src/core/session.ts'
 import { modules as builtinModules } from '../../src/modules.ts'
 import { type ExtraModule, type RoutingModuleFactory, Server } from '../../src/server.ts'
 import { jid, parseJid } from '../../src/xmpp/jid.ts'
@@ -40,6 +41,10 @@ export type Settings = {
   readonly tls?: Table
   readonly auth?: Table
   readonly storage?: Table
+  /** Other nodes; none unless told. */
+  readonly cluster?: Table
+  /** Called when the other nodes have given this one up; that fails the test unless told. */
+  readonly onFenced?: () => void
   readonly limits?: Table
   readonly delivery?: Table
   /** Of modules that come with the server. `false` leaves one out. */
@@ -217,7 +222,10 @@ export class TestServer implements AsyncDisposable {
     const left = listeners.map(({ connectionCount }) => connectionCount)
     if (this.#ownsDirectory) await rm(this.directory, { recursive: true, force: true })
     assert.deepEqual(
-      { connections: left, sessions: this.server.sessionManager.sessions.size },
+      {
+        connections: left,
+        sessions: [...this.server.sessionManager.sessions.values()].filter(isLocalSession).length,
+      },
       { connections: left.map(() => 0), sessions: 0 },
       'the server kept what it should have closed',
     )
@@ -246,14 +254,19 @@ export async function startServer(settings: Settings = {}): Promise<TestServer> 
       directory: settings.directory ?? directory,
     })
     const extraModules = use.map((entry) => ('module' in entry ? entry : { module: entry }))
-    const { routing } = settings
-    const server = await Server.create({ loaded, log, extraModules, ...(routing && { routing }) })
+    const { routing, onFenced = fenced } = settings
+    const options = { loaded, log, extraModules, onFenced, ...(routing && { routing }) }
+    const server = await Server.create(options)
     await server.start()
     return new TestServer(server, directory, ownsDirectory)
   } catch (error) {
     if (ownsDirectory) await rm(directory, { recursive: true, force: true })
     throw error
   }
+}
+
+function fenced(): void {
+  throw new Error('the other nodes have given this one up')
 }
 
 function listOf(tables: Table | readonly Table[]): readonly Table[] {
@@ -303,6 +316,7 @@ async function configuration(settings: Settings, directory: string): Promise<Tab
     ...(tls !== undefined && { tls }),
     ...(settings.s2s !== undefined && { s2s: settings.s2s }),
     ...(settings.admin !== undefined && { admin: settings.admin }),
+    ...(settings.cluster !== undefined && { cluster: settings.cluster }),
     ...(limits !== undefined && { limits }),
     ...(delivery !== undefined && { delivery }),
     ...(settings.routing_modules !== undefined && { routing_modules: settings.routing_modules }),

@@ -1,3 +1,4 @@
+import type { Coherence } from '../../core/coherence.ts'
 import type { ContactInfo } from '../../core/hook-map.ts'
 import { resultOf } from '../../core/hooks.ts'
 import type { ModuleContext } from '../../core/module.ts'
@@ -39,6 +40,7 @@ export class Archive {
   constructor(
     { storage, hooks, routes, clock, log }: ModuleContext<unknown>,
     settingsOf: (domain?: string) => Settings,
+    coherence: Coherence,
   ) {
     const ids = new ArchiveIds(() => clock.now())
     this.store = new ArchiveStore(storage)
@@ -60,6 +62,7 @@ export class Archive {
       storage,
       (domain) => settingsOf(domain).default,
       CACHED_PREFERENCES,
+      coherence,
     )
     this.#retractions = new Retractions({ store, written, log })
 

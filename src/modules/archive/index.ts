@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { Coherence } from '../../core/coherence.ts'
 import { CommandError, ensureAccount } from '../../core/command.ts'
 import { duration, size } from '../../core/config-types.ts'
 import type { Envelope } from '../../core/envelope.ts'
@@ -104,10 +105,12 @@ export const archive = defineModule({
   async start(context) {
     const { accounts, commands, config, hooks, iq, sessions, clock, log, serves, configFor } =
       context
+    const coherence = new Coherence(context.cluster, 'archive')
     const shared = context.lasting(
-      () => new Archive(context, (domain?: string) => configFor(domain) ?? config),
+      () => new Archive(context, (domain?: string) => configFor(domain) ?? config, coherence),
       (archive) => archive.close(),
     )
+    coherence.keep(shared.preferences)
     const { store, preferences, recorder } = shared
     const written = () => shared.written()
     await shared.opened

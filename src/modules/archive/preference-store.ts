@@ -1,3 +1,4 @@
+import type { Coherence } from '../../core/coherence.ts'
 import { domainOf } from '../../core/owned-data.ts'
 import type { Migration, Storage } from '../../core/storage.ts'
 import type { BareJid } from '../../xmpp/jid.ts'
@@ -40,14 +41,21 @@ type Row = { default_mode: string; always: string; never: string }
  */
 export class PreferenceStore {
   readonly #storage: Storage
+  readonly #coherence: Coherence | undefined
   readonly #defaultFor: (domain: string) => DefaultMode
   readonly #maxCached: number
   /** By bare JID, the longest kept first. */
   readonly #cached = new Map<string, Preferences | Promise<Preferences>>()
 
   /** `defaultFor` is what the accounts of a domain have that have said nothing. */
-  constructor(storage: Storage, defaultFor: (domain: string) => DefaultMode, maxCached: number) {
+  constructor(
+    storage: Storage,
+    defaultFor: (domain: string) => DefaultMode,
+    maxCached: number,
+    coherence?: Coherence,
+  ) {
     this.#storage = storage
+    this.#coherence = coherence
     this.#defaultFor = defaultFor
     this.#maxCached = maxCached
   }
@@ -62,8 +70,14 @@ export class PreferenceStore {
     try {
       await this.#storage.write(UPSERT, [owner.bare, defaultMode, ...lists])
     } finally {
-      this.#cached.delete(owner.bare)
+      this.forget(owner.bare)
+      await this.#coherence?.changed(owner.bare)
     }
+  }
+
+  /** What is at hand of an account may be old. */
+  forget(owner: string): void {
+    this.#cached.delete(owner)
   }
 
   /** What accounts have that have said nothing may be another from now on. */

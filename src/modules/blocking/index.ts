@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { AccountCache } from '../../core/account-cache.ts'
+import { Coherence } from '../../core/coherence.ts'
 import { ensureAccount } from '../../core/command.ts'
 import { accountJid } from '../../core/config-types.ts'
 import { DROP } from '../../core/hooks.ts'
@@ -47,9 +48,11 @@ export const blocking = defineModule({
     const { router, routes, storage, clock, log } = context
     const { sessions } = context.sessions
     const store = new BlockingStore(storage)
+    const coherence = new Coherence(context.cluster, 'blocking')
     const lists = lasting(
       () =>
         new AccountCache({
+          coherence,
           load: (owner) => store.load(owner),
           weigh: ({ size }) => size + 1,
           get maxWeight() {
@@ -57,6 +60,7 @@ export const blocking = defineModule({
           },
         }),
     )
+    coherence.keep(lists)
     const limit = new RateLimit({
       limit: config.reports_per_hour,
       window: HOUR,

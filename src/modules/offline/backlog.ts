@@ -1,6 +1,6 @@
 import type { Envelope } from '../../core/envelope.ts'
 import type { Logger } from '../../core/log.ts'
-import { isLocalSession, type Session } from '../../core/session.ts'
+import { isLocalSession, type Resource, type Session } from '../../core/session.ts'
 import type { Sessions } from '../../core/sessions.ts'
 import type { Removals } from './removals.ts'
 import { type Cursor, type OfflineStore, restore, START, type StoredMessage } from './store.ts'
@@ -12,6 +12,8 @@ type Parts = {
   readonly removals: Removals
   readonly sessions: Sessions
   readonly log: Logger
+  /** Has another node look whether there is something for an account. */
+  readonly lookAt: (node: string, account: string) => void
   readonly settingsFor: (domain: string) => {
     /** Messages handed over before their acknowledgement is waited for. */
     readonly batch: number
@@ -65,6 +67,7 @@ export class Backlog {
   deliverTo(session: Session): void {
     const account = session.jid.bare
     if (this.#isStopped || session.isClosed) return
+    if (this.#isElsewhere(account, session)) return
     const queue = this.#queueOf(account)
     const { claimant } = queue
     if (claimant === undefined) void this.#deliver(queue, session)
@@ -85,14 +88,38 @@ export class Backlog {
     for (const { seq, size } of messages) inFlight.set(seq, { session, size })
   }
 
-  /** Something was stored for the account, or is left over: somebody may be there to get it. */
-  look(account: string): void {
+  /**
+   * Something was stored for the account, or is left over: somebody may be there to get it. Another node
+   * sees it when it is `written`.
+   */
+  look(account: string, written?: Promise<unknown>): void {
     const queue = this.#queues.get(account)
     if (queue?.claimant !== undefined) queue.isStale = true
     else {
       const session = this.#available(account)
       if (session !== undefined) this.deliverTo(session)
+      else if (written === undefined) this.#isElsewhere(account)
+      else {
+        const ask = () => void this.#isElsewhere(account)
+        written.then(ask, () => {})
+      }
     }
+  }
+
+  /**
+   * Of sessions on several nodes, that of the oldest is given the queue. True: it is on another node than
+   * this one, and that node is told to look.
+   */
+  #isElsewhere(account: string, session?: Session): boolean {
+    let oldest: Resource | undefined = session
+    for (const resource of this.#parts.sessions.of(account)) {
+      if ((resource.priority ?? -1) < 0 || isLocalSession(resource)) continue
+      if (oldest === undefined || isOlder(resource, oldest)) oldest = resource
+    }
+    const node = oldest?.shared.clusterNode
+    if (oldest === undefined || isLocalSession(oldest) || node === undefined) return false
+    this.#parts.lookAt(node, account)
+    return true
   }
 
   /** A session has acknowledged a message from the store. */
@@ -272,6 +299,11 @@ export class Backlog {
       queue.claimant === undefined && queue.inFlight.size === 0 && queue.slow === undefined
     if (isUnused && this.#queues.get(queue.account) === queue) this.#queues.delete(queue.account)
   }
+}
+
+function isOlder(a: Resource, b: Resource): boolean {
+  const difference = a.info.openedAt - b.info.openedAt
+  return difference === 0 ? a.id < b.id : difference < 0
 }
 
 function mayReceive({ isClosed, priority = -1 }: Session): boolean {

@@ -16,6 +16,13 @@ import { verdictOn, withoutForgedDelays } from './rules.ts'
 import { migrations, OfflineStore, sizeOf } from './store.ts'
 import { UsageCache } from './usage.ts'
 
+declare module '../../core/cluster.ts' {
+  interface Topics {
+    /** Something waits for an account, its bare JID, of which a session is at the node that is asked. */
+    offline_look: { readonly question: string; readonly answer: null }
+  }
+}
+
 const BY = 'offline'
 /** How often what the disk did not take is tried again, milliseconds. */
 const RETRY = 1_000
@@ -55,7 +62,7 @@ export const offline = defineModule({
 
   async start(context) {
     const { accounts, commands, config, configFor, hooks, lasting } = context
-    const { router, sessions, storage, routes, clock, places, log, every } = context
+    const { router, sessions, storage, cluster, routes, clock, places, log, every } = context
     const store = new OfflineStore(storage)
     places.startBehind(await store.lastPlace())
     const { usage, removals, backlog } = lasting(
@@ -66,7 +73,12 @@ export const offline = defineModule({
           return { maxMessages: max_messages, maxBytes: max_bytes }
         })
         const removals = new Removals({ store, usage, log })
-        const parts = { store, usage, removals, sessions: sessions.sessions, log, settingsFor }
+        const lookAt = (node: string, account: string) => {
+          // A node that is gone has no session to give it to.
+          cluster.ask(node, 'offline_look', account).catch(() => {})
+        }
+        const all = sessions.sessions
+        const parts = { store, usage, removals, sessions: all, log, lookAt, settingsFor }
         return { usage, removals, backlog: new Backlog(parts) }
       },
       ({ backlog, removals }) => {
@@ -110,7 +122,7 @@ export const offline = defineModule({
         .catch((error) => refuse(envelope, account, error))
       settled.catch(() => {})
       envelope.settlement?.waitFor(settled)
-      backlog.look(account.full)
+      backlog.look(account.full, settled)
       return stop(new Outcome('stored', BY))
     }
 
@@ -139,6 +151,14 @@ export const offline = defineModule({
     hooks.on('resend_offline_messages', (jid, { session }) => {
       backlog.deliverTo(session)
       return jid
+    })
+    cluster.on('offline_look', (account) => {
+      backlog.look(account)
+      return null
+    })
+    hooks.on('remote_session_left', (resource) => {
+      backlog.look(resource.jid.bare)
+      return resource
     })
     hooks.on('session_restored', (envelopes, { session }) => {
       const own = envelopes.flatMap((envelope) => {

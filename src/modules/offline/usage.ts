@@ -8,10 +8,14 @@ type Counted = {
   bytes: number
   /** Until what the table holds is added. */
   loading: Promise<void> | undefined
+  /** When that was, milliseconds. */
+  at: number
 }
 
 /** Accounts whose usage is remembered. */
 const MAX_REMEMBERED = 10_000
+/** Before somebody is refused, it is counted anew if that is so long ago, milliseconds. */
+const COUNTED_FOR = 5_000
 
 /**
  * How much is kept for whom, so that storing a message need not ask the table each time. What is
@@ -31,8 +35,14 @@ export class UsageCache {
   /** Counts one more message, if there is room for it. A promise only if the table is asked. */
   reserve(account: string, size: number): boolean | Promise<boolean> {
     const counted = this.#of(account)
-    if (counted.loading === undefined) return this.#add(account, counted, size)
-    return counted.loading.then(() => this.#add(account, counted, size))
+    if (counted.loading !== undefined) {
+      return counted.loading.then(() => this.#add(account, counted, size))
+    }
+    if (this.#add(account, counted, size)) return true
+    // Another node may have delivered what was kept.
+    if (Date.now() - counted.at < COUNTED_FOR) return false
+    this.forget(account)
+    return this.reserve(account, size)
   }
 
   /** One message of this size is no longer kept. */
@@ -68,7 +78,7 @@ export class UsageCache {
         break
       }
     }
-    const counted: Counted = { count: 0, bytes: 0, loading: undefined }
+    const counted: Counted = { count: 0, bytes: 0, loading: undefined, at: Date.now() }
     counted.loading = this.#load(account, counted)
     this.#accounts.set(account, counted)
     return counted

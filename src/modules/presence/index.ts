@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { Coherence } from '../../core/coherence.ts'
 import { size } from '../../core/config-types.ts'
 import type { Envelope } from '../../core/envelope.ts'
 import { DROP } from '../../core/hooks.ts'
@@ -42,12 +43,15 @@ export const presence = defineModule({
   }),
   migrations,
 
-  start({ config, configFor, hooks, router, routes, sessions, storage, log, clock, lasting }) {
-    const { duties, lasts } = lasting(() => {
+  start(context) {
+    const { config, configFor, hooks, router, routes, sessions, storage, log, clock } = context
+    const coherence = new Coherence(context.cluster, 'presence')
+    const { duties, lasts } = context.lasting(() => {
       const settingsFor = (domain?: string) => configFor(domain) ?? config
       return {
         duties: new Duties((domain) => settingsFor(domain).max_directed),
         lasts: new LastPresences({
+          coherence,
           store: sqlLastPresenceStore(storage),
           get maxCached() {
             return settingsFor().cached_last
@@ -56,6 +60,7 @@ export const presence = defineModule({
         }),
       }
     })
+    coherence.keep(lasts)
     const broadcast = new Broadcast({ hooks, router, routes })
     const probes = new Probes({
       hooks,

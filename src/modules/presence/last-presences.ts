@@ -1,3 +1,4 @@
+import type { Coherence } from '../../core/coherence.ts'
 import type { BareJid } from '../../xmpp/jid.ts'
 import type { Stanza } from '../../xmpp/stanza.ts'
 import { UNAVAILABLE } from './stanzas.ts'
@@ -9,6 +10,8 @@ type Options = {
   readonly maxCached: number
   /** Octets of a presence; of a longer one only the fact is kept. */
   readonly maxSizeFor: (domain: string) => number
+  /** For what other nodes have at hand, too. */
+  readonly coherence?: Coherence
 }
 
 /**
@@ -42,6 +45,12 @@ export class LastPresences {
     const last = { stanza: isShort ? stanza : UNAVAILABLE, at }
     this.#remember(owner.full, last)
     await this.#store.save(owner, last)
+    await this.#options.coherence?.changed(owner.full)
+  }
+
+  /** What is at hand of an account may be old. */
+  forget(account: string): void {
+    this.#cached.delete(account)
   }
 
   async remove(owner: BareJid): Promise<void> {

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { AccountCache } from '../../core/account-cache.ts'
+import { Coherence } from '../../core/coherence.ts'
 import { ensureAccount } from '../../core/command.ts'
 import { after } from '../../core/maybe.ts'
 import { defineModule } from '../../core/module.ts'
@@ -36,9 +37,11 @@ export const privacy = defineModule({
     const { accounts, commands, config, configFor, hooks, iq, routes, storage, lasting } = context
     const { sessions } = context.sessions
     const store = sqlPrivacyStore(storage)
+    const coherence = new Coherence(context.cluster, 'privacy')
     const lists = lasting(
       () =>
         new AccountCache({
+          coherence,
           load: (owner) => store.load(owner),
           weigh: ({ all }) => all.reduce((sum, { items }) => sum + items.length + 1, 1),
           get maxWeight() {
@@ -46,6 +49,7 @@ export const privacy = defineModule({
           },
         }),
     )
+    coherence.keep(lists)
     const guard = new Guard({ lists, sessions, hooks, routes })
     const appearances = new Appearances({ guard, hooks, routes })
     const limits = { maxLists: config.max_lists, maxItems: config.max_items }

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { Coherence } from '../../core/coherence.ts'
 import { CommandError, ensureAccount } from '../../core/command.ts'
 import { size } from '../../core/config-types.ts'
 import { Envelope, SERVER } from '../../core/envelope.ts'
@@ -59,9 +60,11 @@ export const roster = defineModule({
   start(context) {
     const { accounts, commands, config, configFor, hooks, iq, lasting } = context
     const { router, routes, sessions, storage, log, clock } = context
+    const coherence = new Coherence(context.cluster, 'roster')
     const rosters = lasting(
       () =>
         new Rosters({
+          coherence,
           store: sqlRosterStore(storage),
           now: () => clock.now(),
           get maxCached() {
@@ -69,6 +72,7 @@ export const roster = defineModule({
           },
         }),
     )
+    coherence.keep(rosters)
     const pushes = new Pushes(sessions.sessions, (owner, item) => {
       const point = hooks.at('roster_item_changed', routes.find(owner.domain)?.domainType)
       const failed = (error: unknown) => log.error('roster_change_not_told', { owner, error })

@@ -1,3 +1,4 @@
+import type { Coherence } from '../../core/coherence.ts'
 import type { BareJid } from '../../xmpp/jid.ts'
 import { StanzaError } from '../../xmpp/stanza-error.ts'
 import {
@@ -16,6 +17,8 @@ type Options = {
   readonly now: () => number
   /** How many items of all rosters together are kept in memory. */
   readonly maxCached: number
+  /** For what other nodes have at hand, too. */
+  readonly coherence?: Coherence
 }
 
 /** What a change comes to: the contact before and after (`undefined`: nothing is kept of it). */
@@ -103,7 +106,8 @@ export class Rosters {
       const loaded = this.#current(owner)
       const roster = loaded instanceof Promise ? await loaded : loaded
       await this.#store.removeAll(owner)
-      this.#forget(owner.full)
+      await this.#options.coherence?.changed(owner.full)
+      this.forget(owner.full)
       return roster
     })
   }
@@ -124,9 +128,10 @@ export class Rosters {
       await this.#store.save(owner, edit)
     } catch (error) {
       // It may have been stored all the same: the disk decides what we know.
-      this.#forget(owner.full)
+      this.forget(owner.full)
       throw error
     }
+    await this.#options.coherence?.changed(owner.full)
     roster.apply(edit)
     this.#remember(owner.full, roster)
   }
@@ -137,7 +142,10 @@ export class Rosters {
     if (queue.count >= MAX_WAITING) throw new StanzaError('resource-constraint')
     queue.count++
     this.#changing.set(key, queue)
-    const turn = queue.tail.then(work)
+    const { coherence } = this.#options
+    const turn = queue.tail.then(() =>
+      coherence === undefined ? work() : coherence.change(key, work),
+    )
     queue.tail = turn.then(
       () => {},
       () => {},
@@ -154,31 +162,33 @@ export class Rosters {
     const key = owner.full
     let loading = this.#loading.get(key)
     if (loading === undefined) {
-      loading = this.#store
-        .load(owner)
-        .then((roster) => {
-          this.#remember(key, roster)
-          return roster
-        })
-        .finally(() => this.#loading.delete(key))
-      this.#loading.set(key, loading)
+      const begun = this.#store.load(owner)
+      const over = () => this.#loading.get(key) === begun && this.#loading.delete(key)
+      begun.then((roster) => {
+        // Unless it was changed elsewhere meanwhile.
+        if (over()) this.#remember(key, roster)
+      }, over)
+      this.#loading.set(key, begun)
+      loading = begun
     }
     return loading
   }
 
   #remember(key: string, roster: Roster): void {
-    this.#forget(key)
+    this.forget(key)
     const weight = roster.size + 1
     this.#cached.set(key, { roster, weight })
     this.#weight += weight
     for (const other of this.#cached.keys()) {
       if (this.#weight <= this.#options.maxCached) break
       // A roster that is being changed is the one that the change will be applied to.
-      if (other !== key && !this.#changing.has(other)) this.#forget(other)
+      if (other !== key && !this.#changing.has(other)) this.forget(other)
     }
   }
 
-  #forget(key: string): void {
+  /** What is at hand of an account may be old. */
+  forget(key: string): void {
+    this.#loading.delete(key)
     this.#weight -= this.#cached.get(key)?.weight ?? 0
     this.#cached.delete(key)
   }

@@ -8,19 +8,16 @@ import { defineModule } from '../../core/module.ts'
 import { isStreamSession, type Resource, type Session } from '../../core/session.ts'
 import { isChatStateOnly } from '../../xmpp/chat-states.ts'
 import { isCopy } from '../../xmpp/forward.ts'
-import { parseJid } from '../../xmpp/jid.ts'
-import { encode } from '../../xmpp/octets.ts'
-import { CLIENT_NS, Stanza } from '../../xmpp/stanza.ts'
 import { StreamError } from '../../xmpp/stream-error.ts'
 import { type Element, el } from '../../xmpp/xml.ts'
-import { readElement } from '../../xmpp/xml-parser.ts'
 import { Eventually } from './eventually.ts'
 import { KeptMessages } from './kept-messages.ts'
 import { ManagedStream } from './managed-stream.ts'
 import { enabled, failed, SM_NS, wantedMaximum, wantsResumption } from './protocol.ts'
-import { RestoredDeliveries } from './restored-deliveries.ts'
+import { Relocation } from './relocation.ts'
+import { Restoration } from './restoration.ts'
 import { countOf, resume } from './resumption.ts'
-import { migrations, type Queued, type Snapshot, Snapshots } from './snapshots.ts'
+import { migrations, Snapshots } from './snapshots.ts'
 import { Streams } from './streams.ts'
 
 const HINTS_NS = 'urn:xmpp:hints'
@@ -28,8 +25,6 @@ const HINTS_NS = 'urn:xmpp:hints'
 const FEATURE = el('sm', { xmlns: SM_NS })
 /** How often streams are looked over, milliseconds. */
 const LOOK = 1_000
-/** What clients get at least to come back after the server was away, milliseconds. */
-const GRACE = 60_000
 
 /**
  * Acknowledgements, and sessions that outlive their connections (XEP-0198).
@@ -80,8 +75,9 @@ export const streamManagement = defineModule({
   migrations,
 
   start(context) {
-    const { config, hooks, router, sessions, storage, routes } = context
+    const { config, hooks, router, sessions, storage, cluster } = context
     const { clock, places, log, every, serves } = context
+    const self = () => cluster.self
     // A stream keeps the settings that it began with; its client was told of them.
     const state = context.lasting(
       () => {
@@ -89,9 +85,8 @@ export const streamManagement = defineModule({
         return {
           streams: new Streams(),
           eventually,
-          kept: new KeptMessages({ storage, eventually, places, clock, log }),
-          snapshots: new Snapshots(storage),
-          isRestored: false,
+          kept: new KeptMessages({ storage, self, eventually, places, clock, log }),
+          snapshots: new Snapshots(storage, self),
         }
       },
       async ({ kept, eventually }) => {
@@ -124,6 +119,7 @@ export const streamManagement = defineModule({
       const isResumable = wantsResumption(element) && patience > 0
       const id = isResumable ? randomBytes(18).toString('base64url') : undefined
       streams.add(new ManagedStream(session, { id, patience }, parts(session.domainType)))
+      if (id !== undefined && cluster.isShared) session.share({ stream: id })
       session.write(enabled({ id, max: Math.ceil(patience / 1000), location: config.location }))
     }
 
@@ -157,7 +153,10 @@ export const streamManagement = defineModule({
     hooks.on('c2s_authenticated_element', (element, { stream }) => {
       if (element.ns !== SM_NS) return element
       if (element.name === 'resume') {
-        return resume(streams, stream, element).then(() => stop(element))
+        return relocation
+          .fetch(element.attr('previd'), stream.account.full)
+          .then(() => resume(streams, stream, element))
+          .then(() => stop(element))
       }
       stream.write(failed('unexpected-request'))
       return stop(element)
@@ -167,6 +166,11 @@ export const streamManagement = defineModule({
 
     const isManaged = (target: Resource) =>
       isStreamSession(target) && streams.of(target) !== undefined
+
+    const keep = (envelope: Envelope, targets: readonly Resource[]) =>
+      config.durable && isToBeKept(envelope) && targets.some(isManaged)
+        ? kept.keep(envelope)
+        : envelope
 
     hooks.on('xmpp_presend_element', (envelope, { session }) => {
       const isKept = streams.of(session)?.sent(envelope) === true
@@ -178,12 +182,12 @@ export const streamManagement = defineModule({
         if (targets.length === 0 && envelope.stanza.kind === 'message') {
           return after(routeHomeless(envelope.to.bare), () => envelope)
         }
-        if (!config.durable || !isToBeKept(envelope) || !targets.some(isManaged)) return envelope
-        return kept.keep(envelope)
+        return keep(envelope, targets)
       },
       // Behind the archive, which may keep it.
       { order: 90 },
     )
+    hooks.on('sm_message_taken', (envelope, { targets }) => keep(envelope, targets))
     hooks.on(
       'resend_offline_messages',
       (jid, { session }) => {
@@ -287,64 +291,23 @@ export const streamManagement = defineModule({
       }
     })
 
-    const restore = async (snapshot: Snapshot) => {
-      const { id, expiresAt, state, queue } = snapshot
-      const address = parseJid(state.jid)
-      const { info, shared, priority, patience, handled, acknowledged } = state
-      if (!routes.isHosted(address.domain)) return forget(id)
-      const session = context.restoreSession({
-        jid: address.toBare().withResource(address.resource),
-        id: state.sessionId,
-        info,
-        lang: state.lang === undefined ? undefined : encode(state.lang),
-      })
-      session.share(shared)
-      if (state.presence !== undefined) {
-        const presence = readElement(encode(state.presence), CLIENT_NS)
-        session.setPresence(priority, Stanza.fromElement(presence))
-      }
-      const start = { id, patience, handled, acknowledged }
-      const stream = new ManagedStream(session, start, parts(session.domainType))
-      streams.add(stream)
-      stream.restore(snapshot, Math.max(expiresAt, clock.now() + Math.min(patience, GRACE)))
-      await sessions.register(session)
-      const envelopes = queue.map(([envelope]) => envelope)
-      await hooks.at('session_restored', session.domainType).run(envelopes, { session })
-      restored.push(session)
-    }
-
-    const restored: Session[] = []
-    const waiting = new Set<number>()
-    context.onReady(async () => {
-      if (state.isRestored) return
-      state.isRestored = true
-      await restoreAll()
+    const restoration = new Restoration({
+      context,
+      streams,
+      snapshots,
+      kept,
+      partsOf: parts,
+      forget,
+    })
+    hooks.on('node_remains', async (remains) => {
+      await restoration.takeOver(remains)
+      return remains
     })
 
-    const damaged = (id: string, error: unknown) => {
-      log.error('session_unreadable', { id, error })
-      forget(id)
-    }
-    const restoreAll = async () => {
-      const deliveries = new RestoredDeliveries(await kept.ids())
-      for await (const snapshot of snapshots.all(damaged)) {
-        const queue = snapshot.queue.map(([envelope, at]): Queued => {
-          if (envelope.notes.kept !== undefined) waiting.add(envelope.notes.kept)
-          return [deliveries.restore(envelope), at]
-        })
-        await restore({ ...snapshot, queue })
-      }
-      // Once it is known what each of them has already; and before what is newer.
-      for (const session of restored) {
-        if ((session.priority ?? -1) < 0) continue
-        await hooks.at('resend_offline_messages', session.domainType).run(session.jid, { session })
-      }
-      for await (const envelope of kept.left()) {
-        const id = envelope.notes.kept as number
-        if (waiting.has(id)) continue
-        await router.route(envelope.noted({ isRetry: true }))
-      }
-    }
+    // --- Sessions go on at another node.
+
+    const relocation = new Relocation({ streams, restoration, sessions, cluster })
+    cluster.on('stream_release', ({ id, account }) => relocation.release(id, account))
   },
 })
 

@@ -1,3 +1,4 @@
+import type { NodeRun } from '../../core/cluster.ts'
 import { Envelope } from '../../core/envelope.ts'
 import type { Logger } from '../../core/log.ts'
 import type { Places } from '../../core/places.ts'
@@ -10,18 +11,29 @@ declare module '../../core/storage.ts' {
   interface Schema {
     /**
      * Messages whose senders were told that they are handled, and whose recipients have not
-     * acknowledged them. `id` ascends in the order in which they came. For `stanza` and `notes` see
-     * `StoredEnvelope`.
+     * acknowledged them. `node` and `epoch`: the run that keeps it; `id` ascends in the order in which
+     * they came to that run. For `stanza` and `notes` see `StoredEnvelope`.
      */
-    sm_kept: { id: number; account: string; stanza: string; notes: string }
+    sm_kept: {
+      node: string
+      epoch: number
+      id: number
+      account: string
+      stanza: string
+      notes: string
+    }
   }
 }
 
-const ADD = 'insert into sm_kept (id, account, stanza, notes) values (?, ?, ?, ?)'
-const REMOVE = 'delete from sm_kept where id = ?'
+const ADD = `insert into sm_kept (node, epoch, id, account, stanza, notes)
+  values (?, ?, ?, ?, ?, ?)`
+const REMOVE = 'delete from sm_kept where node = ? and epoch = ? and id = ?'
 const REMOVE_ALL = 'delete from sm_kept where account = ?'
-const IDS = 'select id from sm_kept'
-const PAGE = 'select id, stanza, notes from sm_kept where id > ? order by id limit ?'
+const LEFT = `select epoch, id from sm_kept where node = ? and epoch <= ?
+  order by epoch, id limit ?`
+const TAKE = `update sm_kept set node = ?, epoch = ?, id = ? where node = ? and epoch = ? and id = ?`
+const PAGE = `select id, stanza, notes from sm_kept
+  where node = ? and epoch = ? and id > ? and id <= ? order by id limit ?`
 const PAGE_SIZE = 500
 
 /**
@@ -34,6 +46,8 @@ const NONE: readonly Envelope[] = []
 
 type Parts = {
   readonly storage: Storage
+  /** This run of the node. */
+  readonly self: () => NodeRun
   readonly eventually: Eventually
   readonly places: Places
   readonly clock: { now(): number }
@@ -49,6 +63,7 @@ type Parts = {
  */
 export class KeptMessages {
   readonly #storage: Storage
+  readonly #self: () => NodeRun
   readonly #eventually: Eventually
   readonly #places: Places
   readonly #log: Logger
@@ -68,12 +83,12 @@ export class KeptMessages {
   /** On the disk, acknowledged to their senders, and nobody could store or deliver them. */
   readonly #homeless = new Map<number, Envelope>()
 
-  constructor({ storage, eventually, places, clock, log }: Parts) {
+  constructor({ storage, self, eventually, places, clock, log }: Parts) {
     this.#storage = storage
+    this.#self = self
     this.#eventually = eventually
     this.#places = places
     this.#log = log
-    // Beyond all numbers of earlier runs: none of them kept a message each microsecond.
     this.#firstId = clock.now() * 1000
   }
 
@@ -90,7 +105,7 @@ export class KeptMessages {
 
   /** Somebody has it, or has been told that it did not arrive. */
   release(id: number): void {
-    if (!this.#letGo(id)) this.#remove(REMOVE, id)
+    if (!this.#letGo(id)) this.#removeOne(id)
   }
 
   /**
@@ -100,7 +115,7 @@ export class KeptMessages {
    */
   handOver(envelope: Envelope, id: number): void {
     if (this.#letGo(id)) return
-    const removed = this.#storage.write(REMOVE, [id])
+    const removed = this.#storage.write(REMOVE, this.#keyOf(id))
     const { bare } = envelope.to
     const over = Promise.allSettled([
       this.#handingOver.get(bare),
@@ -149,7 +164,7 @@ export class KeptMessages {
   async #handedOver(envelope: Envelope, id: number, removing: Promise<unknown>): Promise<void> {
     const [stored, removed] = await Promise.allSettled([envelope.settlement?.done, removing])
     if (stored.status === 'fulfilled') {
-      if (removed.status === 'rejected') this.#remove(REMOVE, id)
+      if (removed.status === 'rejected') this.#removeOne(id)
       return
     }
     this.#log.warn('message_stays_kept', { id, error: stored.reason })
@@ -166,26 +181,54 @@ export class KeptMessages {
       if (envelope?.to.bare === account) this.#letGo(envelope.notes.kept as number)
     }
     for (const [id, { to }] of this.#homeless) if (to.bare === account) this.#homeless.delete(id)
-    this.#remove(REMOVE_ALL, account)
+    this.#eventually.do(() => this.#storage.write(REMOVE_ALL, [account]))
   }
 
-  /** Of what an earlier run of the server has left. */
-  async ids(): Promise<ReadonlySet<number>> {
-    const rows = await this.#storage.read<{ id: number }>(IDS, [])
-    return new Set(rows.map(({ id }) => id))
-  }
-
-  /** What an earlier run of the server has left, oldest first. */
-  async *left(): AsyncGenerator<Envelope> {
-    let after = 0
+  /**
+   * Takes over what a run has left, and those before it. Resolves to the numbers that the messages have
+   * from now on, by those that they had.
+   */
+  async takeAll({ node, epoch }: NodeRun): Promise<TakenOver> {
+    const self = this.#self()
+    const numbers = new Map<string, number>()
     while (true) {
-      const rows = await this.#storage.read<{ id: number; stanza: string; notes: string }>(PAGE, [
-        after,
-        PAGE_SIZE,
-      ])
+      const parameters = [node, epoch, PAGE_SIZE]
+      const rows = await this.#storage.read<{ epoch: number; id: number }>(LEFT, parameters)
+      const statements = rows.map((row) => {
+        const id = this.#firstId + this.#waiting.push(undefined) - 1
+        numbers.set(`${row.epoch} ${row.id}`, id)
+        return { sql: TAKE, parameters: [self.node, self.epoch, id, node, row.epoch, row.id] }
+      })
+      if (rows.length > 0) {
+        this.#timer ??= this.#nextRound()
+        await this.#storage.writeAll(statements)
+      }
+      if (rows.length < PAGE_SIZE) return new TakenOver(numbers)
+    }
+  }
+
+  /** Takes over one. Resolves to its number; `undefined` if it is kept no more. */
+  async takeOne({ node, epoch }: NodeRun, id: number): Promise<number | undefined> {
+    const own = this.#firstId + this.#waiting.push(undefined) - 1
+    this.#timer ??= this.#nextRound()
+    const { changes } = await this.#storage.write(TAKE, [...this.#keyOf(own), node, epoch, id])
+    return changes === 0 ? undefined : own
+  }
+
+  /** What was taken over, oldest first. */
+  async *left(taken: TakenOver): AsyncGenerator<Envelope> {
+    const { node, epoch } = this.#self()
+    const { first, last } = taken
+    let after = first - 1
+    while (after < last) {
+      const parameters = [node, epoch, after, last, PAGE_SIZE]
+      const rows = await this.#storage.read<{ id: number; stanza: string; notes: string }>(
+        PAGE,
+        parameters,
+      )
       for (const row of rows) {
         after = row.id
-        this.#firstId = Math.max(this.#firstId, row.id + 1)
+        if (!taken.has(row.id)) continue
         try {
           yield fromStored(row).noted({ kept: row.id })
         } catch (error) {
@@ -243,12 +286,17 @@ export class KeptMessages {
 
   #insert(envelope: Envelope): Promise<unknown> {
     const { stanza, notes } = toStored(envelope)
-    const parameters = [envelope.notes.kept as number, envelope.to.bare, stanza, notes]
-    return this.#storage.write(ADD, parameters)
+    const key = this.#keyOf(envelope.notes.kept as number)
+    return this.#storage.write(ADD, [...key, envelope.to.bare, stanza, notes])
   }
 
-  #remove(sql: string, parameter: string | number): void {
-    this.#eventually.do(() => this.#storage.write(sql, [parameter]))
+  #removeOne(id: number): void {
+    this.#eventually.do(() => this.#storage.write(REMOVE, this.#keyOf(id)))
+  }
+
+  #keyOf(id: number): readonly [string, number, number] {
+    const { node, epoch } = this.#self()
+    return [node, epoch, id]
   }
 
   #track(work: Promise<unknown>): void {
@@ -259,6 +307,31 @@ export class KeptMessages {
 
 function placeOf({ notes: { place = 0 } }: Envelope): number {
   return place
+}
+
+/** Messages that another run kept, with the numbers they have now. */
+export class TakenOver {
+  readonly #numbers: ReadonlyMap<string, number>
+  readonly #new: ReadonlySet<number>
+  readonly first: number
+  readonly last: number
+
+  constructor(numbers: ReadonlyMap<string, number>) {
+    this.#numbers = numbers
+    const all = [...numbers.values()]
+    this.#new = new Set(all)
+    this.first = all[0] ?? 0
+    this.last = all.at(-1) ?? -1
+  }
+
+  has(id: number): boolean {
+    return this.#new.has(id)
+  }
+
+  /** The number of what a run of that epoch kept as `id`; `undefined` if it is kept no more. */
+  numberOf(epoch: number, id: number): number | undefined {
+    return this.#numbers.get(`${epoch} ${id}`)
+  }
 }
 
 /** Whatever its settlement waited for before has come to an end. */

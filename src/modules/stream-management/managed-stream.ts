@@ -59,6 +59,8 @@ export class ManagedStream {
   expiresAt: number | undefined
   /** Whether the disk has something of the session, perhaps. */
   #isOnDisk = false
+  /** Resolves when all is on the disk that was added to what it has. */
+  #appended: Promise<void> | undefined
   /** Whether it has all of it, and is to have what comes. */
   #isSaved = false
   #saving: Promise<void> | undefined
@@ -249,6 +251,23 @@ export class ManagedStream {
     if (this.#isFull) this.#release ??= session.hold().release
   }
 
+  /**
+   * The session goes on elsewhere, from what the disk has of it: `letGo` is called when that is all there
+   * is. False: the disk does not take it, so it stays.
+   */
+  async handOver(letGo: () => void): Promise<boolean> {
+    await this.#settled()
+    await this.saved()
+    let appended: Promise<unknown> | undefined
+    while (appended !== this.#appended) {
+      appended = this.#appended
+      await appended
+    }
+    if (!this.isDetached || !this.#isOnDisk || !this.#isSaved || this.session.isClosed) return false
+    letGo()
+    return true
+  }
+
   /** The connection did not come after all. */
   prepareInVain(): void {
     if (this.isDetached && !this.session.isClosed) this.#save()
@@ -316,9 +335,10 @@ export class ManagedStream {
     this.#tell(queued[0])
     if (!this.#isSaved) return
     const seq = this.unacknowledged.size - 1
-    this.#parts.snapshots
+    const appended = this.#parts.snapshots
       .append(this.id as string, seq, queued)
       .catch((error) => this.#notSaved(error))
+    this.#appended = Promise.all([this.#appended, appended]).then(() => {})
   }
 
   #tell(envelope: Envelope): void {

@@ -6,16 +6,13 @@ import { SharedDelivery } from '../../core/shared-delivery.ts'
  * back to the route with the last of them; one that has arrived somewhere, never.
  */
 export class RestoredDeliveries {
-  readonly #kept: ReadonlySet<number>
   readonly #byMessage = new Map<string, SharedDelivery>()
 
-  /** `kept`: the messages of which a durable copy is there still, so that nobody has them. */
-  constructor(kept: ReadonlySet<number>) {
-    this.#kept = kept
-  }
-
-  /** The envelope for one more session that had it. */
-  restore(envelope: Envelope): Envelope {
+  /**
+   * The envelope for one more session that had it. `isKept`: a durable copy is there still, so that
+   * nobody has it.
+   */
+  restore(envelope: Envelope, isKept: boolean): Envelope {
     const { notes, to, stanza } = envelope
     const id = stanza.kind === 'message' ? idOf(notes) : undefined
     if (id === undefined) return envelope
@@ -26,7 +23,7 @@ export class RestoredDeliveries {
       return envelope.shared(known)
     }
     const delivery = new SharedDelivery(1)
-    if (notes.kept !== undefined && !this.#kept.has(notes.kept)) delivery.acknowledge()
+    if (notes.kept !== undefined && !isKept) delivery.acknowledge()
     this.#byMessage.set(key, delivery)
     return envelope.shared(delivery)
   }

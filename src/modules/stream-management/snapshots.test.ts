@@ -35,14 +35,16 @@ for (const { name, seqs, ids, isWhole } of [
     const storage = await openSqlite(':memory:')
     context.after(() => storage.close())
     await storage.migrate(migrations)
-    const snapshots = new Snapshots(storage)
+    const snapshots = new Snapshots(storage, () => ({ node: 'one', epoch: 1 }))
     const queue = [queued('0'), queued('1')]
     await snapshots.save({ id: 'a', expiresAt: 5, state: STATE, queue })
     for (const seq of seqs) await snapshots.append('a', seq, queued(`${seq}`))
+    const next = new Snapshots(storage, () => ({ node: 'one', epoch: 2 }))
+    const damaged = () => assert.fail('it is damaged')
     let count = 0
-    for await (const restored of snapshots.all(() => assert.fail('it is damaged'))) {
-      const found = restored.queue.map(([{ stanza }]) => stanza.id)
-      assert.deepEqual([restored.isWhole, found], [isWhole, ids])
+    for await (const { snapshot } of next.takeAll({ node: 'one', epoch: 1 }, damaged)) {
+      const found = snapshot.queue.map(([{ stanza }]) => stanza.id)
+      assert.deepEqual([snapshot.isWhole, found], [isWhole, ids])
       count++
     }
     assert.equal(count, 1)

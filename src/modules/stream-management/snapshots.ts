@@ -1,3 +1,5 @@
+import { sql } from 'kysely'
+import type { NodeRun } from '../../core/cluster.ts'
 import type { Envelope } from '../../core/envelope.ts'
 import type { SessionInfo, SharedState } from '../../core/session.ts'
 import type { Migration, Schema, Statement, Storage } from '../../core/storage.ts'
@@ -5,8 +7,11 @@ import { fromStored, toStored } from './stored-envelope.ts'
 
 declare module '../../core/storage.ts' {
   interface Schema {
-    /** Sessions without a connection, to be resumed. `expires_at` in milliseconds since the epoch. */
-    sm_session: { id: string; expires_at: number; state: string }
+    /**
+     * Sessions without a connection, to be resumed. `expires_at` in milliseconds since 1970; `node` and
+     * `epoch`: the run that has it.
+     */
+    sm_session: { id: string; expires_at: number; state: string; node: string; epoch: number }
     /** What they have not acknowledged, by `seq`; `at` says when it was sent. */
     sm_queue: { session: string; seq: number; at: number; stanza: string; notes: string }
   }
@@ -41,6 +46,35 @@ export const migrations: readonly Migration[] = [
       await db.schema.createIndex('sm_kept_account').on('sm_kept').columns(['account']).execute()
     },
   },
+  {
+    name: 'stream_management/0002-nodes',
+    async up(db, types) {
+      await db.schema
+        .alterTable('sm_session')
+        .addColumn('node', types.text, (column) => column.notNull().defaultTo('local'))
+        .execute()
+      await db.schema
+        .alterTable('sm_session')
+        .addColumn('epoch', 'bigint', (column) => column.notNull().defaultTo(0))
+        .execute()
+      await db.schema.alterTable('sm_kept').renameTo('sm_kept_of_one').execute()
+      await db.schema.dropIndex('sm_kept_account').execute()
+      await db.schema
+        .createTable('sm_kept')
+        .addColumn('node', types.text, (column) => column.notNull())
+        .addColumn('epoch', 'bigint', (column) => column.notNull())
+        .addColumn('id', 'bigint', (column) => column.notNull())
+        .addColumn('account', types.text, (column) => column.notNull())
+        .addColumn('stanza', types.text, (column) => column.notNull())
+        .addColumn('notes', types.text, (column) => column.notNull())
+        .addPrimaryKeyConstraint('sm_kept_of_node', ['node', 'epoch', 'id'])
+        .execute()
+      await db.schema.createIndex('sm_kept_account').on('sm_kept').columns(['account']).execute()
+      await sql`insert into sm_kept (node, epoch, id, account, stanza, notes)
+        select 'local', 0, id, account, stanza, notes from sm_kept_of_one`.execute(db)
+      await db.schema.dropTable('sm_kept_of_one').execute()
+    },
+  },
 ]
 
 /** All of a session but its queue; JSON in the table. */
@@ -72,30 +106,39 @@ export type Snapshot = {
   readonly isWhole: boolean
 }
 
-const SAVE = 'insert into sm_session (id, expires_at, state) values (?, ?, ?)'
+const SAVE = 'insert into sm_session (id, expires_at, state, node, epoch) values (?, ?, ?, ?, ?)'
 const APPEND = 'insert into sm_queue (session, seq, at, stanza, notes) values (?, ?, ?, ?, ?)'
 const FORGET = 'delete from sm_session where id = ?'
 const FORGET_QUEUE = 'delete from sm_queue where session = ?'
-const PAGE = 'select id, expires_at, state from sm_session where id > ? order by id limit ?'
+const PAGE = `select id, expires_at, state, node, epoch from sm_session
+  where node = ? and epoch <= ? and id > ? order by id limit ?`
+const TAKE = `update sm_session set node = ?, epoch = ? where id = ? and node = ? and epoch <= ?
+  returning id, expires_at, state`
 const QUEUE = 'select seq, at, stanza, notes from sm_queue where session = ? order by seq'
 const PAGE_SIZE = 200
 
+type Row = { readonly id: string; readonly expires_at: number; readonly state: string }
+type OwnedRow = Row & NodeRun
+
 /**
- * Sessions without a connection as they are on the disk, so that they can be resumed after a restart.
- * Of those that have one nothing is kept: their counters change with each stanza.
+ * Sessions without a connection as they are on the disk, so that they can be resumed after a restart, or
+ * on another node. Of those that have one nothing is kept: their counters change with each stanza.
  */
 export class Snapshots {
   readonly #storage: Storage
+  readonly #self: () => NodeRun
 
-  constructor(storage: Storage) {
+  constructor(storage: Storage, self: () => NodeRun) {
     this.#storage = storage
+    this.#self = self
   }
 
   /** In place of what was kept of it before. */
   async save({ id, expiresAt, state, queue }: Omit<Snapshot, 'isWhole'>): Promise<void> {
+    const { node, epoch } = this.#self()
     await this.#storage.writeAll([
       ...forgetting(id),
-      { sql: SAVE, parameters: [id, expiresAt, JSON.stringify(state)] },
+      { sql: SAVE, parameters: [id, expiresAt, JSON.stringify(state), node, epoch] },
       ...queue.map((queued, seq) => appending(id, seq, queued)),
     ])
   }
@@ -110,27 +153,44 @@ export class Snapshots {
     await this.#storage.writeAll(forgetting(id))
   }
 
-  /** Damaged ones are given to `onDamage`, and left out. */
-  async *all(onDamage: (id: string, error: unknown) => void): AsyncGenerator<Snapshot> {
+  /**
+   * Takes over one session of another run, or of one before it. `undefined`: it has none such (any
+   * more).
+   */
+  async take(id: string, from: NodeRun): Promise<Snapshot | undefined> {
+    const { node, epoch } = this.#self()
+    const parameters = [node, epoch, id, from.node, from.epoch]
+    const { rows } = await this.#storage.write<Row>(TAKE, parameters)
+    return rows[0] === undefined ? undefined : this.#snapshot(rows[0])
+  }
+
+  /**
+   * Takes over all sessions of a run and those before it, each with the run that had it. Damaged ones
+   * are given to `onDamage`, and left out.
+   */
+  async *takeAll(
+    from: NodeRun,
+    onDamage: (id: string, error: unknown) => void,
+  ): AsyncGenerator<{ readonly snapshot: Snapshot; readonly owner: NodeRun }> {
     let after = ''
     while (true) {
-      const rows = await this.#storage.read<{ id: string; expires_at: number; state: string }>(
-        PAGE,
-        [after, PAGE_SIZE],
-      )
-      for (const row of rows) {
-        after = row.id
+      const parameters = [from.node, from.epoch, after, PAGE_SIZE]
+      const rows = await this.#storage.read<OwnedRow>(PAGE, parameters)
+      for (const { id, node, epoch } of rows) {
+        after = id
+        const owner = { node, epoch }
         try {
-          yield await this.#snapshot(row)
+          const snapshot = await this.take(id, owner)
+          if (snapshot !== undefined) yield { snapshot, owner }
         } catch (error) {
-          onDamage(row.id, error)
+          onDamage(id, error)
         }
       }
       if (rows.length < PAGE_SIZE) return
     }
   }
 
-  async #snapshot(row: { id: string; expires_at: number; state: string }): Promise<Snapshot> {
+  async #snapshot(row: Row): Promise<Snapshot> {
     const rows = await this.#storage.read<QueueRow>(QUEUE, [row.id])
     const gap = rows.findIndex(({ seq }, index) => seq !== index)
     const isWhole = gap === -1

@@ -1,0 +1,625 @@
+import {
+  type Answer,
+  type Cluster,
+  ClusterError,
+  type NodeRun,
+  type NodeStatus,
+  type Question,
+  type Topic,
+  type TopicHandler,
+} from '../core/cluster.ts'
+import type { Component } from '../core/components.ts'
+import type { Envelope } from '../core/envelope.ts'
+import type { Hooks } from '../core/hooks.ts'
+import type { IqDispatcher } from '../core/iq.ts'
+import type { LocalRoutes } from '../core/local-routes.ts'
+import type { Logger } from '../core/log.ts'
+import { after, type Maybe } from '../core/maybe.ts'
+import type { Router } from '../core/router.ts'
+import { isLocalSession, type Session } from '../core/session.ts'
+import type { SessionManager } from '../core/session-manager.ts'
+import { parseJid } from '../xmpp/jid.ts'
+import type { StreamError } from '../xmpp/stream-error.ts'
+import { HAND_OFF_ENTRIES, HandOff, type Taker } from './hand-off.ts'
+import { Link } from './link.ts'
+import { LOCK_PREFIX, Locks } from './locks.ts'
+import { type MemberListener, Members, NODE_PREFIX } from './members.ts'
+import { PROTOCOL, readMessage } from './message.ts'
+import { QUESTION_ENTRIES, Questions } from './questions.ts'
+import {
+  COMPONENT_PREFIX,
+  type ComponentTable,
+  fromText,
+  RemoteComponents,
+  type StreamErrorText,
+  toText,
+} from './remote-components.ts'
+import type { RemoteResource } from './remote-resource.ts'
+import { SESSION_PREFIX, SessionTable } from './session-table.ts'
+import {
+  type Change,
+  type Clock,
+  type Registry,
+  RegistryConflict,
+  type Transport,
+} from './transport.ts'
+
+declare module '../core/cluster.ts' {
+  interface Topics {
+    /** Ends a session of the node that is asked, if it has it. Answered when it has ended. */
+    session_close: {
+      readonly question: {
+        readonly jid: string
+        readonly id: string
+        readonly error?: StreamErrorText
+      }
+      readonly answer: null
+    }
+    component_close: {
+      readonly question: { readonly id: string; readonly error: StreamErrorText }
+      readonly answer: null
+    }
+    /** What was found at the place of a lost node: numbers of hand-offs, by the node that made them. */
+    remains_found: {
+      readonly question: NodeRun & {
+        readonly rerouted: Readonly<Record<string, readonly number[]>>
+      }
+      readonly answer: null
+    }
+  }
+}
+
+export type ClusterSettings = {
+  readonly node: string
+  readonly version: string
+  /** A node not heard of for so long is lost, milliseconds. */
+  readonly lease: number
+  /** How long stanzas wait for a node out of reach, milliseconds. */
+  readonly patience: number
+}
+
+type Parts = {
+  readonly transport: Transport
+  readonly registry: Registry
+  readonly clock: Clock
+  readonly log: Logger
+  readonly hooks: Hooks
+  readonly router: Router
+  readonly iq: Pick<IqDispatcher, 'accept'>
+  readonly routes: LocalRoutes
+  readonly sessionManager: SessionManager
+  readonly components: ComponentTable
+  /** The others have given this run up: whatever it has is theirs. It must end at once. */
+  readonly onFenced: () => void
+}
+
+type Peer = {
+  readonly run: NodeRun
+  readonly link: Link
+  readonly handOff: HandOff
+  isLost: boolean
+}
+
+/** How often a stanza is handed on before it is taken for undeliverable. */
+const MAX_HOPS = 5
+const HEARTBEAT = 'H'
+/** How long a message waits for the registry to show what its sender had written, milliseconds. */
+const SEEN_TIMEOUT = 3_000
+const CLEAN_RETRY = 1_000
+/** Sessions of a lost node that are unregistered together. */
+const AT_ONCE = 200
+
+/**
+ * A node among others. What it knows of them comes from the registry (who is there, which sessions
+ * they have), what it has for them goes over links; see `docs/decisions/0015-cluster.md`.
+ */
+export class ClusteredNode implements Cluster, MemberListener {
+  readonly isShared = true
+  readonly #settings: ClusterSettings
+  readonly #parts: Parts
+  readonly #members: Members
+  readonly #sessions: SessionTable
+  readonly #components: RemoteComponents
+  readonly #locks: Locks
+  readonly #questions: Questions
+  readonly #peers = new Map<string, Peer>()
+  /** Lost runs whose remains are not taken care of yet. */
+  readonly #lost = new Map<string, Peer>()
+  readonly #cleaned = new Map<string, PromiseWithResolvers<void>>()
+  readonly #found = new Map<string, Set<number>>()
+  readonly #cleaning = new Set<string>()
+  readonly #watchers: { readonly revision: number; readonly resolve: () => void }[] = []
+  #written = 0
+  #seen = 0
+  #isReady = false
+  #stopExpiry: (() => void) | undefined
+
+  constructor(settings: ClusterSettings, parts: Parts) {
+    this.#settings = settings
+    this.#parts = parts
+    const { registry, clock, log, transport, sessionManager } = parts
+    this.#questions = new Questions(log)
+    const self = () => this.self
+    this.#members = new Members({
+      node: settings.node,
+      version: settings.version,
+      registry,
+      clock,
+      log,
+      listener: this,
+      isConnected: () => transport.isConnected,
+      sendHeartbeat: () => this.#sendHeartbeat(),
+      lease: settings.lease,
+    })
+    const handOffTo = (run: NodeRun) => this.#peer(run).handOff
+    this.#sessions = new SessionTable({
+      self,
+      registry,
+      clock,
+      log,
+      sessions: sessionManager.sessions,
+      handOffTo,
+      closeRemote: (resource, error) => this.#closeRemote(resource, error),
+      remains: (run) => this.#remainsOf(run),
+      holdBack: (jid, until) => sessionManager.holdBack(jid, until),
+      onLess: (resource) => this.#tellLess(resource),
+      wrote: (revision) => this.#wrote(revision),
+    })
+    this.#components = new RemoteComponents({
+      self,
+      registry,
+      clock,
+      log,
+      table: parts.components,
+      handOffTo,
+      closeRemote: async (run, id, error) => {
+        await this.#askUnlessLost(run, 'component_close', { id, error: toText(error) })
+      },
+    })
+    this.#locks = new Locks({
+      self,
+      registry,
+      clock,
+      log,
+      isOver: (run) => this.#members.isOver(run),
+    })
+    transport.onMessage = (message) => this.#onMessage(message)
+    transport.onReconnected = () => this.#onReconnected()
+    this.#answerOthers()
+  }
+
+  // --- This node comes and goes.
+
+  async start(): Promise<void> {
+    await this.#members.join()
+    await this.#parts.registry.watch((change) => this.#onChange(change))
+    this.#members.start()
+    const expire = () => {
+      for (const peer of this.#peers.values()) if (!peer.isLost) peer.handOff.expire()
+      this.#stopExpiry = this.#parts.clock.after(1_000, expire)
+    }
+    expire()
+    this.#isReady = true
+    await this.#cleanUp()
+  }
+
+  async drain(): Promise<void> {
+    await this.#members.drain()
+  }
+
+  async leave(): Promise<void> {
+    this.#stopExpiry?.()
+    this.#isReady = false
+    const { registry, transport, log } = this.#parts
+    try {
+      if (registry.isConnected) await this.#members.leave()
+      else this.#members.stop()
+    } catch (error) {
+      log.warn('cluster_not_left', { error })
+    }
+    for (const { link } of this.#peers.values()) link.close()
+    await registry.close()
+    await transport.close()
+  }
+
+  get self(): NodeRun {
+    return this.#members.self
+  }
+
+  get nodes(): readonly NodeStatus[] {
+    return this.#members.all.map(({ node, record, sessions }) => {
+      const isSelf = node === this.self.node
+      const peer = this.#peers.get(keyOf({ node, epoch: record.epoch }))
+      return {
+        node,
+        epoch: record.epoch,
+        state: record.state,
+        isSelf,
+        silentFor: this.#members.silentFor(node),
+        version: record.version,
+        sessions: isSelf ? this.#sessions.own : sessions,
+        waiting: peer?.link.waiting ?? 0,
+      }
+    })
+  }
+
+  // --- Sessions and components of this node.
+
+  opened(session: Session): Maybe<void> {
+    return this.#sessions.opened(session)
+  }
+
+  changed(session: Session): void {
+    this.#sessions.changed(session)
+  }
+
+  released(session: Session): void {
+    this.#sessions.released(session)
+  }
+
+  closed(session: Session): Promise<void> {
+    return this.#sessions.closed(session)
+  }
+
+  componentConnected(component: Component): void {
+    this.#components.connected(component)
+  }
+
+  componentGone(component: Component): void {
+    this.#components.gone(component)
+  }
+
+  forward(node: string, envelope: Envelope): boolean {
+    const run = this.#members.aliveRun(node)
+    return run !== undefined && this.#peer(run).handOff.deliverToNode(envelope)
+  }
+
+  // --- Questions.
+
+  on<T extends Topic>(topic: T, handler: TopicHandler<T>): () => void {
+    return this.#questions.on(topic, handler)
+  }
+
+  async ask<T extends Topic>(node: string, topic: T, question: Question<T>): Promise<Answer<T>> {
+    if (node === this.self.node) return this.#questions.askSelf(topic, question, node)
+    const run = this.#members.aliveRun(node)
+    if (run === undefined) throw new ClusterError('lost', `there is no node ${node}`)
+    return this.#questions.ask(this.#peer(run).link, topic, question)
+  }
+
+  tell<T extends Topic>(topic: T, question: Question<T>): Maybe<void> {
+    const { others } = this.#members
+    if (others.length === 0) return undefined
+    return Promise.all(others.map((run) => this.#askUnlessLost(run, topic, question))).then(
+      () => {},
+    )
+  }
+
+  exclusively<R>(key: string, work: () => Promise<R>): Promise<R> {
+    return this.#locks.exclusively(key, work)
+  }
+
+  async agreeOn(name: string, proposal: string): Promise<string> {
+    const { registry } = this.#parts
+    const key = `value.${name}`
+    while (true) {
+      const known = await registry.get(key)
+      if (known?.value !== undefined) return known.value
+      try {
+        await registry.put(key, proposal, known?.revision ?? 0)
+        return proposal
+      } catch (error) {
+        if (!(error instanceof RegistryConflict)) throw error
+      }
+    }
+  }
+
+  /** Whoever is gone need not be told. */
+  async #askUnlessLost<T extends Topic>(
+    { node, epoch }: NodeRun,
+    topic: T,
+    question: Question<T>,
+  ): Promise<void> {
+    const peer = this.#peer({ node, epoch })
+    if (peer.isLost) return
+    try {
+      await this.#questions.ask(peer.link, topic, question)
+    } catch (error) {
+      if (error instanceof ClusterError && error.kind === 'lost') return
+      this.#parts.log.warn('cluster_not_told', { topic, node, error })
+    }
+  }
+
+  #answerOthers(): void {
+    const { sessionManager } = this.#parts
+    this.on('session_close', async ({ jid, id, error }) => {
+      const session = sessionManager.sessions.get(parseJid(jid))
+      const stream = error === undefined ? undefined : fromText(error)
+      if (session?.id === id && isLocalSession(session)) await session.close(stream)
+      await sessionManager.leaving(parseJid(jid).bare)
+      return null
+    })
+    this.on('component_close', async ({ id, error }) => {
+      await this.#components.find(id)?.close(fromText(error))
+      return null
+    })
+    this.on('remains_found', ({ node, epoch, rerouted }) => {
+      this.#note({ node, epoch }, rerouted[this.#ownKey] ?? [])
+      return null
+    })
+  }
+
+  /** A session of a lost node counts as ended when what it had is taken care of. */
+  async #closeRemote(resource: RemoteResource, error?: StreamError): Promise<void> {
+    const { owner, jid, id } = resource
+    const question = { jid: jid.full, id, ...(error && { error: toText(error) }) }
+    await this.#askUnlessLost(owner, 'session_close', question)
+    await this.#remainsOf(owner)
+  }
+
+  // --- Links.
+
+  #peer(run: NodeRun): Peer {
+    const key = keyOf(run)
+    let peer = this.#peers.get(key)
+    if (peer !== undefined) return peer
+    const { clock, log, transport } = this.#parts
+    const link: Link = new Link({
+      self: this.self,
+      peer: run,
+      clock,
+      log,
+      isConnected: () => transport.isConnected,
+      send: (message) => transport.send(run.node, message),
+      take: (entry, number) => this.#take(entry, number, link),
+      onAcknowledged: (upTo) => handOff.onAcknowledged(upTo),
+      written: () => this.#written,
+      seen: (revision) => this.#whenSeen(revision),
+    })
+    const { patience } = this.#settings
+    const handOff = new HandOff({ link, clock, taker: this.#taker, patience })
+    peer = { run, link, handOff, isLost: false }
+    this.#peers.set(key, peer)
+    if (this.#members.isOver(run)) this.#lose(peer)
+    return peer
+  }
+
+  #take(entry: string, number: number, link: Link): Maybe<unknown> {
+    const kind = entry[0] as string
+    if (HAND_OFF_ENTRIES.includes(kind)) {
+      return this.#peers.get(keyOf(link.peer))?.handOff.take(entry, number)
+    }
+    if (QUESTION_ENTRIES.includes(kind)) this.#questions.take(entry, link)
+    else this.#parts.log.warn('cluster_entry_unknown', { from: link.peer.node, kind })
+    return undefined
+  }
+
+  readonly #taker: Taker = {
+    toSession: (target, envelope) => {
+      const { sessionManager } = this.#parts
+      const taken = sessionManager.take(target, envelope, this.#domainType(envelope))
+      return after(taken, (isTaken) => {
+        if (isTaken) return undefined
+        // What the session that was here gives back comes first.
+        return after(sessionManager.leaving(envelope.to.bare), () => this.#taker.again(envelope))
+      })
+    },
+    toComponent: (target, envelope) => {
+      const component = this.#components.find(target)
+      return component === undefined ? this.#taker.again(envelope) : component.handle(envelope)
+    },
+    toNode: (envelope) => void this.#parts.iq.accept(envelope),
+    again: (envelope) => {
+      const hops = (envelope.notes.hops ?? 0) + 1
+      if (hops > MAX_HOPS) return this.#taker.unreachable(envelope)
+      return this.#parts.router.route(envelope.noted({ isRetry: true, hops }))
+    },
+    unreachable: (envelope) =>
+      this.#parts.sessionManager.unreachable(envelope, this.#domainType(envelope)),
+  }
+
+  #domainType({ to }: Envelope): string {
+    return this.#parts.routes.find(to.domain)?.domainType ?? ''
+  }
+
+  #onMessage(message: string): void {
+    if (message[0] === HEARTBEAT) return this.#onHeartbeat(message)
+    const read = readMessage(message)
+    if (read === undefined) return
+    const { header, entries } = read
+    const { from: node, fromEpoch: epoch, toEpoch } = header
+    if (node === this.self.node || toEpoch !== this.self.epoch) return
+    const run = { node, epoch }
+    // One that is not known yet repeats what it said.
+    if (this.#members.isOver(run) || this.#members.aliveRun(node)?.epoch !== epoch) return
+    this.#peer(run).link.receive(header, entries)
+  }
+
+  #sendHeartbeat(): void {
+    const { node, epoch } = this.self
+    this.#parts.transport.broadcast(
+      `${HEARTBEAT} ${PROTOCOL} ${node} ${epoch} ${this.#sessions.own}`,
+    )
+  }
+
+  #onHeartbeat(message: string): void {
+    const [, , node = '', epoch, sessions] = message.split(' ')
+    this.#members.onHeartbeat(node, Number(epoch), Number(sessions))
+  }
+
+  #onReconnected(): void {
+    this.#members.forgive()
+    for (const { link, isLost } of this.#peers.values()) if (!isLost) link.resend()
+    this.#sessions.rewrite()
+    this.#components.rewrite()
+    void this.#sessions.removeStray()
+  }
+
+  // --- The registry.
+
+  #onChange(change: Change): void {
+    const { key, revision } = change
+    if (key.startsWith(SESSION_PREFIX)) this.#sessions.onChange(change)
+    else if (key.startsWith(NODE_PREFIX)) this.#members.onChange(change)
+    else if (key.startsWith(COMPONENT_PREFIX)) this.#components.onChange(change)
+    else if (key.startsWith(LOCK_PREFIX)) this.#locks.onChange(change)
+    if (revision <= this.#seen) return
+    this.#seen = revision
+    while (this.#watchers.length > 0 && (this.#watchers[0]?.revision as number) <= revision) {
+      this.#watchers.shift()?.resolve()
+    }
+  }
+
+  #wrote(revision: number): void {
+    if (revision > this.#written) this.#written = revision
+  }
+
+  #whenSeen(revision: number): Promise<void> | undefined {
+    if (revision <= this.#seen) return undefined
+    return new Promise((resolve) => {
+      const cancel = this.#parts.clock.after(SEEN_TIMEOUT, () => resolve())
+      const watcher = {
+        revision,
+        resolve: () => {
+          cancel()
+          resolve()
+        },
+      }
+      const index = this.#watchers.findLastIndex((other) => other.revision <= revision)
+      this.#watchers.splice(index + 1, 0, watcher)
+    })
+  }
+
+  #tellLess(resource: RemoteResource): void {
+    const domainType = this.#parts.routes.find(resource.jid.domain)?.domainType
+    const told = this.#parts.hooks.at('remote_session_left', domainType).run(resource, {})
+    if (told instanceof Promise) told.catch(() => {})
+  }
+
+  // --- Nodes come and go.
+
+  onAlive(run: NodeRun): void {
+    this.#parts.log.info('cluster_node_joined', { ...run })
+    this.#peer(run)
+    this.#sendHeartbeat()
+  }
+
+  onLost({ node, epoch }: NodeRun): void {
+    this.#parts.log.warn('cluster_node_gone', { node, epoch })
+    for (const peer of this.#peers.values()) {
+      if (peer.run.node === node && peer.run.epoch <= epoch && !peer.isLost) this.#lose(peer)
+    }
+    this.#locks.onLost()
+    const told = this.#parts.hooks.at('node_cleanup').run({}, { clusterNode: node })
+    if (told instanceof Promise) told.catch(() => {})
+    if (this.#isReady) void this.#cleanUp()
+  }
+
+  onFenced(): void {
+    this.#parts.log.fatal('cluster_fenced', { ...this.self })
+    this.#parts.onFenced()
+  }
+
+  onCleaned({ node, epoch }: NodeRun): void {
+    for (const [key, peer] of this.#lost) {
+      if (peer.run.node !== node || peer.run.epoch > epoch) continue
+      this.#lost.delete(key)
+      this.#peers.delete(key)
+      peer.handOff.settleRemains(this.#found.get(key) ?? new Set())
+      this.#found.delete(key)
+      this.#cleaned.get(key)?.resolve()
+      this.#cleaned.delete(key)
+    }
+  }
+
+  #lose(peer: Peer): void {
+    peer.isLost = true
+    peer.link.close()
+    peer.handOff.lose()
+    this.#questions.lose(peer.link)
+    const key = keyOf(peer.run)
+    if (this.#members.isCleaned(peer.run)) {
+      this.#peers.delete(key)
+      peer.handOff.settleRemains(new Set())
+      return
+    }
+    this.#lost.set(key, peer)
+    this.#cleaned.set(key, Promise.withResolvers())
+  }
+
+  /** Resolves when what a lost run left is taken care of; `undefined` if it is, or is not lost. */
+  #remainsOf(run: NodeRun): Promise<void> | undefined {
+    return this.#cleaned.get(keyOf(run))?.promise
+  }
+
+  #note({ node, epoch }: NodeRun, numbers: readonly number[]): void {
+    for (const { run } of this.#lost.values()) {
+      if (run.node !== node || run.epoch > epoch) continue
+      const found = this.#found.get(keyOf(run)) ?? new Set()
+      for (const number of numbers) found.add(number)
+      this.#found.set(keyOf(run), found)
+    }
+  }
+
+  get #ownKey(): string {
+    return keyOf(this.self)
+  }
+
+  /** Takes care of what lost nodes left, as far as that is this node's turn. */
+  async #cleanUp(): Promise<void> {
+    for (const run of this.#members.remains) {
+      const key = keyOf(run)
+      if (this.#cleaning.has(key)) continue
+      this.#cleaning.add(key)
+      try {
+        await this.#clean(run)
+      } catch (error) {
+        this.#parts.log.error('cluster_cleanup_failed', { ...run, error })
+        this.#parts.clock.after(CLEAN_RETRY, () => {
+          if (this.#isReady) void this.#cleanUp()
+        })
+      } finally {
+        this.#cleaning.delete(key)
+      }
+    }
+  }
+
+  async #clean(run: NodeRun): Promise<void> {
+    const { hooks, log } = this.#parts
+    const rerouted: Record<string, number[]> = {}
+    const unregister = () => this.#unregister(run)
+    const found = (handed: string) => {
+      const [origin = '', number] = handed.split(' ')
+      rerouted[origin] ??= []
+      rerouted[origin].push(Number(number))
+    }
+    await hooks.at('node_remains').run({ ...run, unregister, found }, {})
+    await unregister()
+    await this.#components.removeLost(run)
+    this.#note(run, rerouted[this.#ownKey] ?? [])
+    await this.tell('remains_found', { ...run, rerouted })
+    await this.#members.cleaned(run)
+    log.info('cluster_node_cleaned', { ...run })
+  }
+
+  async #unregister(run: NodeRun): Promise<void> {
+    const { hooks, routes } = this.#parts
+    const rows = this.#sessions.of(run)
+    for (let i = 0; i < rows.length; i += AT_ONCE) {
+      const some = rows.slice(i, i + AT_ONCE)
+      const removals = some.map(({ key, row }) => this.#sessions.removeLost(key, row.revision))
+      const removed = await Promise.all(removals)
+      await this.#whenSeen(this.#written)
+      for (const [index, { row }] of some.entries()) {
+        if (removed[index] !== true) continue
+        const { resource } = row
+        const domainType = routes.find(resource.jid.domain)?.domainType
+        await hooks.at('session_cleanup', domainType).run(resource, {})
+      }
+    }
+  }
+}
+
+function keyOf({ node, epoch }: NodeRun): string {
+  return `${node}:${epoch}`
+}

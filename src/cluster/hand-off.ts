@@ -1,0 +1,313 @@
+import type { Envelope } from '../core/envelope.ts'
+import type { Maybe } from '../core/maybe.ts'
+import { Settlement } from '../core/settlement.ts'
+import type { DeliveryShare } from '../core/shared-delivery.ts'
+import { packEnvelope, unpackEnvelope } from './handed-envelope.ts'
+import type { Link } from './link.ts'
+import type { RemoteResource } from './remote-resource.ts'
+import type { Clock } from './transport.ts'
+
+/** What a node does with stanzas that others hand to it. */
+export interface Taker {
+  /** For a session of this node; if it is not here, it is decided about anew. */
+  toSession(target: string, envelope: Envelope): Maybe<unknown>
+  toComponent(target: string, envelope: Envelope): Maybe<unknown>
+  /** The answer to a request of this node's own. */
+  toNode(envelope: Envelope): void
+  /** To be decided about anew: its node is lost, or no resource has got it. */
+  again(envelope: Envelope): Maybe<unknown>
+  /** Waited too long for a node that is out of reach. */
+  unreachable(envelope: Envelope): Maybe<unknown>
+}
+
+type Parts = {
+  readonly link: Link
+  readonly clock: Clock
+  readonly taker: Taker
+  /** How long stanzas wait for a node out of reach, milliseconds. */
+  readonly patience: number
+}
+
+/** A stanza that another node has, or is to get, and does not answer for alone yet. */
+type Open = {
+  readonly envelope: Envelope
+  readonly at: number
+  isTaken: boolean
+  isSettled: boolean
+  /** Whether it arrived is not known, and others have it as well. */
+  isShared: boolean
+}
+
+export const SESSION = 'D'
+export const COMPONENT = 'C'
+const NODE = 'N'
+const SETTLED = 'S'
+const FAILED = 'F'
+const ARRIVED = 'V'
+const RETURNED = 'R'
+export const HAND_OFF_ENTRIES = SESSION + COMPONENT + NODE + SETTLED + FAILED + ARRIVED + RETURNED
+
+/** What may wait for one node, in octets. */
+const MAX_WAITING = 64 * 1024 * 1024
+const FAILURE = 'the node that has it could not keep it'
+
+/**
+ * Stanzas between this node and one run of another.
+ *
+ * Handing one over succeeds at once: from then on it is kept here until the other node has taken it
+ * and, where the sender's acknowledgement waits for that, has settled its fate: written it, or seen it
+ * acknowledged by the client. If that node is lost before, it is decided about here anew. A node whose
+ * session is gone does not send it back but decides itself, for it knows all that this one knows.
+ */
+export class HandOff {
+  readonly #parts: Parts
+  readonly #open = new Map<number, Open>()
+  #acknowledged = 0
+  /** Set when the other node's run is over. */
+  #isLost = false
+  #last = 0
+  #settled: number[] = []
+  #isReportDue = false
+
+  readonly #whenLeft = Promise.withResolvers<void>()
+  readonly #origin: string
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+    const { node, epoch } = parts.link.peer
+    this.#origin = `${node}:${epoch}`
+  }
+
+  // --- To the other node.
+
+  /** False: too much waits for it. */
+  deliver(target: RemoteResource, envelope: Envelope): boolean {
+    const number = this.#hand(SESSION, target.jid.full, envelope)
+    if (number === undefined) return false
+    target.lastEntry = number
+    return true
+  }
+
+  deliverToComponent(id: string, envelope: Envelope): boolean {
+    return this.#hand(COMPONENT, id, envelope) !== undefined
+  }
+
+  deliverToNode(envelope: Envelope): boolean {
+    return this.#hand(NODE, '', envelope) !== undefined
+  }
+
+  #hand(type: string, target: string, envelope: Envelope): number | undefined {
+    const { link, clock } = this.#parts
+    if (link.waitingBytes > MAX_WAITING) return undefined
+    const { settlement, delivery } = envelope
+    const wantsSettlement = settlement !== undefined
+    const isShared = delivery !== undefined
+    settlement?.begin()
+    if (this.#isLost) this.#last++
+    else {
+      const handed = { target, wantsSettlement, isShared }
+      this.#last = link.send(type + packEnvelope(envelope, handed))
+    }
+    const isSettled = !wantsSettlement
+    this.#open.set(this.#last, { envelope, at: clock.now(), isTaken: false, isSettled, isShared })
+    return this.#last
+  }
+
+  /** Resolves when the other node has dealt with all up to `number`; `undefined` if it has. */
+  decided(number: number): Promise<void> | undefined {
+    if (this.#isLost) return this.#open.has(number) ? this.#whenLeft.promise : undefined
+    return this.#parts.link.acknowledged(number)
+  }
+
+  onAcknowledged(upTo: number): void {
+    for (let number = this.#acknowledged + 1; number <= upTo; number++) {
+      const open = this.#open.get(number)
+      if (open === undefined) continue
+      open.isTaken = true
+      this.#close(number, open)
+    }
+    this.#acknowledged = upTo
+  }
+
+  #close(number: number, { isTaken, isSettled, isShared }: Open): void {
+    if (isTaken && isSettled && !isShared) this.#open.delete(number)
+  }
+
+  /** Called now and then while the node is out of reach. */
+  expire(): void {
+    const { clock, patience, link, taker } = this.#parts
+    const before = clock.now() - patience
+    for (const [number, open] of this.#open) {
+      if (open.at > before) return
+      if (open.isTaken || !link.withdraw(number)) continue
+      this.#open.delete(number)
+      this.#finish(open, taker.unreachable(open.envelope.shared(undefined)))
+    }
+  }
+
+  /** The other node is lost. */
+  lose(): void {
+    this.#isLost = true
+  }
+
+  /**
+   * What it left is taken care of: the stanzas that it had and nobody answers for are decided about
+   * anew, in order. `rerouted`: numbers of those that were found at its place.
+   */
+  settleRemains(rerouted: ReadonlySet<number>): void {
+    const { taker } = this.#parts
+    const left = [...this.#open]
+    this.#open.clear()
+    for (const [number, open] of left) {
+      const { envelope, isSettled } = open
+      const isDone = rerouted.has(number) || envelope.delivery?.giveBack() === false
+      if (isDone) {
+        if (!isSettled) envelope.settlement?.finish()
+      } else this.#finish(open, taker.again(envelope.shared(undefined)))
+    }
+    this.#whenLeft.resolve()
+  }
+
+  #finish({ envelope, isSettled }: Open, decided: Maybe<unknown>): void {
+    if (isSettled) return
+    const { settlement } = envelope
+    if (decided instanceof Promise) {
+      decided.then(
+        () => settlement?.finish(),
+        (error) => settlement?.fail(error),
+      )
+    } else settlement?.finish()
+  }
+
+  // --- From the other node.
+
+  /** An entry of one of these kinds, with its number. */
+  take(entry: string, number: number): Maybe<unknown> {
+    const body = entry.slice(1)
+    switch (entry[0]) {
+      case SESSION:
+      case COMPONENT:
+      case NODE:
+        return this.#take(entry[0], body, number)
+      case SETTLED:
+        for (const settled of readNumbers(body)) this.#onSettled(settled)
+        return undefined
+      case FAILED:
+        return this.#onFailed(Number(body))
+      case ARRIVED:
+        return this.#onArrived(Number(body))
+      default:
+        return this.#onReturned(Number(body))
+    }
+  }
+
+  #take(type: string, body: string, number: number): Maybe<unknown> {
+    const { handed, envelope: make } = unpackEnvelope(body)
+    const { target, wantsSettlement, isShared } = handed
+    const settlement = wantsSettlement ? new Settlement() : undefined
+    const as = wantsSettlement ? `${this.#origin} ${number}` : undefined
+    const envelope = make(as, settlement, isShared ? this.#share(number) : undefined)
+    const taken = this.#give(type, target, envelope)
+    if (settlement === undefined) return taken
+    if (!(taken instanceof Promise)) {
+      this.#report(number, settlement)
+      return undefined
+    }
+    return taken.finally(() => this.#report(number, settlement))
+  }
+
+  #give(type: string, target: string, envelope: Envelope): Maybe<unknown> {
+    const { taker } = this.#parts
+    switch (type) {
+      case SESSION:
+        return taker.toSession(target, envelope)
+      case COMPONENT:
+        return taker.toComponent(target, envelope)
+      default:
+        return taker.toNode(envelope)
+    }
+  }
+
+  #share(number: number): DeliveryShare {
+    const { link } = this.#parts
+    return {
+      acknowledge: () => void link.send(ARRIVED + number),
+      giveBack: () => {
+        if (this.#isLost) return true
+        link.send(RETURNED + number)
+        return false
+      },
+    }
+  }
+
+  #report(number: number, settlement: Settlement): void {
+    if (settlement.isSettled) return this.#isNowSettled(number)
+    settlement.tell({
+      onSettled: () => this.#isNowSettled(number),
+      onUnsettled: () => void this.#parts.link.send(FAILED + number),
+    })
+  }
+
+  #isNowSettled(number: number): void {
+    this.#settled.push(number)
+    if (this.#isReportDue) return
+    this.#isReportDue = true
+    queueMicrotask(() => {
+      this.#isReportDue = false
+      this.#parts.link.send(SETTLED + writeNumbers(this.#settled))
+      this.#settled = []
+    })
+  }
+
+  #onSettled(number: number): void {
+    const open = this.#open.get(number)
+    if (open === undefined || open.isSettled) return
+    open.isSettled = true
+    open.envelope.settlement?.finish()
+    this.#close(number, open)
+  }
+
+  #onFailed(number: number): void {
+    const open = this.#open.get(number)
+    if (open === undefined || open.isSettled) return
+    open.isSettled = true
+    open.envelope.settlement?.fail(new Error(FAILURE))
+    this.#close(number, open)
+  }
+
+  #onArrived(number: number): void {
+    const open = this.#open.get(number)
+    if (open === undefined || !open.isShared) return
+    open.isShared = false
+    open.envelope.delivery?.acknowledge()
+    this.#close(number, open)
+  }
+
+  #onReturned(number: number): Maybe<unknown> {
+    const open = this.#open.get(number)
+    if (open === undefined || !open.isShared) return undefined
+    open.isShared = false
+    this.#close(number, open)
+    if (open.envelope.delivery?.giveBack() !== true) return undefined
+    return this.#parts.taker.again(open.envelope.shared(undefined))
+  }
+}
+
+/** Ascending runs: `3-7,9`. */
+function writeNumbers(numbers: readonly number[]): string {
+  let text = ''
+  for (let i = 0; i < numbers.length; ) {
+    const from = numbers[i] as number
+    let to = from
+    while (numbers[++i] === to + 1) to++
+    text += `${text === '' ? '' : ','}${from}${to === from ? '' : `-${to}`}`
+  }
+  return text
+}
+
+function* readNumbers(text: string): Generator<number> {
+  for (const run of text.split(',')) {
+    const [from, to = from] = run.split('-')
+    for (let number = Number(from); number <= Number(to); number++) yield number
+  }
+}

@@ -1,0 +1,345 @@
+import type { NodeRun } from '../core/cluster.ts'
+import type { Logger } from '../core/log.ts'
+import type { Maybe } from '../core/maybe.ts'
+import { type Header, writeHeader } from './message.ts'
+import type { Clock } from './transport.ts'
+
+type Parts = {
+  readonly self: NodeRun
+  readonly peer: NodeRun
+  readonly clock: Clock
+  readonly log: Logger
+  /** Sends one message to the peer's node. */
+  readonly send: (message: string) => void
+  /** Called for each entry of the peer, once and in order. Acknowledged when the promise is done. */
+  readonly take: (entry: string, number: number) => Maybe<unknown>
+  /** False: what is sent now is lost. */
+  readonly isConnected: () => boolean
+  /** Called when the peer has acknowledged up to this number, and all before. */
+  readonly onAcknowledged: (upTo: number) => void
+  /** The revision of the newest change of the registry that this node made. */
+  readonly written: () => number
+  /** Resolves when this node has seen that revision; `undefined` if it has. */
+  readonly seen: (revision: number) => Maybe<void>
+}
+
+/** What one message may carry, in octets; NATS takes 1 MiB unless told otherwise. */
+const MAX_MESSAGE = 512 * 1024
+/** How long an acknowledgement waits for something to travel with, milliseconds. */
+const ACK_DELAY = 10
+/** After so many entries it does not wait. */
+const ACK_AFTER = 256
+/** How long to wait for an acknowledgement before sending again, milliseconds, and at most. */
+const RESEND_AFTER = 300
+const MAX_RESEND_AFTER = 5_000
+
+/** An entry is followed by more of the same. */
+const PARTIAL = '+'
+const WHOLE = '='
+
+type Entry = { readonly text: string; readonly size: number }
+
+type Waiter = { readonly upTo: number; readonly resolve: () => void }
+
+/** In the place of one that was taken back. */
+const NOTHING: Entry = { text: WHOLE, size: 0 }
+
+/**
+ * A line from this node to one run of another, and back: entries arrive once and in order, as long
+ * as both run, whatever the transport loses.
+ *
+ * - All entries of a turn go in one message; they are numbered, and kept until they are acknowledged.
+ *   What is not acknowledged in time is sent again, from the first such entry on; the receiver drops
+ *   what it knows, and asks at once for what it misses.
+ * - An acknowledgement says that all up to a number is dealt with, not just received; it travels
+ *   with entries of the other direction if there are any.
+ * - A message says how much of the registry its sender had written. The receiver takes it in when it
+ *   has seen as much, so that nothing overtakes what it builds upon: a presence the session it is of.
+ */
+export class Link {
+  readonly peer: NodeRun
+  readonly #parts: Parts
+  // --- To the peer.
+  #entries: Entry[] = []
+  /** The number of the first of `#entries`. */
+  #first = 1
+  #bytes = 0
+  /** How many of `#entries` were sent. */
+  #sent = 0
+  #isFlushDue = false
+  #stopResend: (() => void) | undefined
+  #resendAfter = RESEND_AFTER
+  #waiting: readonly Waiter[] = []
+  // --- From the peer.
+  /** The number of the next entry. */
+  #expected = 1
+  /** Being dealt with, besides those that were at once. */
+  readonly #working = new Set<number>()
+  #acknowledged = 0
+  #hasGap = false
+  #isAckUrgent = false
+  #stopAck: (() => void) | undefined
+  #partial = ''
+  /** Messages that wait for the registry. */
+  #inbox: { readonly header: Header; readonly entries: readonly string[] }[] | undefined
+  #isClosed = false
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+    this.peer = parts.peer
+  }
+
+  // --- To the peer.
+
+  /** Returns the entry's number; for a long one, that of its last part. */
+  send(entry: string): number {
+    if (this.#isClosed) return 0
+    for (let at = 0; at + MAX_MESSAGE < entry.length; at += MAX_MESSAGE) {
+      this.#push(PARTIAL + entry.slice(at, at + MAX_MESSAGE))
+    }
+    const rest = entry.length === 0 ? 0 : (Math.ceil(entry.length / MAX_MESSAGE) - 1) * MAX_MESSAGE
+    this.#push(WHOLE + (rest === 0 ? entry : entry.slice(rest)))
+    this.#flushSoon()
+    return this.#first + this.#entries.length - 1
+  }
+
+  /** Entries, and octets of them, that are not acknowledged. */
+  get waiting(): number {
+    return this.#entries.length
+  }
+
+  get waitingBytes(): number {
+    return this.#bytes
+  }
+
+  /** Resolves when the peer has dealt with all up to a number; `undefined` if it has, or never will. */
+  acknowledged(upTo: number): Promise<void> | undefined {
+    if (upTo < this.#first || this.#isClosed) return undefined
+    return new Promise((resolve) => {
+      this.#waiting = [...this.#waiting, { upTo, resolve }]
+      this.#ask()
+    })
+  }
+
+  /** Takes an entry back. False: it was sent before. */
+  withdraw(number: number): boolean {
+    const index = number - this.#first
+    const entry = this.#entries[index]
+    if (entry === undefined || index < this.#sent) return false
+    if (this.#entries[index - 1]?.text[0] === PARTIAL) return false
+    this.#bytes -= entry.size
+    this.#entries[index] = NOTHING
+    return true
+  }
+
+  /** What was sent may have been lost. */
+  resend(): void {
+    this.#sent = 0
+    this.#flush()
+  }
+
+  /** The peer's run is over. */
+  close(): void {
+    this.#isClosed = true
+    this.#stopResend?.()
+    this.#stopAck?.()
+    this.#wake(Number.POSITIVE_INFINITY)
+    this.#entries = []
+    this.#bytes = 0
+  }
+
+  #wake(acknowledged: number): void {
+    const waiting = this.#waiting
+    this.#waiting = waiting.filter(({ upTo }) => upTo > acknowledged)
+    for (const { upTo, resolve } of waiting) if (upTo <= acknowledged) resolve()
+  }
+
+  #push(text: string): void {
+    const size = text.length + 8
+    this.#entries.push({ text, size })
+    this.#bytes += size
+  }
+
+  #flushSoon(): void {
+    if (this.#isFlushDue || this.#isClosed) return
+    this.#isFlushDue = true
+    this.#parts.clock.soon(() => {
+      this.#isFlushDue = false
+      this.#flush()
+    })
+  }
+
+  #flush(): void {
+    if (this.#isClosed || !this.#parts.isConnected()) return
+    if (this.#sent === this.#entries.length) {
+      if (this.#isAckUrgent) this.#write('', 0, false)
+      return
+    }
+    while (this.#sent < this.#entries.length) {
+      const from = this.#sent
+      let body = ''
+      let size = 0
+      let count = 0
+      do {
+        const entry = this.#entries[this.#sent] as Entry
+        if (count > 0 && size + entry.size > MAX_MESSAGE) break
+        body += `${entry.text.length}:${entry.text}`
+        size += entry.size
+        count++
+        this.#sent++
+      } while (this.#sent < this.#entries.length)
+      this.#write(body, this.#first + from, false)
+    }
+    this.#watchOver()
+  }
+
+  /** `first` is 0 without entries. */
+  #write(body: string, first: number, wantsAnswer: boolean): void {
+    const { self, peer, send, written } = this.#parts
+    this.#isAckUrgent = false
+    this.#stopAck?.()
+    this.#stopAck = undefined
+    const header = {
+      from: self.node,
+      fromEpoch: self.epoch,
+      toEpoch: peer.epoch,
+      first,
+      acknowledged: this.#acknowledged,
+      isMissing: this.#hasGap,
+      wantsAnswer: wantsAnswer || this.#waiting.length > 0,
+      written: written(),
+    }
+    this.#hasGap = false
+    send(writeHeader(header) + body)
+  }
+
+  /** Asks the peer to acknowledge now. */
+  #ask(): void {
+    if (this.#isClosed) return
+    if (this.#sent === this.#entries.length) this.#write('', 0, true)
+    else this.#flushSoon()
+    this.#watchOver()
+  }
+
+  #watchOver(): void {
+    if (this.#stopResend !== undefined || this.#isClosed) return
+    this.#stopResend = this.#parts.clock.after(this.#resendAfter, () => {
+      this.#stopResend = undefined
+      if (this.#entries.length === 0) return
+      this.#resendAfter = Math.min(this.#resendAfter * 2, MAX_RESEND_AFTER)
+      this.resend()
+      this.#watchOver()
+    })
+  }
+
+  #applyAcknowledgement({ acknowledged, isMissing }: Header): void {
+    const count = acknowledged - this.#first + 1
+    if (count > 0 && count <= this.#entries.length) {
+      for (let i = 0; i < count; i++) this.#bytes -= (this.#entries[i] as Entry).size
+      this.#entries.splice(0, count)
+      this.#first += count
+      this.#sent = Math.max(0, this.#sent - count)
+      this.#resendAfter = RESEND_AFTER
+      this.#stopResend?.()
+      this.#stopResend = undefined
+      if (this.#entries.length > 0) this.#watchOver()
+      this.#parts.onAcknowledged(acknowledged)
+      if (this.#waiting.length > 0) this.#wake(acknowledged)
+    }
+    if (isMissing) this.resend()
+  }
+
+  // --- From the peer.
+
+  /** A message of the peer to this run of ours. */
+  receive(header: Header, entries: readonly string[]): void {
+    if (this.#isClosed) return
+    if (this.#inbox !== undefined) {
+      this.#inbox.push({ header, entries })
+      return
+    }
+    const seen = this.#parts.seen(header.written)
+    if (seen === undefined) return this.#receive(header, entries)
+    const inbox = [{ header, entries }]
+    this.#inbox = inbox
+    void seen.then(() => {
+      this.#inbox = undefined
+      // One that waits again takes those behind it along.
+      for (const message of inbox) this.receive(message.header, message.entries)
+    })
+  }
+
+  #receive(header: Header, entries: readonly string[]): void {
+    const { first } = header
+    if (first > this.#expected) {
+      this.#hasGap = true
+      this.#isAckUrgent = true
+      this.#applyAcknowledgement({ ...header, isMissing: false })
+      this.#flushSoon()
+      return
+    }
+    if (first > 0) {
+      const known = this.#expected - first
+      // A repetition: its sender has missed an acknowledgement.
+      if (known > 0) this.#isAckUrgent = true
+      for (let i = known; i < entries.length; i++) this.#take(entries[i] as string)
+    }
+    this.#applyAcknowledgement(header)
+    this.#advance()
+    if (header.wantsAnswer) this.#isAckUrgent = true
+    if (this.#isAckUrgent) this.#flushSoon()
+  }
+
+  #take(text: string): void {
+    const number = this.#expected++
+    if (text[0] === PARTIAL) {
+      this.#partial += text.slice(1)
+      return
+    }
+    const entry = this.#partial === '' ? text.slice(1) : this.#partial + text.slice(1)
+    this.#partial = ''
+    if (entry === '') return
+    let pending: Maybe<unknown>
+    try {
+      pending = this.#parts.take(entry, number)
+    } catch (error) {
+      this.#failed(error)
+      return
+    }
+    if (!(pending instanceof Promise)) return
+    this.#working.add(number)
+    const done = () => {
+      this.#working.delete(number)
+      this.#advance()
+    }
+    pending.then(done, (error) => {
+      this.#failed(error)
+      done()
+    })
+  }
+
+  #failed(error: unknown): void {
+    this.#parts.log.error('cluster_entry_failed', { from: this.peer.node, error })
+  }
+
+  #advance(): void {
+    let done = this.#expected - 1
+    // A set keeps the order of insertion, and numbers ascend.
+    for (const number of this.#working) {
+      done = number - 1
+      break
+    }
+    if (done === this.#acknowledged || this.#isClosed) return
+    const isMany = done - this.#acknowledged >= ACK_AFTER
+    this.#acknowledged = done
+    if (isMany) this.#isAckUrgent = true
+    if (this.#isAckUrgent) this.#flushSoon()
+    else {
+      this.#stopAck ??= this.#parts.clock.after(ACK_DELAY, () => {
+        this.#stopAck = undefined
+        this.#isAckUrgent = true
+        this.#flush()
+      })
+    }
+  }
+}

@@ -1,0 +1,109 @@
+import { createHash } from 'node:crypto'
+import { ClusterError, type NodeRun } from '../core/cluster.ts'
+import { Lanes } from '../core/lanes.ts'
+import type { Logger } from '../core/log.ts'
+import { type Change, type Clock, type Registry, RegistryConflict } from './transport.ts'
+
+export const LOCK_PREFIX = 'lock.'
+
+type Parts = {
+  readonly self: () => NodeRun
+  readonly registry: Registry
+  readonly clock: Clock
+  readonly log: Logger
+  readonly isOver: (run: NodeRun) => boolean
+}
+
+type Held = { readonly owner: NodeRun; readonly revision: number }
+
+/** How long somebody waits for a lock that another node has, milliseconds. */
+const PATIENCE = 10_000
+
+/**
+ * What only one node may do at a time: whoever does it has a key of the registry. That of a node that
+ * is lost counts for nothing.
+ */
+export class Locks {
+  readonly #parts: Parts
+  readonly #lanes = new Lanes()
+  readonly #held = new Map<string, Held>()
+  readonly #waiting = new Map<string, (() => void)[]>()
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+  }
+
+  async exclusively<R>(name: string, work: () => Promise<R>): Promise<R> {
+    return this.#lanes.run(name, () => this.#do(name, work))
+  }
+
+  onChange({ key, value, revision }: Change): void {
+    if (value === undefined) this.#held.delete(key)
+    else this.#held.set(key, { owner: JSON.parse(value) as NodeRun, revision })
+    if (value === undefined) this.#wake(key)
+  }
+
+  /** A node is lost: so are its locks. */
+  onLost(): void {
+    for (const key of [...this.#waiting.keys()]) this.#wake(key)
+  }
+
+  async #do<R>(name: string, work: () => Promise<R>): Promise<R> {
+    const { registry, log } = this.#parts
+    const key = LOCK_PREFIX + createHash('sha256').update(name).digest('base64url').slice(0, 27)
+    const revision = await this.#take(key)
+    try {
+      return await work()
+    } finally {
+      registry.remove(key, revision).catch((error) => {
+        log.warn('cluster_lock_not_released', { error })
+        this.#parts.clock.after(1_000, () => void this.#release(key, revision))
+      })
+    }
+  }
+
+  async #release(key: string, revision: number): Promise<void> {
+    try {
+      await this.#parts.registry.remove(key, revision)
+    } catch (error) {
+      if (error instanceof RegistryConflict) return
+      this.#parts.clock.after(1_000, () => void this.#release(key, revision))
+    }
+  }
+
+  async #take(key: string): Promise<number> {
+    const { registry, self, clock, isOver } = this.#parts
+    const until = clock.now() + PATIENCE
+    while (true) {
+      const held = this.#held.get(key)
+      if (held === undefined || isOver(held.owner)) {
+        try {
+          return await registry.put(key, JSON.stringify(self()), held?.revision ?? 0)
+        } catch (error) {
+          if (!(error instanceof RegistryConflict)) throw error
+        }
+      }
+      const left = until - clock.now()
+      if (left <= 0) throw new ClusterError('failed', 'another node is at it for too long')
+      await this.#changed(key, Math.min(left, 200))
+    }
+  }
+
+  #changed(key: string, ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = this.#parts.clock.after(ms, () => resolve())
+      const waiting = this.#waiting.get(key) ?? []
+      waiting.push(() => {
+        cancel()
+        resolve()
+      })
+      this.#waiting.set(key, waiting)
+    })
+  }
+
+  #wake(key: string): void {
+    const waiting = this.#waiting.get(key)
+    this.#waiting.delete(key)
+    for (const wake of waiting ?? []) wake()
+  }
+}

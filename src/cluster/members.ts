@@ -1,0 +1,289 @@
+import type { NodeRun, NodeState } from '../core/cluster.ts'
+import type { Logger } from '../core/log.ts'
+import { rendezvous } from '../core/rendezvous.ts'
+import { type Change, type Clock, type Registry, RegistryConflict } from './transport.ts'
+
+/** What the registry has of a node, as JSON. */
+type NodeRecord = {
+  readonly epoch: number
+  readonly state: NodeState
+  /** The greatest epoch that is over; 0 if none. */
+  readonly dead: number
+  /** The greatest epoch of which nothing is left to take care of. */
+  readonly cleaned: number
+  readonly version: string
+}
+
+type Member = {
+  readonly node: string
+  record: NodeRecord
+  revision: number
+  /** When it was last heard of. */
+  heardAt: number
+  sessions: number
+}
+
+export interface MemberListener {
+  /** A run of a node begins, here seen for the first time. */
+  onAlive(run: NodeRun): void
+  /** A run is over: nothing of it is accepted any more. */
+  onLost(run: NodeRun): void
+  /** What it left is taken care of. */
+  onCleaned(run: NodeRun): void
+  /** The others have given this run up. */
+  onFenced(): void
+}
+
+type Parts = {
+  readonly node: string
+  readonly version: string
+  readonly registry: Registry
+  readonly clock: Clock
+  readonly log: Logger
+  readonly listener: MemberListener
+  /** Whether messages between nodes get through at all. */
+  readonly isConnected: () => boolean
+  readonly sendHeartbeat: () => void
+  /** A node not heard of for so long is lost, milliseconds. */
+  readonly lease: number
+}
+
+export const NODE_PREFIX = 'node.'
+/** Names that are part of keys and subjects. */
+export const NODE_NAME = /^[A-Za-z0-9_-]{1,63}$/
+
+/**
+ * Which nodes there are. Each has a record in the registry; each says now and then that it is alive.
+ * Who is not heard of for the time of a lease is given up by the first that writes so: then its epoch
+ * is over for all, whether it is dead, paused or cut off. One of those left, the same for all, takes
+ * care of what it had, and says when that is done.
+ */
+export class Members {
+  readonly #parts: Parts
+  readonly #members = new Map<string, Member>()
+  #epoch = 0
+  #lookedAt = 0
+  #stop: (() => void) | undefined
+  #isLeaving = false
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+  }
+
+  get self(): NodeRun {
+    return { node: this.#parts.node, epoch: this.#epoch }
+  }
+
+  /** Writes this node's record; the one of its last run, if there is any, is over by that. */
+  async join(): Promise<void> {
+    const { node, registry, version } = this.#parts
+    const key = NODE_PREFIX + node
+    while (this.#epoch === 0) {
+      const before = await registry.get(key)
+      const last =
+        before?.value === undefined ? undefined : (JSON.parse(before.value) as NodeRecord)
+      // Beyond every earlier run, even if the registry has forgotten them.
+      const epoch = Math.max((last?.epoch ?? 0) + 1, Date.now())
+      const dead = Math.max(last?.dead ?? 0, last?.epoch ?? 0)
+      const record: NodeRecord = {
+        epoch,
+        state: 'alive',
+        dead,
+        cleaned: last?.cleaned ?? 0,
+        version,
+      }
+      try {
+        await registry.put(key, JSON.stringify(record), before?.revision ?? 0)
+        this.#epoch = epoch
+      } catch (error) {
+        if (!(error instanceof RegistryConflict)) throw error
+      }
+    }
+    this.#lookedAt = this.#parts.clock.now()
+  }
+
+  /** Begins to say that this node is alive, and to mind whether others are. */
+  start(): void {
+    const interval = this.#parts.lease / 6
+    const tick = () => {
+      this.#parts.sendHeartbeat()
+      this.#look()
+      this.#stop = this.#parts.clock.after(interval, tick)
+    }
+    tick()
+  }
+
+  stop(): void {
+    this.#stop?.()
+    this.#stop = undefined
+  }
+
+  /** No sessions are given to this node any more. */
+  async drain(): Promise<void> {
+    this.#isLeaving = true
+    await this.#rewrite(this.#parts.node, (record) => ({ ...record, state: 'leaving' }))
+  }
+
+  /** This run is over, by its own will. */
+  async leave(): Promise<void> {
+    this.stop()
+    this.#isLeaving = true
+    await this.#rewrite(this.#parts.node, over)
+  }
+
+  async cleaned({ node, epoch }: NodeRun): Promise<void> {
+    await this.#rewrite(node, (record) => ({
+      ...record,
+      cleaned: Math.max(record.cleaned, epoch),
+    }))
+  }
+
+  // --- What is known.
+
+  get all(): readonly Member[] {
+    return [...this.#members.values()]
+  }
+
+  stateOf(node: string): NodeState | undefined {
+    return this.#members.get(node)?.record.state
+  }
+
+  silentFor(node: string): number {
+    const heardAt = this.#members.get(node)?.heardAt ?? 0
+    return node === this.#parts.node ? 0 : this.#parts.clock.now() - heardAt
+  }
+
+  /** The run of a node that is not over, if there is one. */
+  aliveRun(node: string): NodeRun | undefined {
+    const member = this.#members.get(node)
+    if (member === undefined || member.record.state === 'gone') return undefined
+    return { node, epoch: member.record.epoch }
+  }
+
+  get others(): readonly NodeRun[] {
+    return this.all.flatMap(({ node }) => {
+      const run = node === this.#parts.node ? undefined : this.aliveRun(node)
+      return run === undefined ? [] : [run]
+    })
+  }
+
+  isOver({ node, epoch }: NodeRun): boolean {
+    return epoch <= (this.#members.get(node)?.record.dead ?? 0)
+  }
+
+  isCleaned({ node, epoch }: NodeRun): boolean {
+    return epoch <= (this.#members.get(node)?.record.cleaned ?? 0)
+  }
+
+  /** Runs that left something for this node to take care of. */
+  get remains(): readonly NodeRun[] {
+    return this.all.flatMap(({ node, record: { dead, cleaned } }) =>
+      dead > cleaned && this.#cleanerOf(node) === this.#parts.node ? [{ node, epoch: dead }] : [],
+    )
+  }
+
+  /** The node itself, if it runs again; else one of the others. */
+  #cleanerOf(node: string): string | undefined {
+    const alive = this.all.filter(({ record }) => record.state === 'alive')
+    if (alive.some((member) => member.node === node)) return node
+    return rendezvous(node, alive, (member) => member.node)?.node
+  }
+
+  // --- What is heard.
+
+  onChange({ key, value, revision }: Change): void {
+    const node = key.slice(NODE_PREFIX.length)
+    const { clock, listener } = this.#parts
+    const known = this.#members.get(node)
+    if (value === undefined) {
+      this.#members.delete(node)
+      return
+    }
+    const record = JSON.parse(value) as NodeRecord
+    const member = known ?? { node, record, revision, heardAt: clock.now(), sessions: 0 }
+    const before = known?.record
+    this.#members.set(node, member)
+    member.record = record
+    member.revision = revision
+    if (node === this.#parts.node) {
+      const isOver = this.#epoch > 0 && this.#epoch <= record.dead && !this.#isLeaving
+      if (isOver || (this.#epoch > 0 && record.epoch > this.#epoch)) listener.onFenced()
+    } else this.#compare(node, before, member)
+    const cleanedBefore = before?.cleaned ?? 0
+    if (record.cleaned > cleanedBefore) listener.onCleaned({ node, epoch: record.cleaned })
+  }
+
+  #compare(node: string, before: NodeRecord | undefined, member: Member): void {
+    const { listener, clock } = this.#parts
+    const { record } = member
+    if (before !== undefined && record.dead > before.dead) {
+      listener.onLost({ node, epoch: record.dead })
+    }
+    if (record.state !== 'gone' && before?.epoch !== record.epoch) {
+      member.heardAt = clock.now()
+      listener.onAlive({ node, epoch: record.epoch })
+    }
+  }
+
+  onHeartbeat(node: string, epoch: number, sessions: number): void {
+    const member = this.#members.get(node)
+    if (member === undefined || member.record.epoch !== epoch) return
+    member.heardAt = this.#parts.clock.now()
+    member.sessions = sessions
+  }
+
+  /** Nobody could be heard for a while. */
+  forgive(): void {
+    const now = this.#parts.clock.now()
+    for (const member of this.#members.values()) member.heardAt = now
+  }
+
+  #look(): void {
+    const { clock, lease, registry, isConnected, node: self } = this.#parts
+    const now = clock.now()
+    // Whoever has slept has heard nobody.
+    if (now - this.#lookedAt > lease / 2) this.forgive()
+    this.#lookedAt = now
+    if (!registry.isConnected || !isConnected()) return this.forgive()
+    for (const { node, record, heardAt } of this.#members.values()) {
+      if (node === self || record.state === 'gone' || now - heardAt < lease) continue
+      this.#giveUp(node, record.epoch)
+    }
+  }
+
+  #giveUp(node: string, epoch: number): void {
+    const { log } = this.#parts
+    const member = this.#members.get(node) as Member
+    // Once per lease, should it fail.
+    member.heardAt = this.#parts.clock.now()
+    log.warn('cluster_node_lost', { node, epoch })
+    const given = (record: NodeRecord) => (record.epoch === epoch ? over(record) : record)
+    this.#rewrite(node, given).catch((error) => {
+      log.error('cluster_node_not_given_up', { node, error })
+    })
+  }
+
+  /** Changes a record, whoever else does. */
+  async #rewrite(node: string, change: (record: NodeRecord) => NodeRecord): Promise<void> {
+    const { registry } = this.#parts
+    const key = NODE_PREFIX + node
+    while (true) {
+      const current = await registry.get(key)
+      if (current?.value === undefined) return
+      const record = JSON.parse(current.value) as NodeRecord
+      const changed = change(record)
+      if (changed === record) return
+      try {
+        await registry.put(key, JSON.stringify(changed), current.revision)
+        return
+      } catch (error) {
+        if (!(error instanceof RegistryConflict)) throw error
+      }
+    }
+  }
+}
+
+function over(record: NodeRecord): NodeRecord {
+  if (record.state === 'gone') return record
+  return { ...record, state: 'gone', dead: record.epoch }
+}

@@ -1,0 +1,169 @@
+import { readFile } from 'node:fs/promises'
+import { JetStreamApiError, jetstream, jetstreamManager } from '@nats-io/jetstream'
+import { type Bucket, Kvm } from '@nats-io/kv'
+import {
+  connect,
+  credsAuthenticator,
+  type NatsConnection,
+  type NodeConnectionOptions,
+} from '@nats-io/transport-node'
+import type { Logger } from '../core/log.ts'
+import { NatsRegistry } from './nats-registry.ts'
+import type { Registry, Transport } from './transport.ts'
+
+export type NatsSettings = {
+  readonly servers: readonly string[]
+  /** Of the cluster: what its subjects and its bucket are called after. */
+  readonly name: string
+  readonly node: string
+  readonly user?: string | undefined
+  readonly password?: string | undefined
+  readonly token?: string | undefined
+  /** A file of credentials, as `nsc` makes them. */
+  readonly credentials?: string | undefined
+  readonly tls?:
+    | {
+        readonly ca?: string | undefined
+        readonly certificate?: string | undefined
+        readonly key?: string | undefined
+      }
+    | undefined
+  /** How many servers of a NATS cluster keep the registry: 1, 3 or 5. */
+  readonly replicas: number
+}
+
+/** How long a start waits for NATS, milliseconds. */
+const CONNECT_TIMEOUT = 10_000
+const RECONNECT_WAIT = 250
+/** A connection that does not answer for twice that long is dropped. */
+const PING_INTERVAL = 1_000
+
+/** Whoever cannot reach NATS does not start: it could not know who is there. */
+export async function openNats(
+  settings: NatsSettings,
+  log: Logger,
+): Promise<{ readonly transport: Transport; readonly registry: Registry }> {
+  const connection = await connectTo(settings)
+  try {
+    const manager = await jetstreamManager(connection)
+    const js = jetstream(connection)
+    const bucket = `meerkat-${settings.name}`
+    const kv = await new Kvm(js).create(bucket, { history: 1, replicas: settings.replicas })
+    const transport = new NatsTransport(connection, settings)
+    const registry = new NatsRegistry({
+      bucket,
+      node: settings.node,
+      kv: kv as Bucket,
+      js,
+      manager,
+      log,
+    })
+    void follow(connection, log, (isConnected) => {
+      transport.isConnected = isConnected
+      registry.isConnected = isConnected
+      if (!isConnected) return
+      registry.onReconnected()
+      transport.onReconnected()
+    })
+    return { transport, registry }
+  } catch (error) {
+    await connection.close()
+    if (error instanceof JetStreamApiError) {
+      throw new Error(`NATS: ${error.message}; JetStream must be enabled (nats-server -js)`, {
+        cause: error,
+      })
+    }
+    throw error
+  }
+}
+
+async function connectTo(settings: NatsSettings): Promise<NatsConnection> {
+  const { servers, name, node, user, password, token, credentials, tls } = settings
+  const options: NodeConnectionOptions = {
+    servers: [...servers],
+    name: `meerkat ${name} ${node}`,
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: RECONNECT_WAIT,
+    reconnectJitter: 100,
+    pingInterval: PING_INTERVAL,
+    maxPingOut: 2,
+    timeout: CONNECT_TIMEOUT,
+    noEcho: true,
+    ...(user !== undefined && { user, pass: password ?? '' }),
+    ...(token !== undefined && { token }),
+    ...(credentials !== undefined && {
+      authenticator: credsAuthenticator(await readFile(credentials)),
+    }),
+    ...(tls !== undefined && {
+      tls: {
+        ...(tls.ca !== undefined && { caFile: tls.ca }),
+        ...(tls.certificate !== undefined && { certFile: tls.certificate }),
+        ...(tls.key !== undefined && { keyFile: tls.key }),
+      },
+    }),
+  }
+  try {
+    return await connect(options)
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new Error(`NATS at ${servers.join(', ')} cannot be used: ${reason}`, { cause })
+  }
+}
+
+async function follow(
+  connection: NatsConnection,
+  log: Logger,
+  onChange: (isConnected: boolean) => void,
+): Promise<void> {
+  for await (const status of connection.status()) {
+    if (status.type === 'disconnect') {
+      log.warn('nats_disconnected')
+      onChange(false)
+    } else if (status.type === 'reconnect') {
+      log.info('nats_reconnected')
+      onChange(true)
+    } else if (status.type === 'error') log.warn('nats_error', { error: status.error })
+  }
+}
+
+/** Messages between nodes as plain NATS messages: one subject for each node, and one for all. */
+class NatsTransport implements Transport {
+  isConnected = true
+  onMessage: (message: string) => void = () => {}
+  onReconnected: () => void = () => {}
+  readonly #connection: NatsConnection
+  readonly #prefix: string
+
+  constructor(connection: NatsConnection, { name, node }: NatsSettings) {
+    this.#connection = connection
+    this.#prefix = `meerkat.${name}.`
+    for (const subject of [`node.${node}`, 'all']) {
+      connection.subscribe(this.#prefix + subject, {
+        callback: (error, message) => {
+          if (error !== null) return
+          const { buffer, byteOffset, byteLength } = message.data
+          this.onMessage(Buffer.from(buffer, byteOffset, byteLength).latin1Slice())
+        },
+      })
+    }
+  }
+
+  send(node: string, message: string): void {
+    this.#publish(`node.${node}`, message)
+  }
+
+  broadcast(message: string): void {
+    this.#publish('all', message)
+  }
+
+  #publish(subject: string, message: string): void {
+    // What is published while NATS is away would be kept, and come late.
+    if (!this.isConnected || this.#connection.isClosed()) return
+    this.#connection.publish(this.#prefix + subject, Buffer.from(message, 'latin1'))
+  }
+
+  async close(): Promise<void> {
+    if (this.isConnected) await this.#connection.drain()
+    else await this.#connection.close()
+  }
+}

@@ -1,0 +1,74 @@
+import type { Answer, Cluster, NodeStatus, Question, Topic, TopicHandler } from '../core/cluster.ts'
+import { ClusterError } from '../core/cluster.ts'
+import type { Hooks } from '../core/hooks.ts'
+import { Lanes } from '../core/lanes.ts'
+
+/** Under which name a node alone keeps what outlives it. */
+const NAME = 'local'
+
+/** A server alone: there is nobody to ask or to tell, and what it left is its own. */
+export class SingleNode implements Cluster {
+  readonly self = { node: NAME, epoch: Date.now() }
+  readonly isShared = false
+  readonly #hooks: Hooks
+  readonly #version: string
+  readonly #lanes = new Lanes()
+  readonly #handlers = new Map<Topic, TopicHandler<Topic>>()
+
+  constructor(hooks: Hooks, version: string) {
+    this.#hooks = hooks
+    this.#version = version
+  }
+
+  get nodes(): readonly NodeStatus[] {
+    const { self } = this
+    const numbers = { silentFor: 0, sessions: 0, waiting: 0 }
+    return [{ ...self, state: 'alive', isSelf: true, version: this.#version, ...numbers }]
+  }
+
+  opened(): undefined {}
+  changed(): void {}
+  released(): void {}
+  closed(): undefined {}
+  componentConnected(): void {}
+  componentGone(): void {}
+
+  on<T extends Topic>(topic: T, handler: TopicHandler<T>): () => void {
+    const known = handler as unknown as TopicHandler<Topic>
+    this.#handlers.set(topic, known)
+    return () => {
+      if (this.#handlers.get(topic) === known) this.#handlers.delete(topic)
+    }
+  }
+
+  async ask<T extends Topic>(node: string, topic: T, question: Question<T>): Promise<Answer<T>> {
+    if (node !== NAME) throw new ClusterError('lost', `there is no node ${node}`)
+    const handler = this.#handlers.get(topic)
+    if (handler === undefined) throw new ClusterError('unknown', `nobody answers ${topic}`)
+    return (await handler(question as Question<Topic>, NAME)) as Answer<T>
+  }
+
+  tell(): undefined {}
+
+  forward(): boolean {
+    return false
+  }
+
+  async exclusively<R>(key: string, work: () => Promise<R>): Promise<R> {
+    return this.#lanes.run(key, work)
+  }
+
+  async agreeOn(_name: string, proposal: string): Promise<string> {
+    return proposal
+  }
+
+  async start(): Promise<void> {
+    const { node, epoch } = this.self
+    const remains = { node, epoch: epoch - 1, unregister: async () => {}, found: () => {} }
+    await this.#hooks.at('node_remains').run(remains, {})
+  }
+
+  async drain(): Promise<void> {}
+
+  async leave(): Promise<void> {}
+}

@@ -1,0 +1,109 @@
+import { type Cluster, ClusterError } from '../../core/cluster.ts'
+import { isLocalSession, type Resource } from '../../core/session.ts'
+import type { SessionManager } from '../../core/session-manager.ts'
+import { parseJid } from '../../xmpp/jid.ts'
+import { StreamError } from '../../xmpp/stream-error.ts'
+import type { Restoration } from './restoration.ts'
+import type { Streams } from './streams.ts'
+
+declare module '../../core/cluster.ts' {
+  interface Topics {
+    /**
+     * Lets go of a stream whose client is at the asking node. Answered when the session is on the disk;
+     * false: there is no such stream (any more).
+     */
+    stream_release: {
+      readonly question: { readonly id: string; readonly account: string }
+      readonly answer: boolean
+    }
+  }
+}
+
+declare module '../../core/session.ts' {
+  interface SharedState {
+    /** The id by which its stream is resumed. Not for anybody outside of the cluster. */
+    readonly stream?: string
+  }
+}
+
+type Parts = {
+  readonly streams: Streams
+  readonly restoration: Restoration
+  readonly sessions: SessionManager
+  readonly cluster: Pick<Cluster, 'self' | 'ask' | 'isShared'>
+}
+
+/** How long a lost node may keep a client waiting, and how often that is looked at, milliseconds. */
+const PATIENCE = 10_000
+const LOOK = 100
+/** How long a session that was let go is waited for at its new place, milliseconds. */
+const MOVE = 5_000
+
+/** Sessions that go on at the node to which their client comes back. */
+export class Relocation {
+  readonly #parts: Parts
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+  }
+
+  /** Brings a stream of the account here, if it is anywhere else. */
+  async fetch(id: string | undefined, account: string): Promise<void> {
+    const { cluster, restoration } = this.#parts
+    if (id === undefined || !cluster.isShared) return
+    const until = Date.now() + PATIENCE
+    while (Date.now() < until) {
+      const session = this.#elsewhere(id, account)
+      const node = session?.shared.clusterNode
+      if (node === undefined) return
+      try {
+        if (!(await cluster.ask(node, 'stream_release', { id, account }))) return
+        await restoration.fetch(id, { node, epoch: Number.MAX_SAFE_INTEGER })
+        return
+      } catch (error) {
+        if (!(error instanceof ClusterError) || error.kind !== 'lost') throw error
+      }
+      // Whoever takes care of what that node left has the session next, or it is gone.
+      await pause(LOOK)
+    }
+  }
+
+  async release(id: string, account: string): Promise<boolean> {
+    const { streams, sessions } = this.#parts
+    const managed = streams.find(id, account)
+    if (managed === undefined || managed.session.isClosed) return false
+    const { session } = managed
+    if (session.isConnected) {
+      await session.disconnect(new StreamError('conflict', 'Resumed on another connection'))
+    }
+    let released: Promise<void> | undefined
+    const letGo = () => {
+      streams.remove(managed)
+      released = sessions.release(session, this.#moved(session))
+    }
+    if (session.isClosed || !(await managed.handOver(letGo))) return false
+    await released
+    return true
+  }
+
+  #elsewhere(id: string, account: string): Resource | undefined {
+    const all = this.#parts.sessions.sessions.of(account)
+    return all.find((one) => one.shared.stream === id && !isLocalSession(one))
+  }
+
+  /** Resolves when another node has the resource, or none will. */
+  async #moved(session: Resource): Promise<void> {
+    const until = Date.now() + MOVE
+    const { sessions } = this.#parts.sessions
+    const jid = parseJid(session.jid.full)
+    while (Date.now() < until) {
+      const now = sessions.get(jid)
+      if (now !== undefined && now !== session) return
+      await pause(LOOK / 5)
+    }
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => void setTimeout(resolve, ms).unref())
+}

@@ -1,0 +1,132 @@
+import type { NodeRun } from '../../core/cluster.ts'
+import type { Envelope } from '../../core/envelope.ts'
+import type { Remains } from '../../core/hook-map.ts'
+import type { ModuleContext } from '../../core/module.ts'
+import type { Session, StreamSession } from '../../core/session.ts'
+import { parseJid } from '../../xmpp/jid.ts'
+import { encode } from '../../xmpp/octets.ts'
+import { CLIENT_NS, Stanza } from '../../xmpp/stanza.ts'
+import { readElement } from '../../xmpp/xml-parser.ts'
+import type { KeptMessages, TakenOver } from './kept-messages.ts'
+import { ManagedStream } from './managed-stream.ts'
+import { RestoredDeliveries } from './restored-deliveries.ts'
+import type { Queued, Snapshot, Snapshots } from './snapshots.ts'
+import type { Streams } from './streams.ts'
+
+type Parts = {
+  readonly context: Pick<
+    ModuleContext<unknown>,
+    'hooks' | 'router' | 'routes' | 'sessions' | 'restoreSession' | 'clock' | 'log'
+  >
+  readonly streams: Streams
+  readonly snapshots: Snapshots
+  readonly kept: KeptMessages
+  readonly partsOf: (domainType: string) => ConstructorParameters<typeof ManagedStream>[2]
+  /** Removes what is kept of a session. */
+  readonly forget: (id: string) => void
+}
+
+/** What clients get at least to come back after their node was away, milliseconds. */
+const GRACE = 60_000
+
+/** Sessions that another run had, taken over from the disk: that of a node that is gone, or all of it. */
+export class Restoration {
+  readonly #parts: Parts
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+  }
+
+  /**
+   * All that a run has left: its sessions without a connection go on here; what was in the hands of
+   * other clients is routed anew.
+   */
+  async takeOver({ node, epoch, unregister, found }: Remains): Promise<void> {
+    const { kept, snapshots, context } = this.#parts
+    const run = { node, epoch }
+    const taken = await kept.takeAll(run)
+    const waiting = new Set<number>()
+    const deliveries = new RestoredDeliveries()
+    const restored: Session[] = []
+    for await (const { snapshot, owner } of snapshots.takeAll(run, this.#damaged)) {
+      const queue = snapshot.queue.map(([envelope, at]): Queued => {
+        if (envelope.notes.handed !== undefined) found(envelope.notes.handed)
+        const id = numberOf(envelope, owner, taken)
+        if (id === undefined) return [deliveries.restore(envelope, false).unnoted('kept'), at]
+        waiting.add(id)
+        return [deliveries.restore(envelope.noted({ kept: id }), true), at]
+      })
+      const session = await this.restore({ ...snapshot, queue })
+      if (session !== undefined) restored.push(session)
+    }
+    await unregister()
+    // Once it is known what each of them has already; and before what is newer.
+    for (const session of restored) {
+      if ((session.priority ?? -1) < 0) continue
+      await context.hooks
+        .at('resend_offline_messages', session.domainType)
+        .run(session.jid, { session })
+    }
+    for await (const envelope of kept.left(taken)) {
+      if (envelope.notes.handed !== undefined) found(envelope.notes.handed)
+      if (waiting.has(envelope.notes.kept as number)) continue
+      await context.router.route(envelope.noted({ isRetry: true }))
+    }
+  }
+
+  /** One session, as it was; `undefined` if its domain is not served any more. */
+  async restore(snapshot: Snapshot): Promise<StreamSession | undefined> {
+    const { id, expiresAt, state, queue } = snapshot
+    const { context, streams, partsOf, forget } = this.#parts
+    const { hooks, routes, sessions, restoreSession, clock } = context
+    const address = parseJid(state.jid)
+    const { info, shared, priority, patience, handled, acknowledged } = state
+    if (!routes.isHosted(address.domain)) {
+      forget(id)
+      return undefined
+    }
+    const session = restoreSession({
+      jid: address.toBare().withResource(address.resource),
+      id: state.sessionId,
+      info,
+      lang: state.lang === undefined ? undefined : encode(state.lang),
+    })
+    session.share(shared)
+    if (state.presence !== undefined) {
+      const presence = readElement(encode(state.presence), CLIENT_NS)
+      session.setPresence(priority, Stanza.fromElement(presence))
+    }
+    const start = { id, patience, handled, acknowledged }
+    const stream = new ManagedStream(session, start, partsOf(session.domainType))
+    streams.add(stream)
+    stream.restore(snapshot, Math.max(expiresAt, clock.now() + Math.min(patience, GRACE)))
+    await sessions.restore(session)
+    const envelopes = queue.map(([envelope]) => envelope)
+    await hooks.at('session_restored', session.domainType).run(envelopes, { session })
+    return session
+  }
+
+  /** One session that another run has saved and let go. `undefined`: there is none such. */
+  async fetch(id: string, from: NodeRun): Promise<StreamSession | undefined> {
+    const { kept, snapshots } = this.#parts
+    const snapshot = await snapshots.take(id, from)
+    if (snapshot === undefined) return undefined
+    const queue: Queued[] = []
+    for (const [envelope, at] of snapshot.queue) {
+      const { kept: number } = envelope.notes
+      const own = number === undefined ? undefined : await kept.takeOne(from, number)
+      queue.push([own === undefined ? envelope.unnoted('kept') : envelope.noted({ kept: own }), at])
+    }
+    return this.restore({ ...snapshot, queue })
+  }
+
+  readonly #damaged = (id: string, error: unknown) => {
+    this.#parts.context.log.error('session_unreadable', { id, error })
+    this.#parts.forget(id)
+  }
+}
+
+/** The number of a message's durable copy, if there is one still. */
+function numberOf({ notes }: Envelope, owner: NodeRun, taken: TakenOver): number | undefined {
+  return notes.kept === undefined ? undefined : taken.numberOf(owner.epoch, notes.kept)
+}

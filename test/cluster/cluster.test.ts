@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { parseJid } from '../../src/xmpp/jid.ts'
+import { el } from '../../src/xmpp/xml.ts'
+import { skipWithoutCluster, TestCluster, until } from '../support/cluster.ts'
+import type { TestServer } from '../support/server.ts'
+import { chat, iq, presence } from '../support/stanzas.ts'
+import {
+  acknowledge,
+  connectResumable,
+  enable,
+  handles,
+  resume,
+} from '../support/stream-management.ts'
+
+const options = { skip: skipWithoutCluster }
+
+const knows = (server: TestServer, jid: string) => () =>
+  server.server.sessionManager.sessions.get(parseJid(jid))?.priority !== undefined
+
+test('messages between clients of different nodes arrive in order', options, async () => {
+  await using cluster = await TestCluster.start()
+  const [one, two] = [await cluster.node('one'), await cluster.node('two')]
+  const romeo = await one.connect('romeo', 'orchard')
+  const juliet = await two.connect('juliet', 'balcony')
+  await until(knows(one, juliet.fullJid))
+  const bodies = Array.from({ length: 300 }, (_, index) => `line ${index}`)
+
+  for (const body of bodies) romeo.send(chat(juliet.fullJid, body))
+  for (const body of bodies) await juliet.receivesNext({ from: romeo.fullJid, body })
+
+  juliet.send(chat(romeo.bareJid, 'By whose direction found’st thou out this place?'))
+  await romeo.receives({
+    from: juliet.fullJid,
+    body: 'By whose direction found’st thou out this place?',
+  })
+})
+
+test('requests between clients of different nodes are answered', options, async () => {
+  await using cluster = await TestCluster.start()
+  const [one, two] = [await cluster.node('one'), await cluster.node('two')]
+  const romeo = await one.connect('romeo', 'orchard')
+  const juliet = await two.connect('juliet', 'balcony')
+  await until(knows(one, juliet.fullJid))
+  const request = iq('get', juliet.fullJid, el('query', { xmlns: 'urn:example:light' }))
+  romeo.send(request)
+  const asked = await juliet.receives({ name: 'iq', from: romeo.fullJid })
+  juliet.send(el('iq', { type: 'result', to: romeo.fullJid, id: asked.attr('id') }))
+  await romeo.receives({ name: 'iq', from: juliet.fullJid, type: 'result' })
+})
+
+test('who has a resource loses it to whoever binds it on another node', options, async () => {
+  await using cluster = await TestCluster.start()
+  const [one, two] = [await cluster.node('one'), await cluster.node('two')]
+  const before = await one.connect('juliet', 'balcony')
+  await until(knows(two, before.fullJid))
+  const after = await two.connect('juliet', 'balcony')
+  await before.receives((element) => element.name === 'error')
+  await until(knows(one, after.fullJid))
+  const romeo = await one.connect('romeo')
+  romeo.send(chat('juliet@im.example.com', 'Which of you?'))
+  await after.receives({ body: 'Which of you?' })
+  assert.equal(one.server.sessionManager.sessions.of(after.bareJid).length, 1)
+})
+
+test('contacts on another node see who comes and goes', options, async () => {
+  await using cluster = await TestCluster.start()
+  const [one, two] = [await cluster.node('one'), await cluster.node('two')]
+  const romeo = await one.connect('romeo', 'orchard')
+  const juliet = await two.connect('juliet', 'balcony')
+  await until(knows(one, juliet.fullJid))
+  romeo.send(presence('subscribe', juliet.bareJid))
+  await juliet.receives({ name: 'presence', type: 'subscribe' })
+  juliet.send(presence('subscribed', romeo.bareJid))
+  await romeo.receives({ name: 'presence', from: juliet.fullJid, type: undefined })
+  juliet.send(presence('unavailable'))
+  await romeo.receives({ name: 'presence', from: juliet.fullJid, type: 'unavailable' })
+})
+
+test(
+  'what its recipient has not acknowledged is durable before the sender’s count',
+  options,
+  async () => {
+    await using cluster = await TestCluster.start()
+    const [one, two] = [await cluster.node('one'), await cluster.node('two')]
+    const romeo = await one.connect('romeo', 'orchard')
+    await enable(romeo)
+    const juliet = await two.connect('juliet', 'balcony')
+    await enable(juliet)
+    await until(knows(one, juliet.fullJid))
+    romeo.send(chat(juliet.fullJid, 'Good night'))
+    await juliet.receives({ body: 'Good night' })
+    await handles(romeo, 1)
+    const kept = await two.server.storage.read<{ node: string }>('select node from sm_kept', [])
+    assert.deepEqual(kept, [{ node: 'two' }])
+    acknowledge(juliet, 1)
+    await juliet.roundTrip()
+  },
+)
+
+test('a session is resumed on another node, and misses nothing', options, async () => {
+  await using cluster = await TestCluster.start()
+  const [one, two] = [await cluster.node('one'), await cluster.node('two')]
+  const romeo = await one.connect('romeo', 'orchard')
+  const juliet = await connectResumable(one, 'juliet', 'balcony')
+  await juliet.client.becomesAvailable(0)
+  const { fullJid } = juliet.client
+  await until(knows(two, fullJid))
+  romeo.send(chat(fullJid, 'one'))
+  await juliet.client.receives({ body: 'one' })
+  await juliet.client.vanishes()
+  romeo.send(chat(fullJid, 'two'), chat(fullJid, 'three'))
+  await romeo.roundTrip()
+  const { client } = await resume(two, { id: juliet.id, h: 1, fullJid })
+  for (const body of ['one', 'two', 'three']) await client.receives({ body })
+  romeo.send(chat(fullJid, 'four'))
+  await client.receives({ body: 'four' })
+  assert.equal(one.server.sessionManager.sessions.of(client.bareJid).length, 1)
+})
+
+test('offline messages go to whoever comes, on whatever node', options, async () => {
+  await using cluster = await TestCluster.start()
+  const [one, two] = [await cluster.node('one'), await cluster.node('two')]
+  const romeo = await one.connect('romeo', 'orchard')
+  await two.createAccount('juliet')
+  for (const body of ['one', 'two', 'three']) romeo.send(chat('juliet@im.example.com', body))
+  await romeo.roundTrip()
+  const juliet = await two.connect('juliet', 'balcony')
+  for (const body of ['one', 'two', 'three']) await juliet.receives({ body })
+})

@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { connect, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+const PROGRAM = 'nats-server'
+
+/** For the option of that name of a test. */
+export const skipWithoutNats =
+  spawnSync(PROGRAM, ['--version']).error === undefined
+    ? false
+    : 'NATS is not installed (Debian: nats-server)'
+
+/** A real NATS server of a test's own, with JetStream, on a port of the loopback interface. */
+export class NatsServer implements AsyncDisposable {
+  readonly port: number
+  readonly #directory: string
+  #process: ChildProcess | undefined
+
+  private constructor(port: number, directory: string) {
+    this.port = port
+    this.#directory = directory
+  }
+
+  static async start(): Promise<NatsServer> {
+    const directory = mkdtempSync(join(tmpdir(), 'meerkat-nats-'))
+    const server = new NatsServer(await freePort(), directory)
+    await server.begin()
+    return server
+  }
+
+  get url(): string {
+    return `nats://127.0.0.1:${this.port}`
+  }
+
+  get pid(): number {
+    assert.ok(this.#process?.pid, 'NATS runs')
+    return this.#process.pid
+  }
+
+  /** Starts it, once more after it was stopped or killed, with what it had. */
+  async begin(): Promise<void> {
+    const child = spawn(
+      PROGRAM,
+      ['-a', '127.0.0.1', '-p', `${this.port}`, '-js', '-sd', this.#directory],
+      { stdio: 'ignore' },
+    )
+    this.#process = child
+    const attempts = 400
+    for (let attempt = 0; !(await this.#answers()); attempt++) {
+      assert.equal(child.exitCode, null, 'NATS ended at once')
+      assert.ok(attempt < attempts, 'NATS does not answer')
+      await new Promise((resolve) => setTimeout(resolve, 25))
+    }
+  }
+
+  async stop(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    const child = this.#process
+    this.#process = undefined
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
+    const ended = once(child, 'exit')
+    child.kill(signal)
+    await ended
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop()
+    rmSync(this.#directory, { recursive: true, force: true })
+  }
+
+  /** It says `INFO` when it is ready. */
+  #answers(): Promise<boolean> {
+    return new Promise((resolve) => {
+      const socket = connect(this.port, '127.0.0.1')
+      socket.once('data', () => {
+        socket.destroy()
+        resolve(true)
+      })
+      socket.once('error', () => resolve(false))
+    })
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  assert.ok(typeof address === 'object' && address !== null)
+  server.close()
+  await once(server, 'close')
+  return address.port
+}
