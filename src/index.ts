@@ -20,6 +20,25 @@ import { type ExtraModule, type RoutingModuleFactory, Server } from './server.ts
 import { type BareJid, JidError, parseJid } from './xmpp/jid.ts'
 
 export { ConfigError } from './config.ts'
+export {
+  type AdhocAsked,
+  type AdhocCommand,
+  type AdhocCompletion,
+  type AdhocNote,
+  type AdhocStage,
+  type AdhocStep,
+  badPayload,
+} from './core/adhoc.ts'
+export {
+  type CommandCall,
+  CommandError,
+  type CommandErrorCode,
+  type CommandHandler,
+  type DeclaredCommand,
+  declareCommand,
+  type Permission,
+  type Progress,
+} from './core/command.ts'
 export type { Component } from './core/components.ts'
 // Whole files, for declarations in them may be merged with those of a module.
 export * from './core/envelope.ts'
@@ -51,6 +70,7 @@ export * from './core/session.ts'
 export type { Migration, Storage } from './core/storage.ts'
 export { createLogger, type LogFormat } from './log.ts'
 export type { ExtraModule, RoutingModuleFactory } from './server.ts'
+export { DataForm, form as dataForm } from './xmpp/data-form.ts'
 export {
   type BareJid,
   type FullJid,

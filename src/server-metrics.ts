@@ -182,8 +182,7 @@ function ofConnections(server: Server): Source[] {
 }
 
 function ofStorage({ storage }: Server): Source[] {
-  const number = (of: (load: StorageLoad) => number) => () =>
-    storage.load === undefined ? [] : [{ value: of(storage.load) }]
+  const number = (of: (load: StorageLoad) => number) => () => [{ value: of(storage.load) }]
   return [
     {
       name: 'meerkat_storage_waiting_requests',
@@ -208,7 +207,7 @@ function ofStorage({ storage }: Server): Source[] {
     },
     {
       name: 'meerkat_storage_batch_seconds_total',
-      help: 'What these took altogether, from leaving until the answer.',
+      help: 'What these took altogether, until they were answered.',
       kind: 'counter',
       labels: [],
       read: number(({ seconds }) => seconds),

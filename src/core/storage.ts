@@ -133,8 +133,8 @@ export interface Storage extends AsyncDisposable {
    */
   migrate(migrations: readonly Migration[]): Promise<void>
 
-  /** How much it has to do; absent where nobody counts. */
-  readonly load?: StorageLoad
+  /** How much it has to do. */
+  readonly load: StorageLoad
 
   /** Finishes what was submitted, then closes. What comes later is rejected with `closed`. */
   close(): Promise<void>
@@ -147,7 +147,7 @@ export interface StorageLoad {
   readonly waitingBytes: number
   /** Groups of requests that were answered together, commit included. */
   readonly batches: number
-  /** What these took altogether, from leaving until the answer. */
+  /** What these took altogether, until they were answered. */
   readonly seconds: number
 }
 

@@ -1,4 +1,4 @@
-import { type Statement, StorageError } from '../core/storage.ts'
+import { type Statement, StorageError, type StorageLoad } from '../core/storage.ts'
 import type { StatementQueue } from './dialects.ts'
 import type { PostgresFailure } from './postgres-errors.ts'
 import { mayFindAnother, type PostgresLink } from './postgres-link.ts'
@@ -59,6 +59,9 @@ export class PostgresQueue implements StatementQueue {
   readonly #translated = new Map<string, string>()
   #waiting: (Unit | Gate)[] = []
   #pendingBytes = 0
+  #requests = 0
+  #batches = 0
+  #milliseconds = 0
   /** Something runs that others have to wait for. */
   #isBusy = false
   /** Queries under way beside it. */
@@ -72,6 +75,15 @@ export class PostgresQueue implements StatementQueue {
     this.#link = link
     this.#settings = settings
     link.onConnected = () => this.#pump()
+  }
+
+  get load(): StorageLoad {
+    return {
+      waiting: this.#requests,
+      waitingBytes: this.#pendingBytes,
+      batches: this.#batches,
+      seconds: this.#milliseconds / 1000,
+    }
   }
 
   /** `sql` is a constant of the program. Resolves to what `shape` makes of the reply. */
@@ -156,6 +168,7 @@ export class PostgresQueue implements StatementQueue {
     const bytes = REQUEST_BYTES + weight
     if (this.#pendingBytes + bytes > this.#settings.maxPendingBytes) throw overloadedError()
     this.#pendingBytes += bytes
+    this.#requests++
     this.#put({ commands, isRead, bytes, at: performance.now(), answer, fail, attempts: 0 })
   }
 
@@ -303,6 +316,9 @@ export class PostgresQueue implements StatementQueue {
 
   #answer(group: readonly Unit[], replies: readonly PipelineReply[]): void {
     let next = 0
+    this.#batches++
+    this.#milliseconds += performance.now() - (group[0]?.at ?? 0)
+    this.#requests -= group.length
     for (const unit of group) {
       const own = replies.slice(next, next + unit.commands.length)
       next += unit.commands.length
@@ -314,6 +330,7 @@ export class PostgresQueue implements StatementQueue {
   }
 
   #reject(unit: Unit, error: StorageError): void {
+    this.#requests--
     this.#pendingBytes -= unit.bytes
     unit.fail(error)
   }

@@ -7,6 +7,7 @@ import type {
   SqlValue,
   Statement,
   Storage,
+  StorageLoad,
   WriteResult,
 } from '../core/storage.ts'
 import { postgresDialect, postgresTypes } from './dialects.ts'
@@ -89,6 +90,10 @@ class PostgresStorage implements Storage {
 
   read<Row = SqlRow>(text: string, parameters: readonly SqlValue[]): Promise<readonly Row[]> {
     return this.#queue.read(text, parameters, toRows<Row>)
+  }
+
+  get load(): StorageLoad {
+    return this.#queue.load
   }
 
   migrate(migrations: readonly Migration[]): Promise<void> {

@@ -6,8 +6,12 @@ import { text } from 'node:stream/consumers'
 import { test } from 'node:test'
 import { Validator } from '@seriousme/openapi-schema-validator'
 import { commandsWith } from '../../src/admin/commands.ts'
+import { Envelope, SERVER } from '../../src/core/envelope.ts'
 import { createLogger } from '../../src/log.ts'
 import { modules } from '../../src/modules.ts'
+import { parseJid } from '../../src/xmpp/jid.ts'
+import { Stanza } from '../../src/xmpp/stanza.ts'
+import { el } from '../../src/xmpp/xml.ts'
 import { ask, giveOverHttp, tokenFor } from '../support/api.ts'
 import { startServer } from '../support/server.ts'
 import { cases, DOMAIN, OTHER, openStage } from './cases.ts'
@@ -210,6 +214,54 @@ test('who asks for events is told how far long work is', async () => {
   assert.equal(refused.status, 401)
 })
 
+test('what is followed comes as events, for whom it is', async () => {
+  await using stage = await openStage({ http: {} })
+  const { server, alice } = stage
+  const url = `${server.urlOf()}/api/trace`
+  const jid = `alice@${DOMAIN}`
+  const statusFor = async (token: string, args: object) => (await ask(url, { token, args })).status
+  const reader = await tokenFor(server, 'read-only')
+  assert.equal(await statusFor(reader, { jid, body: true }), 403)
+  assert.equal(await statusFor(await tokenFor(server, 'domain-admin', [OTHER]), { jid }), 403)
+  assert.equal(await statusFor(reader, { jid: 'not@@' }), 400)
+  assert.equal(await statusFor('x', { jid }), 401)
+
+  const over = new AbortController()
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${reader}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ jid }),
+    signal: over.signal,
+  })
+  assert.match(response.headers.get('content-type') ?? '', /^text\/event-stream/)
+  assert.equal(response.headers.get('x-content-type-options'), 'nosniff')
+  await server.server.router.route(noticeFor(jid))
+  await alice.receives({ body: 'You are followed' })
+  let seen = ''
+  for await (const chunk of response.body ?? []) {
+    seen += Buffer.from(chunk).toString()
+    if (seen.includes('"fate":"delivered"')) break
+  }
+  assert.match(seen, /^event: item\ndata: \{"trace":/)
+  assert.ok(!seen.includes('You are followed'), seen)
+  over.abort()
+})
+
+test('who follows keeps no server from stopping', async () => {
+  const server = await startServer({ http: {} })
+  const response = await fetch(`${server.urlOf()}/api/trace`, {
+    method: 'POST',
+    headers: {
+      authorization: `Bearer ${await tokenFor(server, 'admin')}`,
+      'content-type': 'application/json',
+    },
+    body: JSON.stringify({ jid: DOMAIN }),
+  })
+  const ended = response.text()
+  await server[Symbol.asyncDispose]()
+  assert.equal(await ended, '')
+})
+
 test('health: alive, and ready while it serves', async () => {
   await using server = await startServer({ http: {} })
   const url = server.urlOf()
@@ -253,3 +305,8 @@ test('who connects and says nothing, or half, keeps no server from stopping', as
   await server[Symbol.asyncDispose]()
   await Promise.all(closed)
 })
+
+function noticeFor(jid: string): Envelope {
+  const message = Stanza.build('message', { type: 'chat' }, el('body', {}, 'You are followed'))
+  return new Envelope(parseJid(DOMAIN), parseJid(jid), message, SERVER)
+}

@@ -50,6 +50,24 @@ for (const [name, start] of Object.entries(backends)) {
     }
   }
 
+  test(`${name}: what it has to do, and has done, is counted`, async () => {
+    await using opening = await opened()
+    const { storage } = opening
+    const before = storage.load
+    assert.deepEqual([before.waiting, before.waitingBytes], [0, 0])
+    const work = [
+      storage.write(INSERT, ['a', 'one']),
+      storage.read(SELECT, []),
+      storage.write(INSERT, ['a', 'the same again']).catch(() => {}),
+    ]
+    assert.equal(storage.load.waiting, 3)
+    assert.ok(storage.load.waitingBytes > 0)
+    await Promise.all(work)
+    const { waiting, waitingBytes, batches, seconds } = storage.load
+    assert.deepEqual([waiting, waitingBytes], [0, 0])
+    assert.ok(batches > before.batches && seconds > before.seconds)
+  })
+
   test(`${name}: a write is there for the next who opens the database`, async () => {
     await using backend = await start()
     {
