@@ -229,12 +229,15 @@ export function checkConfig(input: unknown, context: Context): LoadedConfig {
       hosts: hosts.hosts,
       admin: { ...settings.admin, socket },
     },
-    settings: shapeOf(settings, {
-      ...placed,
-      domains,
-      modules: loaded.modules,
-      hosts: hosts.hosts,
-    }),
+    settings: shapeOf(
+      { ...settings, s2s: { ...settings.s2s, enabled } },
+      {
+        ...placed,
+        domains,
+        modules: loaded.modules,
+        hosts: hosts.hosts,
+      },
+    ),
     input,
     warnings: warnings.map((warning) => describe(place(warning), file)),
     checkModule(name, schema, domain) {

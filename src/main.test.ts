@@ -177,6 +177,48 @@ test('SIGHUP has the certificates read again; what cannot be read changes nothin
   assert.equal(await stopped(server, 'SIGTERM'), 0)
 })
 
+test('reload shows what changes, applies it, and refuses what cannot be', async () => {
+  using home = scratch()
+  const file = join(home.directory, 'meerkat.toml')
+  const server = home.launch('start')
+  const said = await untilReady(server)
+  const listener = '[[listen.c2s]]\naddress = "127.0.0.1"\nport = 0\n'
+  const write = (settings: string) =>
+    writeFileSync(file, `domains = ["localhost"]\n${settings}\n${listener}`)
+
+  write(
+    'limits.max_depth = 70\nmodules.ping.interval = "5m"\ns2s.secret = "never shown to anybody"',
+  )
+  const changes = [
+    '+ s2s.secret = (secret)',
+    '~ s2s.enabled = false -> true',
+    '~ limits.max_depth = 100 -> 70',
+    '~ modules.ping.interval = 180000 -> "5m"',
+  ]
+  const dry = await home.run('reload --dry-run')
+  const stdout = `${changes.join('\n')}\n4 changes; not applied\n`
+  assert.deepEqual(dry, { code: 0, stdout, stderr: '' })
+  const applied = await home.run('reload')
+  assert.equal(applied.stdout, `${changes.join('\n')}\n4 changes; in force\n`)
+
+  write('storage.url = "sqlite:other.db"')
+  const refused = await home.run('reload')
+  assert.equal(refused.code, 1)
+  assert.match(refused.stderr, /^nothing was changed: storage\.url: cannot change while/)
+  const told = await home.run('reload --dry-run')
+  assert.match(told.stdout, /storage\.url = .* -> "sqlite:other\.db" \(needs a restart\)/)
+
+  write('limits.max_depth = "deep"')
+  const bad = await home.run('reload')
+  assert.equal(bad.code, 1)
+  const problem = 'limits.max_depth: found "deep", expected a number'
+  assert.equal(bad.stderr, `meerkat.toml:2:8: ${problem}\n`)
+  write('')
+  const { listeners } = JSON.parse((await home.run('status --json')).stdout)
+  assert.ok(said.some((line) => line.includes(`:${listeners[0].port} `)))
+  assert.equal(await stopped(server, 'SIGTERM'), 0)
+})
+
 test('a server that was killed leaves nothing that keeps the next from starting', async () => {
   using home = scratch()
   const first = home.launch('start')

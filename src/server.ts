@@ -335,6 +335,8 @@ export class Server {
     await Promise.all(listeners.map((listener) => listener.drained()))
     // Last: whoever watches learns from it that the server stops.
     for (const listener of this.httpListeners) await listener.close()
+    // Nobody answers any more, and whoever waits for that keeps modules from stopping.
+    this.iq.close()
     await this.modules.unloadAll()
     await this.cluster.leave()
     this.iq.close()
@@ -361,7 +363,7 @@ export class Server {
       await steps.prepare(() => this.#federation.prepare(plan))
       await steps.prepare(() => expectedComponents(before, plan, this))
       await steps.prepare(() => this.domains.prepare(plan))
-      const migrations = modules.flatMap(({ module }) => module.migrations ?? [])
+      const migrations = [...new Set(modules.flatMap(({ module }) => module.migrations ?? []))]
       await this.storage.migrate([...accountMigrations, ...tokenMigrations, ...migrations])
       await steps.prepare(() => this.modules.prepare(modules, types))
       await steps.prepare(() => this.#chain.prepare(routing, plan))

@@ -36,12 +36,12 @@ function isBoundToSocket(path: Path): boolean {
 
 type Leaf = { readonly path: Path; readonly key: string; readonly value: unknown }
 
-/** In the order of the keys of a file. */
+/** In the order of the keys of a file; what is there no more comes last. */
 export function configChanges(before: LoadedConfig, after: LoadedConfig): ConfigChange[] {
   const old = leavesOf(before.settings)
   const now = leavesOf(after.settings)
   const changes: ConfigChange[] = []
-  for (const key of new Set([...old.keys(), ...now.keys()])) {
+  for (const key of new Set([...now.keys(), ...old.keys()])) {
     const [was, is] = [old.get(key), now.get(key)]
     if (was !== undefined && is !== undefined && isDeepStrictEqual(was.value, is.value)) continue
     const { path } = (is ?? was) as Leaf

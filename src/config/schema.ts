@@ -114,7 +114,7 @@ const tls = z
   .prefault({})
   .describe(
     'Certificates. Only `localhost` goes without: it gets one signed by itself. After a renewal, ' +
-      'send the server SIGHUP: new connections get what the files hold then.',
+      'run `meerkat reload` or send the server SIGHUP: new connections get what the files hold then.',
   )
 
 const auth = z

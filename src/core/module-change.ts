@@ -27,6 +27,8 @@ const PATIENCE = 10_000
  */
 export class ModuleChange {
   readonly #parts: Parts
+  /** Resolves when nobody is inside of what was taken out. */
+  #left: Promise<void> | undefined
   readonly #scopesBefore: ReadonlyMap<ModuleInstance, Types>
 
   constructor(parts: Parts) {
@@ -70,6 +72,7 @@ export class ModuleChange {
   /** All in one step. Throws, with nothing changed, if something that is registered is taken. */
   commit(): void {
     this.#switch(this.#stopped, this.#started, this.#parts.scopes, this.#parts.after)
+    this.#left = this.#parts.hooks.underWay.ended()
   }
 
   /** As it was before `commit`. */
@@ -118,16 +121,16 @@ export class ModuleChange {
 
   async #stop(instances: readonly ModuleInstance[]): Promise<void> {
     if (instances.length === 0) return
-    await quiet(this.#parts)
+    await soon(this.#left ?? Promise.resolve(), this.#parts.log)
     for (const instance of [...instances].reverse()) await instance.stop()
   }
 }
 
-/** Resolves when nobody is inside of handlers any more that were taken out, or too long is. */
-export async function quiet({ hooks, log }: Pick<Parts, 'hooks' | 'log'>): Promise<void> {
+/** Waits for those who are inside of handlers that were taken out, but not too long. */
+export async function soon(left: Promise<void>, log: Logger): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<'late'>()
   const timer = setTimeout(resolve, PATIENCE, 'late')
-  const first = await Promise.race([hooks.underWay.ended(), promise])
+  const first = await Promise.race([left, promise])
   clearTimeout(timer)
   if (first === 'late') log.warn('module_stopped_in_use')
 }

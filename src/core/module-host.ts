@@ -3,7 +3,7 @@ import type { ModuleCommands } from './command.ts'
 import type { DomainScope, Hooks } from './hooks.ts'
 import type { IqDispatcher } from './iq.ts'
 import type { Module, ModuleContext } from './module.ts'
-import { ModuleChange, quiet } from './module-change.ts'
+import { ModuleChange, soon } from './module-change.ts'
 import { Lasting, ModuleInstance, Scope } from './module-instance.ts'
 
 /** What all modules share; each gets a context of its own made from it. */
@@ -117,11 +117,12 @@ export class ModuleHost {
 
   /** When the server stops. The last one first, so that each has those it was started after. */
   async unloadAll(): Promise<void> {
+    const { hooks, log } = this.#services
     for (const instance of [...this.#running].reverse()) {
       await instance.leave({ isShutdown: true, leaves: () => true })
       instance.deactivate()
       this.#running = this.#running.filter((other) => other !== instance)
-      await quiet(this.#services)
+      await soon(hooks.underWay.ended(), log)
       await instance.stop()
     }
   }

@@ -65,7 +65,7 @@ export class Listeners {
     })
     // Their addresses are free once another listener of ours has gone.
     const late = added.filter(({ wanted }) =>
-      left.some((open) => overlap(open.wanted.endpoint, wanted.endpoint)),
+      left.some((open) => overlap(placeOf(open), wanted.endpoint)),
     )
     const abandon = async () => {
       for (const { listener } of added) listener.stopListening()
@@ -107,6 +107,12 @@ export class Listeners {
   }
 }
 
+/** Where it is: with the port that it got, if any free one would do. */
+function placeOf({ wanted, listener }: Open): Endpoint {
+  const { address } = wanted.endpoint
+  return listener.isListening ? { address, port: listener.address.port } : wanted.endpoint
+}
+
 function configure({ wanted, listener }: Open): void {
   // Whoever made the listener knows its kind.
   wanted.configure(listener as never)
@@ -120,7 +126,7 @@ function isSame(a: WantedListener, b: WantedListener): boolean {
 /** For a moment nobody listens there; if `late` cannot have it, those before take it back. */
 async function takeOver(leaving: readonly Open[], late: readonly Open[]): Promise<void> {
   const inTheWay = leaving.filter((open) =>
-    late.some(({ wanted }) => overlap(open.wanted.endpoint, wanted.endpoint)),
+    late.some(({ wanted }) => overlap(placeOf(open), wanted.endpoint)),
   )
   for (const { listener } of inTheWay) listener.stopListening()
   try {

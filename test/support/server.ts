@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { ConnectionOptions } from 'node:tls'
-import { checkConfig } from '../../src/config.ts'
+import { checkConfig, type LoadedConfig } from '../../src/config.ts'
 import { makeSelfSigned } from '../../src/connection/self-signed.ts'
 import { type Logger, silentLogger } from '../../src/core/log.ts'
 import type { Module } from '../../src/core/module.ts'
@@ -49,6 +49,8 @@ export type Settings = {
   readonly delivery?: Table
   /** Of modules that come with the server. `false` leaves one out. */
   readonly modules?: { readonly [name: string]: Table | false }
+  /** Where single domains differ: `[host."…"]`. */
+  readonly host?: Table
   /** Modules in code. */
   readonly use?: readonly (Module | ExtraModule)[]
   /** In place of `routing_modules`, with routing modules in code among them. */
@@ -94,6 +96,11 @@ export class TestServer implements AsyncDisposable {
     this.server = server
     this.directory = directory
     this.#ownsDirectory = ownsDirectory
+  }
+
+  /** Other settings, all of them, take the place of those in force. */
+  async reload(settings: Settings, options: { readonly isDry?: boolean } = {}): Promise<void> {
+    await this.server.reload(await load(settings, this.directory), options)
   }
 
   get domain(): string {
@@ -248,11 +255,7 @@ export async function startServer(settings: Settings = {}): Promise<TestServer> 
   const ownsDirectory = settings.data_dir === undefined
   const directory = settings.data_dir ?? (await mkdtemp(join(tmpdir(), 'meerkat-')))
   try {
-    const input = await configuration(settings, directory)
-    const loaded = checkConfig(input, {
-      modules: builtinModules,
-      directory: settings.directory ?? directory,
-    })
+    const loaded = await load(settings, directory)
     const extraModules = use.map((entry) => ('module' in entry ? entry : { module: entry }))
     const { routing, onFenced = fenced } = settings
     const options = { loaded, log, extraModules, onFenced, ...(routing && { routing }) }
@@ -267,6 +270,13 @@ export async function startServer(settings: Settings = {}): Promise<TestServer> 
 
 function fenced(): void {
   throw new Error('the other nodes have given this one up')
+}
+
+async function load(settings: Settings, directory: string): Promise<LoadedConfig> {
+  return checkConfig(await configuration(settings, directory), {
+    modules: builtinModules,
+    directory: settings.directory ?? directory,
+  })
 }
 
 function listOf(tables: Table | readonly Table[]): readonly Table[] {
@@ -311,6 +321,7 @@ async function configuration(settings: Settings, directory: string): Promise<Tab
     data_dir: directory,
     listen: { c2s, s2s, component, http },
     auth: { scram_iterations: 4096, ...auth },
+    host: settings.host ?? {},
     storage: { url: storage?.url ?? (await emptyDatabase()), ...storage },
     modules: Object.fromEntries(tables),
     ...(tls !== undefined && { tls }),
