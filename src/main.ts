@@ -7,6 +7,7 @@ import type { Command } from './admin/command.ts'
 import { commandsWith } from './admin/commands.ts'
 import { callCommand, followCommand, NotRunningError } from './admin/control.ts'
 import { ProgressBar } from './admin/progress-bar.ts'
+import { ProgressLog } from './admin/progress-log.ts'
 import { readSecret } from './admin/secret-input.ts'
 import { plain, type StreamCommand } from './admin/stream-command.ts'
 import { streams } from './admin/streams.ts'
@@ -25,6 +26,7 @@ import { modules } from './modules.ts'
 import { Server } from './server.ts'
 import { adminContext } from './server-admin.ts'
 import { runServer, StartError } from './start.ts'
+import { copiedText, moveStorage } from './storage-copy.ts'
 
 const DEFAULT_FILE = 'meerkat.toml'
 
@@ -187,6 +189,13 @@ const exitCode = await runCli(process.argv.slice(2), {
     checkConfig: checkFile,
     async printConfigSchema() {
       say(JSON.stringify(jsonSchema(modules), null, 2))
+    },
+    async copyStorage(from, to, { onProgress, ...options }) {
+      const { stderr } = process
+      const log = new ProgressLog((line) => void stderr.write(line), Date.now)
+      const show = stderr.isTTY ? onProgress : (progress: Progress) => log.show(progress)
+      const loaded = load(options)
+      return copiedText(await moveStorage({ from, to, loaded, onProgress: show }))
     },
     readSecret: (name) => readSecret(name, { input: process.stdin, output: process.stderr }),
   },

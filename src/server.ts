@@ -1,5 +1,5 @@
 import type { Reload } from './admin/commands/reload.ts'
-import { Tokens, tokenMigrations } from './admin/tokens.ts'
+import { Tokens } from './admin/tokens.ts'
 import { ClientSession, type SessionEnvironment } from './c2s/client-session.ts'
 import type { ClientListener } from './c2s/listener.ts'
 import type { ComponentListener } from './component/listener.ts'
@@ -36,12 +36,13 @@ import { Domains } from './server/domains.ts'
 import { FederationPart, serverListeners } from './server/federation.ts'
 import { HttpPart } from './server/http.ts'
 import { Listeners } from './server/listeners.ts'
+import { coreMigrations } from './server/migrations.ts'
 import { chooseModules, DEFAULT_TYPE, type ExtraModule } from './server/module-choice.ts'
 import type { Plan } from './server/plan.ts'
 import { RoutingChain, type RoutingModuleFactory } from './server/routing-chain.ts'
 import { type Step, Steps } from './server/step.ts'
 import { offerAdministration } from './server-adhoc.ts'
-import { accountMigrations, sqlAccountStore } from './storage/account-store.ts'
+import { sqlAccountStore } from './storage/account-store.ts'
 import { openStorage } from './storage/open.ts'
 import { parseBare } from './xmpp/jid.ts'
 import { StreamError } from './xmpp/stream-error.ts'
@@ -364,7 +365,7 @@ export class Server {
       await steps.prepare(() => expectedComponents(before, plan, this))
       await steps.prepare(() => this.domains.prepare(plan))
       const migrations = [...new Set(modules.flatMap(({ module }) => module.migrations ?? []))]
-      await this.storage.migrate([...accountMigrations, ...tokenMigrations, ...migrations])
+      await this.storage.migrate([...coreMigrations, ...migrations])
       await steps.prepare(() => this.modules.prepare(modules, types))
       await steps.prepare(() => this.#chain.prepare(routing, plan))
       await steps.prepare(() => this.#listeners.prepare(this.#wantedListeners(plan), isRunning))

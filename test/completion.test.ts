@@ -35,6 +35,7 @@ async function scriptFor(shell: Shell): Promise<string> {
       follow: unused,
       checkConfig: unused,
       printConfigSchema: unused,
+      copyStorage: unused,
       readSecret: unused,
     },
     progress: { show() {}, clear() {} },

@@ -69,6 +69,10 @@ async function run(line: string, { fails }: { readonly fails?: Error } = {}): Pr
       start: (options) => note('start', options),
       checkConfig: (file, options) => note('check', file, options),
       printConfigSchema: () => note('schema'),
+      async copyStorage(from, to, { onProgress, ...options }) {
+        await note('copy', from, to, options)
+        return 'archive  3'
+      },
       async run(_, args, { onProgress, ...options }) {
         onProgress({ done: 1, total: 2, of: 'coats' })
         await note(args, options)

@@ -19,6 +19,12 @@ export interface CliActions {
   start(options: { readonly config?: string }): Promise<void>
   checkConfig(file: string | undefined, options: { readonly json: boolean }): Promise<void>
   printConfigSchema(): Promise<void>
+  /** Returns a line for each table. */
+  copyStorage(
+    from: string,
+    to: string,
+    options: { readonly config?: string; readonly onProgress: (progress: Progress) => void },
+  ): Promise<string>
   /** Through the running server, or else without one if the command allows that. */
   run(
     command: Command,
@@ -123,6 +129,30 @@ function programOf(cli: Cli): CliCommand {
       ]),
     )
     .action((shell: Shell) => cli.stdout(completionScript(shell, completionNode(program))))
+
+  program
+    .command('storage')
+    .description('Where everything is kept')
+    .command('copy')
+    .description(
+      'Copy all data from one database to another, while no server uses either. Interrupted, it goes on where it was.',
+    )
+    .argument('<from>', 'its URL, as in the configuration; a path starts here')
+    .argument('<to>', 'that of an empty database')
+    .addOption(configOption())
+    .addHelpText(
+      'after',
+      examples(calledAs, [
+        'storage copy sqlite:data/meerkat.db postgres://meerkat@db.example.com/meerkat',
+        'storage copy postgres://meerkat@db.example.com/meerkat sqlite:data/meerkat.db',
+      ]),
+    )
+    .action(async (from: string, to: string, options: { config?: string }) => {
+      const { progress } = cli
+      const onProgress = (each: Progress) => progress.show(each)
+      const copying = actions.copyStorage(from, to, { ...options, onProgress })
+      await cli.stdout(`${await copying.finally(() => progress.clear())}\n`)
+    })
 
   for (const command of cli.commands) addCommand(program, command, cli)
   for (const stream of cli.streams) addStream(program, stream, cli)

@@ -124,7 +124,7 @@ function embedded({ module, settings }: ExtraModule): Candidate {
   return { module, setting: module.config.parse(settings ?? {}) }
 }
 
-async function importModule(from: string): Promise<Module> {
+export async function importModule(from: string): Promise<Module> {
   const { default: module } = await import(from)
   if (typeof module?.start === 'function' && typeof module.name === 'string') return module
   throw new Error(`${from}: the default export is not a module made with defineModule`)

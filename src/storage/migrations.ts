@@ -1,5 +1,12 @@
 import type { Kysely } from 'kysely'
-import { type ColumnTypes, type Migration, type Schema, StorageError } from '../core/storage.ts'
+import {
+  type ColumnTypes,
+  type Migration,
+  type Schema,
+  type Storage,
+  StorageError,
+} from '../core/storage.ts'
+import { COPY_TABLE, tableNames } from './tables.ts'
 
 type Place = {
   /** What to call it in an error. */
@@ -61,6 +68,15 @@ async function run(
     .insertInto('migration')
     .values({ name: migration.name, applied_at: Date.now() })
     .execute()
+}
+
+/** Half of the data would look like all of it. */
+export async function refuseUnfinished(storage: Storage, database: string): Promise<void> {
+  if (!(await tableNames(storage)).includes(COPY_TABLE)) return
+  throw new StorageError(
+    'incompatible',
+    `The copy into ${database} was interrupted. Give the command "storage copy" once more; it goes on where it was.`,
+  )
 }
 
 const ownerOf = (name: string) => name.slice(0, name.lastIndexOf('/'))

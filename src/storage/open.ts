@@ -1,6 +1,9 @@
+import { existsSync } from 'node:fs'
+import { resolve } from 'node:path'
 import type { Logger } from '../core/log.ts'
 import { type Storage, StorageError } from '../core/storage.ts'
 import { openPostgres } from './postgres.ts'
+import { parsePostgresUrl } from './postgres-url.ts'
 import { openSqlite } from './sqlite.ts'
 
 export interface OpenOptions {
@@ -8,6 +11,10 @@ export interface OpenOptions {
   readonly connections?: number
   /** PostgreSQL: how long requests wait for a server that is away, in milliseconds. */
   readonly patience?: number
+  /** Nobody else may use it meanwhile. */
+  readonly isExclusive?: boolean
+  /** A file that is not there is not created. */
+  readonly mustExist?: boolean
   readonly log?: Logger
 }
 
@@ -17,13 +24,17 @@ export interface OpenOptions {
  * `postgres://user@host/database`.
  */
 export async function openStorage(url: string, options: OpenOptions = {}): Promise<Storage> {
+  const { connections, patience, isExclusive, mustExist, log } = options
   const colon = url.indexOf(':')
   const scheme = url.slice(0, colon)
   const rest = url.slice(colon + 1)
-  if (scheme === 'sqlite' && rest !== '') return await openSqlite(rest)
+  if (scheme === 'sqlite' && rest !== '') {
+    if (mustExist && !existsSync(rest)) throw new StorageError('io', `There is no ${rest}`)
+    return await openSqlite(rest, isExclusive === undefined ? {} : { isExclusive })
+  }
   if (scheme === 'postgres' || scheme === 'postgresql') {
-    const { connections, patience, log } = options
     return await openPostgres(url, {
+      ...(isExclusive !== undefined && { isExclusive }),
       ...(connections !== undefined && { connections }),
       ...(patience !== undefined && { patienceMs: patience }),
       ...(log !== undefined && { log }),
@@ -33,4 +44,10 @@ export async function openStorage(url: string, options: OpenOptions = {}): Promi
     'other',
     'A storage URL reads sqlite:/path/meerkat.db, sqlite::memory: or postgres://user@host/database',
   )
+}
+
+/** What to call the database of a URL: the same for the same one, and without a password. */
+export function nameOf(url: string): string {
+  if (url.startsWith('sqlite:')) return resolve(url.slice('sqlite:'.length))
+  return parsePostgresUrl(url).name
 }

@@ -130,7 +130,7 @@ export class PostgresLink {
     let fallback: PostgresSession | undefined
     for (const host of this.#settings.address.hosts) {
       try {
-        const session = await PostgresSession.open(host, this.#settings)
+        const session = await PostgresSession.open(host, this.#settings, 'writer')
         if (!session.isReadOnly) {
           fallback?.destroy()
           return session
@@ -149,7 +149,7 @@ export class PostgresLink {
     if (this.#isOpening || session === undefined) return
     this.#isOpening = true
     try {
-      const reader = await PostgresSession.open(session.host, this.#settings)
+      const reader = await PostgresSession.open(session.host, this.#settings, 'reader')
       if (this.#session !== session || this.#isClosed) return reader.destroy()
       this.#readers.push(reader)
       this.#free.push(reader)

@@ -13,12 +13,17 @@ export interface SessionSettings {
   readonly statementTimeoutMs: number
   /** How long the server lets a transaction stand idle, in case we have been stopped in it. */
   readonly idleTransactionMs: number
+  /** Nobody else may use the database, or all who do not want that. */
+  readonly isExclusive: boolean
   /** After so long without an answer we ask whether the connection still leads anywhere. */
   readonly silenceMs: number
 }
 
 /** 14: the oldest that PostgreSQL itself maintains. */
 const OLDEST_VERSION = 140_000
+
+/** Whoever has the database in use holds this lock; alone, or together with others. */
+const USE = "hashtext('meerkat in use'), hashtext(current_schema())"
 
 const SET_UP = `select
   set_config('synchronous_commit', case current_setting('synchronous_commit')
@@ -28,6 +33,8 @@ const SET_UP = `select
   set_config('lock_timeout', $1, false),
   set_config('statement_timeout', $2, false),
   set_config('idle_in_transaction_session_timeout', $3, false),
+  case $4 when 'shared' then pg_try_advisory_lock_shared(${USE})
+    when 'exclusive' then pg_try_advisory_lock(${USE}) else true end as is_admitted,
   current_setting('server_encoding') as encoding,
   current_setting('server_version_num')::integer as version,
   current_setting('fsync') as fsync,
@@ -39,6 +46,7 @@ const IS_SERVED = `select count(*)::integer as count from pg_stat_activity
   where pid = $1 and backend_start::text = $2 and state = 'active'`
 
 type Condition = {
+  readonly is_admitted: boolean
   readonly encoding: string
   readonly version: number
   readonly fsync: string
@@ -78,11 +86,15 @@ export class PostgresSession {
   }
 
   /** Looks the host up anew. Rejects with what `pg` says, or a `StorageError`. */
-  static async open(host: PostgresHost, settings: SessionSettings): Promise<PostgresSession> {
+  static async open(
+    host: PostgresHost,
+    settings: SessionSettings,
+    role: 'writer' | 'reader',
+  ): Promise<PostgresSession> {
     const session = new PostgresSession(host, settings)
     try {
       await session.#client.connect()
-      await session.#setUp()
+      await session.#setUp(role)
       return session
     } catch (error) {
       session.destroy()
@@ -146,13 +158,15 @@ export class PostgresSession {
     this.#lost.resolve(reason)
   }
 
-  async #setUp(): Promise<void> {
-    const { lockTimeoutMs, statementTimeoutMs, idleTransactionMs } = this.#settings
-    const parameters = [lockTimeoutMs, statementTimeoutMs, idleTransactionMs].map(String)
+  async #setUp(role: 'writer' | 'reader'): Promise<void> {
+    const { lockTimeoutMs, statementTimeoutMs, idleTransactionMs, isExclusive } = this.#settings
+    const use = isExclusive ? 'exclusive' : 'shared'
+    const timeouts = [lockTimeoutMs, statementTimeoutMs, idleTransactionMs].map(String)
+    const parameters = [...timeouts, role === 'writer' ? use : 'none']
     const { rows } = await this.#client.query<Condition>(SET_UP, parameters)
     const [condition] = rows
     if (condition === undefined) throw new Error('the server does not answer')
-    const { encoding, version, fsync, started, is_read_only } = condition
+    const { is_admitted, encoding, version, fsync, started, is_read_only } = condition
     this.#started = started
     if (encoding !== 'UTF8') {
       const message = `its encoding is ${encoding}: create it with "encoding 'UTF8' template template0"`
@@ -160,6 +174,10 @@ export class PostgresSession {
     }
     if (version < OLDEST_VERSION) {
       throw new StorageError('incompatible', 'the server is older than PostgreSQL 14')
+    }
+    if (!is_admitted) {
+      const message = isExclusive ? 'a server is using it' : 'data is being copied to or from it'
+      throw new StorageError('busy', message)
     }
     this.isVolatile = fsync !== 'on'
     this.isReadOnly = is_read_only

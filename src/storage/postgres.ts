@@ -11,7 +11,7 @@ import type {
   WriteResult,
 } from '../core/storage.ts'
 import { postgresDialect, postgresTypes } from './dialects.ts'
-import { runMigrations } from './migrations.ts'
+import { refuseUnfinished, runMigrations } from './migrations.ts'
 import { PostgresLink } from './postgres-link.ts'
 import { PostgresQueue } from './postgres-queue.ts'
 import { parsePostgresUrl } from './postgres-url.ts'
@@ -32,6 +32,8 @@ export interface PostgresOptions {
   readonly silenceMs?: number
   /** What may wait in memory for a server that is away or slow; default 256 MiB. */
   readonly maxPendingBytes?: number
+  /** Nobody else may use it meanwhile. */
+  readonly isExclusive?: boolean
   readonly log?: Logger
 }
 
@@ -56,6 +58,7 @@ export async function openPostgres(url: string, options: PostgresOptions = {}): 
     statementTimeoutMs: options.statementTimeoutMs ?? 30_000,
     // Later than we do it ourselves, with a better error.
     idleTransactionMs: 2 * idleTransactionMs,
+    isExclusive: options.isExclusive ?? false,
     silenceMs: options.silenceMs ?? 5000,
     log: options.log ?? silentLogger,
   })
@@ -96,8 +99,9 @@ class PostgresStorage implements Storage {
     return this.#queue.load
   }
 
-  migrate(migrations: readonly Migration[]): Promise<void> {
-    return runMigrations(this.db, migrations, postgresTypes, {
+  async migrate(migrations: readonly Migration[]): Promise<void> {
+    await refuseUnfinished(this, this.#name)
+    await runMigrations(this.db, migrations, postgresTypes, {
       database: this.#name,
       lock: async (transaction) => {
         await LOCK_MIGRATIONS.execute(transaction)

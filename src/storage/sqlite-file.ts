@@ -47,6 +47,7 @@ export function openDatabase(settings: SqliteSettings): DatabaseSync {
     if (file !== ':memory:') createPrivately(file)
     const database = new DatabaseSync(file, { timeout: settings.busyTimeoutMs })
     try {
+      if (settings.isExclusive) database.exec('pragma locking_mode = exclusive')
       // Before anything is written: a file that is not ours stays as it is.
       const claimed = checkOwner(database, file)
       configure(database, settings)

@@ -51,6 +51,8 @@ export interface SqliteSettings {
   readonly synchronous: 'full' | 'normal' | 'off'
   /** How long to wait for a lock that another process holds. */
   readonly busyTimeoutMs: number
+  /** No other process may have it open meanwhile. */
+  readonly isExclusive: boolean
   /** The database grows no further than this many pages of 4096 bytes. */
   readonly maxPages: number | undefined
 }

@@ -10,7 +10,7 @@ import type {
   WriteResult,
 } from '../core/storage.ts'
 import { sqliteDialect, sqliteTypes } from './dialects.ts'
-import { runMigrations } from './migrations.ts'
+import { refuseUnfinished, runMigrations } from './migrations.ts'
 import { SqliteQueue } from './sqlite-queue.ts'
 import { toRows, toWriteResult } from './statements.ts'
 
@@ -23,6 +23,8 @@ export interface SqliteOptions {
   readonly idleTransactionMs?: number
   /** What may wait in memory for a disk that does not keep up; default 256 MiB. */
   readonly maxPendingBytes?: number
+  /** Nobody else may use it meanwhile. */
+  readonly isExclusive?: boolean
   /** The database grows no further than this many pages of 4096 bytes; default unlimited. */
   readonly maxPages?: number
 }
@@ -36,6 +38,7 @@ export async function openSqlite(file: string, options: SqliteOptions = {}): Pro
     file,
     synchronous: options.synchronous ?? 'full',
     busyTimeoutMs: options.busyTimeoutMs ?? 5000,
+    isExclusive: options.isExclusive ?? false,
     maxPages: options.maxPages,
     idleTransactionMs: options.idleTransactionMs ?? 5000,
     maxPendingBytes: options.maxPendingBytes ?? 256 * 1024 * 1024,
@@ -76,8 +79,9 @@ class SqliteStorage implements Storage {
     return this.#queue.load
   }
 
-  migrate(migrations: readonly Migration[]): Promise<void> {
-    return runMigrations(this.db, migrations, sqliteTypes, { database: this.#file })
+  async migrate(migrations: readonly Migration[]): Promise<void> {
+    await refuseUnfinished(this, this.#file)
+    await runMigrations(this.db, migrations, sqliteTypes, { database: this.#file })
   }
 
   close(): Promise<void> {

@@ -41,6 +41,7 @@ export async function giveOnCommandLine(
       start: unused,
       checkConfig: unused,
       printConfigSchema: unused,
+      copyStorage: unused,
       readSecret: unused,
       follow: unused,
       async run({ name }, checked, { onProgress }) {
