@@ -10,10 +10,11 @@ export function offerAdministration(server: Server): void {
   const handler = offerCommands({
     commands: () => commandsWith(server.modules.modules),
     context: adminContext(server, SOFTWARE.version),
-    // A server elsewhere may say anything; one of our own accounts has logged in.
-    isAdmin: (jid) =>
-      server.routes.isHosted(jid.domain) &&
-      server.config.admin.jids.some((admin) => admin.bareEquals(jid)),
+    // Only who has logged in here: others may be spoken for.
+    isAdmin: ({ from, session }) =>
+      session?.jid.equals(from) === true &&
+      !session.info.isAnonymous &&
+      server.config.admin.jids.some((admin) => admin.bareEquals(from)),
     log,
   })
   hooks.on('adhoc_commands', handler, { by: 'admin' })

@@ -84,7 +84,7 @@ test('what cannot be done is refused with its reason', async () => {
     ['account remove', { jid: 'b@a.example' }, 'not-found', /^there is no account b@a.example$/],
     ['account password', { jid: 'b@a.example', password }, 'not-found', /^there is no account/],
     ['account list', { domain: 'c.example' }, 'not-found', /^c.example is not a domain/],
-    ['account list', { limit: 5 }, 'invalid', /^unknown argument limit$/],
+    ['account list', { colour: 5 }, 'invalid', /^unknown argument colour$/],
     ['status', {}, 'unavailable', /^the server does not run$/],
   ]
   for (const [name, args, code, message] of cases) {

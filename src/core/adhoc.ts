@@ -3,6 +3,7 @@ import type { DataForm } from '../xmpp/data-form.ts'
 import type { Jid } from '../xmpp/jid.ts'
 import { StanzaError } from '../xmpp/stanza-error.ts'
 import { type Element, el } from '../xmpp/xml.ts'
+import type { Session } from './session.ts'
 
 export const COMMANDS_NS = 'http://jabber.org/protocol/commands'
 
@@ -54,4 +55,9 @@ export type AdhocAsked = {
   readonly from: Jid
   /** A hosted domain. */
   readonly target: Jid
+  /**
+   * Of the requester, when it is a client of this node itself. Without it somebody else may speak for
+   * it: a component that is trusted with that, or a server.
+   */
+  readonly session?: Session | undefined
 }

@@ -1,6 +1,7 @@
 import type { Jid } from '../xmpp/jid.ts'
 import { type Element, el } from '../xmpp/xml.ts'
 import { type Handler, type HookName, type HookSource, resultOf } from './hooks.ts'
+import type { Session } from './session.ts'
 
 export const DISCO_INFO_NS = 'http://jabber.org/protocol/disco#info'
 export const DISCO_ITEMS_NS = 'http://jabber.org/protocol/disco#items'
@@ -16,7 +17,13 @@ export type DiscoIdentity = {
 export type DiscoItem = { readonly jid: string; readonly node?: string; readonly name?: string }
 
 /** What is asked. `target` is a hosted domain or an account; `node` is '' when absent. */
-export type DiscoQuery = { readonly from: Jid; readonly target: Jid; readonly node: string }
+export type DiscoQuery = {
+  readonly from: Jid
+  readonly target: Jid
+  readonly node: string
+  /** Of who asks, when that is a client of this node itself: nobody speaks for it. */
+  readonly session?: Session | undefined
+}
 
 /** XEP-0030 §3 and XEP-0128: what an entity, or one of its nodes, says about itself. */
 export type DiscoInfo = {

@@ -34,9 +34,10 @@ export const disco = defineModule({
 
   start({ config, hooks, iq, routes, sessions, lasting }) {
     const domainTypeOf = ({ to }: IqRequest) => routes.find(to.domain)?.domainType
-    const queryOf = ({ from, to, payload }: IqRequest): DiscoQuery => ({
+    const queryOf = ({ from, to, payload, session }: IqRequest): DiscoQuery => ({
       from,
       target: to,
+      session,
       node: payload.attr('node') ?? '',
     })
 

@@ -93,7 +93,16 @@ export const cases: readonly Case[] = [
     command: 'account list',
     args: { domain: DOMAIN },
     result: { accounts: [ALICE, BOB, CAROL] },
-    refused: [[{ domain: 'example.net' }, 'not-found']],
+    refused: [
+      [{ domain: 'example.net' }, 'not-found'],
+      [{ after: 'alice' }, 'invalid'],
+      [{ domain: DOMAIN, limit: 0 }, 'invalid'],
+    ],
+  },
+  {
+    command: 'account list',
+    args: { domain: DOMAIN, after: 'alice', limit: 1 },
+    result: { accounts: [BOB] },
   },
   {
     command: 'account info',

@@ -1,14 +1,17 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { nodeOf } from '../../src/admin/adhoc/offer.ts'
 import { commandsWith } from '../../src/admin/commands.ts'
 import { openControl } from '../../src/admin/control.ts'
+import { COMMANDS_NS } from '../../src/core/adhoc.ts'
 import { silentLogger } from '../../src/core/log.ts'
 import { modules } from '../../src/modules.ts'
 import { adminContext } from '../../src/server-admin.ts'
-import { giveByForm } from '../support/adhoc.ts'
+import { execute, giveByForm } from '../support/adhoc.ts'
 import { giveOverHttp, tokenFor } from '../support/api.ts'
 import { giveOnCommandLine } from '../support/cli.ts'
+import { conditionOf } from '../support/client.ts'
 import { type Case, cases, DOMAIN, openStage, type Stage } from './cases.ts'
 
 const commands = commandsWith(modules)
@@ -76,6 +79,34 @@ const CODES: Readonly<Record<string, string>> = {
   'item-not-found': 'not-found',
   'service-unavailable': 'unavailable',
 }
+
+test('by forms nothing is done for who is no administrator, whoever says so', async () => {
+  await using stage = await openStage({
+    component: [{}, { check_from: false, secret: 'trusted' }],
+    admin: { jids: [`bob@${DOMAIN}`, `root@example.net`] },
+  })
+  const { server, alice } = stage
+  const bob = await server.connect('bob', 'desk', { priority: undefined })
+  const gateway = await server.connectComponent('gateway.example.net', {
+    listener: 1,
+    secret: 'trusted',
+  })
+  for (const { name } of commands) {
+    const node = nodeOf(name)
+    await assert.rejects(execute(alice, DOMAIN, { node }), { condition: 'forbidden' }, name)
+  }
+  // Trusted to speak for others, but not with this.
+  const id = 'spoken-for-bob'
+  const from = bob.fullJid
+  const node = nodeOf('status')
+  gateway.send(
+    `<iq type='set' from='${from}' to='${DOMAIN}' id='${id}'>` +
+      `<command xmlns='${COMMANDS_NS}' node='${node}'/></iq>`,
+  )
+  const answer = await bob.receives({ name: 'iq', id })
+  assert.equal(conditionOf(answer), 'forbidden')
+  assert.equal((await execute(bob, DOMAIN, { node })).attr('status'), 'completed')
+})
 
 test('by forms in a chat client', async () => {
   await using stage = await openStage({ admin: { jids: [`bob@${DOMAIN}`] } })

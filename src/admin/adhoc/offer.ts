@@ -2,7 +2,7 @@
  * Administration by forms in a chat client: each command, and those of XEP-0133 under the names that
  * it gives them. Only for accounts that are named in `[admin] jids`.
  */
-import { type AdhocCommand, type AdhocStep, badPayload } from '../../core/adhoc.ts'
+import { type AdhocAsked, type AdhocCommand, type AdhocStep, badPayload } from '../../core/adhoc.ts'
 import type { CommandCall } from '../../core/command.ts'
 import { CommandError, type CommandErrorCode } from '../../core/command-error.ts'
 import type { Handler } from '../../core/hooks.ts'
@@ -22,7 +22,7 @@ export type AdhocParts = {
   commands(): readonly Command[]
   readonly context: AdminContext
   /** Whether somebody may give commands. */
-  isAdmin(jid: Jid): boolean
+  isAdmin(asked: AdhocAsked): boolean
   readonly log: Logger
 }
 
@@ -38,8 +38,9 @@ export function nodeOf(command: string): string {
 }
 
 export function offerCommands(parts: AdhocParts): Handler<'adhoc_commands'> {
-  return (offered, { from, target }) => {
-    const isAllowed = parts.isAdmin(from)
+  return (offered, asking) => {
+    const { from, target } = asking
+    const isAllowed = parts.isAdmin(asking)
     const commands = parts.commands()
     const giver = giverFor(parts, commands, from)
     const own = commands.map(

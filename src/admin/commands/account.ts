@@ -102,17 +102,26 @@ const listAccounts = defineCommand({
   args: z.strictObject({
     domain: domain().optional().describe('Only the accounts of this domain.'),
     disabled: z.boolean().optional().describe('Only those that are disabled.'),
+    limit: z.coerce.number().int().min(1).optional().describe('How many at most.'),
+    after: z
+      .string()
+      .optional()
+      .describe('Only those behind this localpart, in the order of localparts; with a domain.'),
   }),
   positional: ['domain'],
   examples: ['', 'im.example.com', '--disabled'],
   result: z.strictObject({ accounts: z.array(z.string()) }),
   text: ({ accounts }) => accounts.join('\n') || 'no accounts',
-  async run(context, { domain, disabled }) {
+  async run(context, { domain, disabled, limit = Number.POSITIVE_INFINITY, after }) {
     if (domain !== undefined) ensureServed(context.domains, domain)
+    else if (after !== undefined) throw new CommandError('invalid', 'after: expected a domain, too')
     const accounts: string[] = []
     for (const each of domain === undefined ? context.domains : [domain]) {
-      for await (const jid of accountsOf(context.accounts, each, disabled ? true : undefined))
+      const which = { after, isDisabled: disabled ? true : undefined }
+      for await (const jid of accountsOf(context.accounts, each, which)) {
+        if (accounts.length >= limit) return { accounts }
         accounts.push(jid.full)
+      }
     }
     return { accounts }
   },
@@ -193,17 +202,20 @@ export const accountCommands: readonly Command[] = [
   enableAccount,
 ]
 
+type Which = { readonly after: string | undefined; readonly isDisabled: boolean | undefined }
+
 async function* accountsOf(
   accounts: AdminAccounts,
   domain: string,
-  isDisabled: boolean | undefined,
+  { after, isDisabled }: Which,
 ): AsyncGenerator<BareJid> {
-  let page = await accounts.list(domain, { limit: PAGE, isDisabled })
-  while (page.length > 0) {
+  let begin = after
+  for (;;) {
+    const from = begin === undefined ? {} : { after: begin }
+    const page = await accounts.list(domain, { limit: PAGE, isDisabled, ...from })
     yield* page
-    const last = page.at(-1)
-    if (last === undefined || page.length < PAGE) return
-    page = await accounts.list(domain, { after: last.local, limit: PAGE, isDisabled })
+    begin = page.at(-1)?.local
+    if (page.length < PAGE) return
   }
 }
 

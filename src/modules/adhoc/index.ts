@@ -58,9 +58,9 @@ export const adhoc = defineModule({
 
     // --- Discovery (§2). What is asked about other nodes is for others to say.
 
-    const commandOf = async ({ from, target, node }: DiscoQuery) => {
+    const commandOf = async ({ node, ...asked }: DiscoQuery) => {
       if (node === '') return undefined
-      const found = (await offered({ from, target })).find((candidate) => candidate.node === node)
+      const found = (await offered(asked)).find((candidate) => candidate.node === node)
       if (found?.isAllowed === false) throw new StanzaError('forbidden')
       return found
     }
@@ -75,11 +75,11 @@ export const adhoc = defineModule({
       const isOurs = query.node === COMMANDS_NS || (await commandOf(query)) !== undefined
       return isOurs ? [...all, COMMANDS_NS, FORM_NS] : all
     })
-    hooks.on('disco_local_items', async (all, { from, target, node }) => {
+    hooks.on('disco_local_items', async (all, { node, ...asked }) => {
       if (node !== COMMANDS_NS) return all
-      const allowed = (await offered({ from, target })).filter(({ isAllowed }) => isAllowed)
+      const allowed = (await offered(asked)).filter(({ isAllowed }) => isAllowed)
       const items = allowed.map((command) => ({
-        jid: target.full,
+        jid: asked.target.full,
         node: command.node,
         name: command.name,
       }))
@@ -89,8 +89,8 @@ export const adhoc = defineModule({
     // --- Execution (§3).
 
     const begin = async (node: string, request: IqRequest): Promise<Element> => {
-      const { from, to } = request
-      const command = await commandAt(node, { from, target: to })
+      const { from, to, session } = request
+      const command = await commandAt(node, { from, target: to, session })
       const action = actionOf(request.payload)
       if (action !== 'execute') throw refusal('bad-action', `nothing to ${action} has begun`)
       const shown = { node, sessionid: sessions.newId(from.full) }
@@ -104,7 +104,7 @@ export const adhoc = defineModule({
     /** Whoever was an administrator when the form was shown may be none any more. */
     const goOn = async (node: string, sessionid: string, request: IqRequest): Promise<Element> => {
       const { from, to, payload } = request
-      await commandAt(node, { from, target: to })
+      await commandAt(node, { from, target: to, session: request.session })
       const session = sessions.find(sessionid, from.full, node)
       if (session.isBusy) throw new StanzaError('resource-constraint', { text: 'still at work' })
       const shown = { node, sessionid }
