@@ -23,7 +23,7 @@ import { type Progress, UNWATCHED } from './core/command.ts'
 import { silentLogger } from './core/log.ts'
 import { processLogger } from './log.ts'
 import { modules } from './modules.ts'
-import { Server } from './server.ts'
+import { FENCED, Server } from './server.ts'
 import { adminContext } from './server-admin.ts'
 import { runServer, StartError } from './start.ts'
 import { copiedText, moveStorage } from './storage-copy.ts'
@@ -82,8 +82,18 @@ async function start(options: Options): Promise<void> {
     callWith,
     stopRequested,
     load: () => load(options),
+    onFenced: startAnew,
     onReload: (reload) => void process.on('SIGHUP', reload),
   })
+}
+
+/**
+ * Whatever this process has is taken over by others: it ends as if killed, and begins again in its
+ * place.
+ */
+function startAnew(): void {
+  process.execve?.(process.execPath, [process.argv0, ...process.execArgv, ...process.argv.slice(1)])
+  process.exit(FENCED)
 }
 
 /** Resolves at the first signal to stop; the second ends the process at once. */
@@ -112,7 +122,8 @@ async function run(
   } catch (error) {
     if (!(error instanceof NotRunningError)) throw error
   }
-  if (command.needsServer) throw notRunning(config.data_dir)
+  // In a cluster, what is changed behind their backs other nodes would not notice.
+  if (command.needsServer || config.cluster !== undefined) throw notRunning(config.data_dir)
   mkdirSync(config.data_dir, { recursive: true, mode: 0o700 })
   const server = await Server.create({ loaded, log: silentLogger })
   try {

@@ -24,6 +24,10 @@ export function adminContext(server: Server, version: string): AdminContext {
     tokens: server.tokens,
     traces: server.tracing,
     modules: server.commands,
+    get cluster() {
+      const { nodes } = server.cluster
+      return server.startedAt === 0 ? undefined : { nodes, drain: server.drain.bind(server) }
+    },
     get reload() {
       return server.reloadFile
     },

@@ -60,6 +60,17 @@ export type ServerOptions = {
   readonly onFenced?: () => void
 }
 
+export type DrainOptions = {
+  /** A host, with a port if it is not the usual one. */
+  readonly to?: string | undefined
+  /** The account, as text, whose sessions go last. */
+  readonly spare?: string
+  readonly onProgress: (done: number, total: number) => void
+}
+
+/** How many sessions there were, and how many of them may be resumed elsewhere. */
+export type Drained = { readonly sessions: number; readonly resumable: number }
+
 /** What a reload is to change cannot change while the server runs; nothing was changed. */
 export class NeedsRestartError extends Error {
   override readonly name = 'NeedsRestartError'
@@ -72,7 +83,11 @@ export class NeedsRestartError extends Error {
 }
 
 /** Exit code of a node that the others have given up (`EX_TEMPFAIL`). */
-const FENCED = 75
+export const FENCED = 75
+/** Sessions that are sent elsewhere together. */
+const DRAINED_AT_ONCE = 100
+/** For how long the sessions of whoever asked for that stay, milliseconds. */
+const SPARED_FOR = 1_000
 /** How long a graceful stop waits for sessions to end, milliseconds. */
 const STOP_TIMEOUT = 10_000
 
@@ -118,6 +133,7 @@ export class Server {
   #changing: Promise<unknown> = Promise.resolve()
   #stopped: Promise<void> | undefined
   #isStopping = false
+  #isDrained = false
 
   private constructor(options: ServerOptions, storage: Storage, ground: Ground | undefined) {
     const { loaded, log, onFenced = endAtOnce } = options
@@ -250,9 +266,9 @@ export class Server {
     return this.#http.listeners
   }
 
-  /** Started, and not about to stop. */
+  /** Started, and neither drained nor about to stop. */
   get isServing(): boolean {
-    return this.startedAt > 0 && !this.#isStopping
+    return this.startedAt > 0 && !this.#isStopping && !this.#isDrained
   }
 
   /** The ways to other servers; `undefined` when this one speaks with none. */
@@ -305,6 +321,37 @@ export class Server {
   stop({ timeout = STOP_TIMEOUT }: { readonly timeout?: number } = {}): Promise<void> {
     this.#stopped ??= this.#inTurn(() => this.#stop(timeout))
     return this.#stopped
+  }
+
+  /**
+   * Sends all clients and components elsewhere: to `to` (RFC 6120 §4.9.3.19), or wherever they find
+   * another node. Those with stream management lose nothing, and resume there. Nothing new is accepted;
+   * what is on its way goes on.
+   */
+  drain({ to, spare, onProgress }: DrainOptions): Promise<Drained> {
+    return this.#inTurn(async () => {
+      this.#isDrained = true
+      for (const listener of this.#listeners.all) listener.stopListening()
+      await this.cluster.drain()
+      const error = new StreamError(to === undefined ? 'system-shutdown' : 'see-other-host', to)
+      const all = [...this.sessionManager.sessions.values()].filter(isLocalSession)
+      const sessions = all.filter(({ jid }) => jid.bare !== spare)
+      const last = all.filter(({ jid }) => jid.bare === spare)
+      setTimeout(() => {
+        for (const session of last) void session.close(error)
+      }, SPARED_FOR).unref()
+      let resumable = 0
+      for (let i = 0; i < sessions.length; i += DRAINED_AT_ONCE) {
+        const some = sessions.slice(i, i + DRAINED_AT_ONCE)
+        await Promise.all(some.map((session) => session.close(error)))
+        resumable += some.filter(({ isClosed }) => !isClosed).length
+        onProgress(i + some.length, sessions.length)
+      }
+      for (const component of this.components.connections) {
+        if (component.isLocal) await component.close(new StreamError('system-shutdown'))
+      }
+      return { sessions: sessions.length, resumable }
+    })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

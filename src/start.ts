@@ -29,6 +29,8 @@ type Foreground = {
   readonly stopRequested: Promise<unknown>
   /** The configuration as it is in the file now. Throws ConfigError. */
   readonly load: () => LoadedConfig
+  /** Called when the other nodes have given this one up. */
+  readonly onFenced: () => void
   /** Registers what is to be done whenever the configuration is to be read again. */
   readonly onReload: (reload: () => void) => void
 }
@@ -37,13 +39,13 @@ const STOP_TIMEOUT_MS = 10_000
 
 /** Runs until it is asked to stop. Throws StartError. */
 export async function runServer(options: Foreground): Promise<void> {
-  const { loaded, log, version, commands, streams, say, stopRequested } = options
+  const { loaded, log, version, commands, streams, say, stopRequested, onFenced } = options
   const { config } = loaded
   const { control, server } = await startable(async () => {
     await mkdir(config.data_dir, { recursive: true, mode: 0o700 })
     const control = await openControl({ path: config.admin.socket, commands, streams, log })
     try {
-      return { control, server: await started({ loaded, log }) }
+      return { control, server: await started({ loaded, log, onFenced }) }
     } catch (error) {
       await control.close()
       throw error

@@ -2,6 +2,7 @@
 import type { DeclaredCommand } from '../core/command.ts'
 import { type Command, moduleCommand } from './command.ts'
 import { accountCommands } from './commands/account.ts'
+import { clusterCommands } from './commands/cluster.ts'
 import { componentCommands } from './commands/component.ts'
 import { domainCommands } from './commands/domain.ts'
 import { hookCommands } from './commands/hook.ts'
@@ -19,6 +20,7 @@ export const commands: readonly Command[] = [
   ...accountCommands,
   ...sessionCommands,
   ...messageCommands,
+  ...clusterCommands,
   ...componentCommands,
   ...s2sCommands,
   ...domainCommands,

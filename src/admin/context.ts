@@ -4,6 +4,7 @@
  */
 import type { ModuleCommands } from '../core/command.ts'
 import type { AdminAccounts } from './commands/account.ts'
+import type { AdminCluster } from './commands/cluster.ts'
 import type { AdminComponents } from './commands/component.ts'
 import type { AdminHooks } from './commands/hook.ts'
 import type { AdminRoute } from './commands/message.ts'
@@ -32,6 +33,8 @@ export interface AdminContext {
   readonly traces: AdminTraces
   /** Carries out what loaded modules declare. */
   readonly modules: Pick<ModuleCommands, 'run'>
+  /** Absent while the server does not run. */
+  readonly cluster?: AdminCluster | undefined
   /** Absent while the server does not run. */
   readonly reload?: Reload | undefined
   /** Absent while the server does not run. */

@@ -334,6 +334,7 @@ const LOST: ReadonlySet<StreamCondition> = new Set([
 function reasonOf(error: StreamError | undefined): EndReason {
   if (error === undefined) return 'kicked'
   if (error.condition === 'conflict') return 'replaced'
-  if (error.condition === 'system-shutdown') return 'shutdown'
+  if (error.condition === 'system-shutdown' || error.condition === 'see-other-host')
+    return 'shutdown'
   return LOST.has(error.condition) ? 'lost' : 'kicked'
 }

@@ -212,7 +212,8 @@ export class ClusteredNode implements Cluster, MemberListener {
     this.#isReady = false
     const { registry, transport, log } = this.#parts
     try {
-      if (registry.isConnected) await this.#members.leave()
+      const hasJoined = this.self.epoch > 0
+      if (hasJoined && registry.isConnected) await this.#members.leave()
       else this.#members.stop()
     } catch (error) {
       log.warn('cluster_not_left', { error })

@@ -356,6 +356,15 @@ export const cases: readonly Case[] = [
     result: ({ domains }) => assert.equal(domains[0].name, DOMAIN),
   },
   {
+    command: 'cluster status',
+    args: {},
+    result: ({ nodes }) =>
+      assert.deepEqual(
+        nodes.map(({ name, state, is_self }: Json) => [name, state, is_self]),
+        [['local', 'alive', true]],
+      ),
+  },
+  {
     // There is no file to read again.
     command: 'reload',
     args: { dry_run: true },
@@ -392,5 +401,14 @@ export const cases: readonly Case[] = [
     args: { jid: CAROL },
     result: { jid: CAROL },
     refused: [[{ jid: nobody }, 'not-found']],
+  },
+  {
+    command: 'drain',
+    args: { to: 'b.example.com' },
+    result: ({ sessions, resumable }, { server }) => {
+      assert.deepEqual([sessions, resumable], [0, 0])
+      assert.equal(server.server.isServing, false)
+    },
+    refused: [[{ to: 'x'.repeat(301) }, 'invalid']],
   },
 ]

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { isLocalSession } from '../../src/core/session.ts'
 import { parseJid } from '../../src/xmpp/jid.ts'
 import { el } from '../../src/xmpp/xml.ts'
 import { skipWithoutCluster, TestCluster, until } from '../support/cluster.ts'
@@ -127,4 +128,92 @@ test('offline messages go to whoever comes, on whatever node', options, async ()
   await romeo.roundTrip()
   const juliet = await two.connect('juliet', 'balcony')
   for (const body of ['one', 'two', 'three']) await juliet.receives({ body })
+})
+
+test('a drained node sends its clients elsewhere, where they go on', options, async () => {
+  await using cluster = await TestCluster.start()
+  const [one, two] = [await cluster.node('one'), await cluster.node('two')]
+  const romeo = await one.connect('romeo', 'orchard')
+  const juliet = await connectResumable(two, 'juliet', 'balcony')
+  await juliet.client.becomesAvailable(0)
+  const { fullJid } = juliet.client
+  await until(knows(one, fullJid))
+  const drained = await two.server.drain({ to: 'one.example.com', onProgress() {} })
+  assert.deepEqual(drained, { sessions: 1, resumable: 1 })
+  await juliet.client.receivesStreamError('see-other-host')
+  romeo.send(chat(fullJid, 'on the way'))
+  await romeo.roundTrip()
+  const { client } = await resume(one, { id: juliet.id, h: 0, fullJid })
+  await client.receives({ body: 'on the way' })
+  assert.equal(two.server.isServing, false)
+})
+
+test('a node that stops leaves its sessions to the others', options, async () => {
+  await using cluster = await TestCluster.start()
+  const [one, two] = [await cluster.node('one'), await cluster.node('two')]
+  const romeo = await one.connect('romeo', 'orchard')
+  const juliet = await connectResumable(two, 'juliet', 'balcony')
+  await juliet.client.becomesAvailable(0)
+  const { fullJid } = juliet.client
+  await until(knows(one, fullJid))
+  await two.stop()
+  const isHere = () => {
+    const session = one.server.sessionManager.sessions.get(parseJid(fullJid))
+    return session !== undefined && isLocalSession(session)
+  }
+  await until(isHere)
+  romeo.send(chat(fullJid, 'still there?'))
+  await romeo.roundTrip()
+  const { client } = await resume(one, { id: juliet.id, h: 0, fullJid })
+  await client.receives({ body: 'still there?' })
+})
+
+test('a component of another node is reached, and answers', options, async () => {
+  await using cluster = await TestCluster.start({ component: {} })
+  const [one, two] = [await cluster.node('one'), await cluster.node('two')]
+  const component = await two.connectComponent('service.example.net')
+  await until(() => one.server.components.domains().includes('service.example.net'))
+  const romeo = await one.connect('romeo', 'orchard')
+  await until(knows(two, romeo.fullJid))
+  romeo.send(chat('echo@service.example.net', 'Is there anybody?'))
+  await component.receives({ body: 'Is there anybody?' })
+  component.send(
+    `<message from='echo@service.example.net' to='${romeo.fullJid}'><body>I am</body></message>`,
+  )
+  await romeo.receives({ body: 'I am' })
+})
+
+test('a roster is the same whichever node is asked', options, async () => {
+  await using cluster = await TestCluster.start()
+  const [one, two] = [await cluster.node('one'), await cluster.node('two')]
+  const phone = await one.connect('romeo', 'phone')
+  const desk = await two.connect('romeo', 'desk')
+  await until(knows(one, desk.fullJid))
+  for (const client of [phone, desk]) {
+    await client.ask('get', undefined, el('query', { xmlns: 'jabber:iq:roster' }))
+  }
+  const add = (client: typeof phone, name: string) =>
+    client.ask(
+      'set',
+      undefined,
+      el('query', { xmlns: 'jabber:iq:roster' }, el('item', { jid: `${name}@example.net` })),
+    )
+  const all = Array.from({ length: 20 }, (_, index) => index)
+  await Promise.all(all.map((i) => add(i % 2 === 0 ? phone : desk, `contact-${i}`)))
+  for (const client of [phone, desk]) {
+    const answer = await client.ask('get', undefined, el('query', { xmlns: 'jabber:iq:roster' }))
+    assert.equal(answer.child('query', 'jabber:iq:roster')?.elements().length, 20)
+  }
+})
+
+test('an account that is removed is gone on every node', options, async () => {
+  await using cluster = await TestCluster.start()
+  const [one, two] = [await cluster.node('one'), await cluster.node('two')]
+  const romeo = await one.connect('romeo', 'orchard')
+  const juliet = await two.connect('juliet', 'balcony')
+  await until(knows(one, juliet.fullJid))
+  await one.server.lifecycle.remove(parseJid(juliet.bareJid).toBare())
+  await juliet.receivesStreamError('not-authorized')
+  romeo.send(chat(juliet.bareJid, 'Are you there?'))
+  await romeo.receives({ name: 'message', type: 'error' })
 })

@@ -10,7 +10,7 @@ import { DOMAIN, PASSWORD } from './server.ts'
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
 
-const configuration = (directory: string, settings: string) => `
+const configuration = (directory: string, settings: string, storage: string) => `
 domains = ["${DOMAIN}"]
 data_dir = "${directory}"
 ${settings}
@@ -21,7 +21,7 @@ tls = "none"
 allow_plain_without_tls = true
 
 [storage]
-url = "sqlite:${directory}/meerkat.db"
+url = "${storage}"
 `
 
 /** A server in a process of its own, on a free port, which can be killed. */
@@ -37,11 +37,16 @@ export class ServerProcess implements AsyncDisposable {
 
   /**
    * `settings`: tables of the configuration file. `shell`: what a shell does before it becomes the
-   * server.
+   * server. `storage`: the URL of its database, of its own unless told.
    */
-  static async start(directory: string, settings = '', shell = ''): Promise<ServerProcess> {
+  static async start(
+    directory: string,
+    settings = '',
+    shell = '',
+    storage = `sqlite:${directory}/meerkat.db`,
+  ): Promise<ServerProcess> {
     const file = join(directory, 'meerkat.toml')
-    await writeFile(file, configuration(directory, settings))
+    await writeFile(file, configuration(directory, settings, storage))
     const args = [process.execPath, MAIN, 'start', '--config', file]
     const child = spawn('bash', ['-c', `${shell}\nexec "$0" "$@"`, ...args], {
       env: { ...process.env, NODE_TEST_CONTEXT: '' },
@@ -74,6 +79,15 @@ export class ServerProcess implements AsyncDisposable {
     await client.startStream()
     await client.authenticate({ localpart, password: PASSWORD, mechanism: 'PLAIN' })
     return client
+  }
+
+  /** It does nothing any more, until it is resumed. */
+  pause(): void {
+    this.#child.kill('SIGSTOP')
+  }
+
+  resume(): void {
+    this.#child.kill('SIGCONT')
   }
 
   /** At once, in the midst of whatever it does. */
