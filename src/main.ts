@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** Arguments, signals, exit code. */
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { text } from 'node:stream/consumers'
 import { styleText } from 'node:util'
 import { runCli } from './admin/cli.ts'
 import type { Command } from './admin/command.ts'
@@ -208,6 +209,8 @@ const exitCode = await runCli(process.argv.slice(2), {
       const loaded = load(options)
       return copiedText(await moveStorage({ from, to, loaded, onProgress: show }))
     },
+    readFile: async (name) =>
+      name === '-' ? await text(process.stdin) : readFileSync(name, 'utf8'),
     readSecret: (name) => readSecret(name, { input: process.stdin, output: process.stderr }),
   },
   stdout: write,

@@ -13,6 +13,7 @@ import { Accounts } from './core/accounts.ts'
 import type { Cluster } from './core/cluster.ts'
 import { Coherence } from './core/coherence.ts'
 import { ModuleCommands } from './core/command.ts'
+import { DryRun } from './core/dry-run.ts'
 import { Hooks } from './core/hooks.ts'
 import { IqDispatcher } from './core/iq.ts'
 import { LocalRoutes } from './core/local-routes.ts'
@@ -109,6 +110,7 @@ export class Server {
   readonly sessionManager: SessionManager
   readonly cluster: Cluster
   readonly modules: ModuleHost
+  readonly dryRun: DryRun
   /** What loaded modules do on command. */
   readonly commands = new ModuleCommands()
   readonly lifecycle: AccountLifecycle
@@ -143,6 +145,7 @@ export class Server {
     this.log = log
     this.storage = storage
     this.hooks = new Hooks(log)
+    this.dryRun = new DryRun(this.hooks)
     this.router = new Router(log, this.hooks.at('message_routed'))
     this.tracing = new Tracing({ hooks: this.hooks, router: this.router })
     // The cluster needs the parts that need it.
@@ -212,6 +215,7 @@ export class Server {
     this.#http = new HttpPart(this)
     hooks.on('does_user_exist', (known, { account }) => known || accounts.exists(account), {
       by: 'accounts',
+      explain: 'pure',
     })
     enforcePrivacy(hooks, routes)
     offerAdministration(this)

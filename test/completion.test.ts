@@ -37,6 +37,7 @@ async function scriptFor(shell: Shell): Promise<string> {
       printConfigSchema: unused,
       copyStorage: unused,
       readSecret: unused,
+      readFile: unused,
     },
     progress: { show() {}, clear() {} },
     stdout: (written) => {

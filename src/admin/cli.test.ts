@@ -82,6 +82,7 @@ async function run(line: string, { fails }: { readonly fails?: Error } = {}): Pr
         await note(args, options)
         for (const spot of [1, 2]) await onItem({ spot })
       },
+      readFile: async (name) => `contents of ${name}`,
       async readSecret(name) {
         if (line.includes('nothing')) throw new SecretInputError(`no ${name} given`)
         return 'asked for'

@@ -37,6 +37,8 @@ export interface CliActions {
     args: unknown,
     options: { readonly config?: string; readonly onItem: (item: unknown) => Promise<void> },
   ): Promise<void>
+  /** What is in a file; `-`: in the input. */
+  readFile(name: string): Promise<string>
   /** A secret that was not given as an option. */
   readSecret(name: string): Promise<string>
 }
@@ -203,6 +205,10 @@ function addCommand(program: CliCommand, command: Command, cli: Cli): void {
   const { made, given } = declared(program, command, cli)
   made.action(async () => {
     const args = given()
+    const { file } = command
+    if (file !== undefined && typeof args[file] === 'string') {
+      args[file] = await cli.actions.readFile(args[file])
+    }
     await complete(command, args, cli)
     const { config, json } = made.opts<{ config?: string; json?: boolean }>()
     const { progress } = cli
@@ -232,7 +238,7 @@ function addStream(program: CliCommand, stream: StreamCommand, cli: Cli): void {
 
 type Declared = Pick<
   Command,
-  'name' | 'description' | 'args' | 'positional' | 'examples' | 'secret'
+  'name' | 'description' | 'args' | 'positional' | 'examples' | 'secret' | 'file'
 >
 
 /** Makes the words of a command's name subcommands of one another. `given`: its arguments, as typed. */
@@ -251,7 +257,7 @@ function declared(program: CliCommand, command: Declared, cli: Cli) {
   const fields = fieldsOf(command.args)
   for (const name of command.positional) {
     const positional = fields.find((candidate) => candidate.name === name)
-    if (positional) made.addArgument(argumentFor(positional))
+    if (positional) made.addArgument(argumentFor(positional, command))
   }
   const options = fields
     .filter(({ name }) => !command.positional.includes(name))
@@ -294,8 +300,10 @@ function ensureUsable(command: Pick<Command, 'check'>, args: unknown): void {
   }
 }
 
-function argumentFor({ name, description, isRequired, type }: Field): Argument {
-  const argument = new Argument(isRequired ? `<${name}>` : `[${name}]`, description)
+function argumentFor({ name, description, isRequired, type }: Field, { file }: Declared): Argument {
+  const shown = name === file ? 'file' : name
+  const note = name === file ? ' In this file; - for the input.' : ''
+  const argument = new Argument(isRequired ? `<${shown}>` : `[${shown}]`, description + note)
   return type === 'number' ? argument.argParser(Number) : argument
 }
 

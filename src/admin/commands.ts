@@ -5,6 +5,7 @@ import { accountCommands } from './commands/account.ts'
 import { clusterCommands } from './commands/cluster.ts'
 import { componentCommands } from './commands/component.ts'
 import { domainCommands } from './commands/domain.ts'
+import { explainCommands } from './commands/explain.ts'
 import { hookCommands } from './commands/hook.ts'
 import { messageCommands } from './commands/message.ts'
 import { moduleCommands } from './commands/module.ts'
@@ -19,6 +20,7 @@ import { tokenCommands } from './commands/token.ts'
 export const commands: readonly Command[] = [
   ...accountCommands,
   ...sessionCommands,
+  ...explainCommands,
   ...messageCommands,
   ...clusterCommands,
   ...componentCommands,

@@ -2,6 +2,7 @@ import { Envelope } from '../core/envelope.ts'
 import { DROP, Stop } from '../core/hooks.ts'
 import { answered, dropped, type Outcome } from '../core/outcome.ts'
 import type { Router } from '../core/router.ts'
+import type { Session } from '../core/session.ts'
 import { Settlement } from '../core/settlement.ts'
 import type { Tracer } from '../core/tracer.ts'
 import { type Jid, parseJid, tryParseJid } from '../xmpp/jid.ts'
@@ -56,8 +57,14 @@ function follow(
   return tracer.receive(router.stages.c2sIn, envelope, work)
 }
 
-function accept(
-  session: ClientSession,
+/** What the sender's own hooks need of its session. */
+export type Sending = Pick<ClientSession, 'points' | 'onSettled'> & {
+  readonly inSession: { readonly session: Session }
+}
+
+/** A stanza with its addresses, and with what is wrong with it, if anything. */
+export function accept(
+  session: Sending,
   envelope: Envelope,
   fault: StanzaError | undefined,
   router: Router,
@@ -77,11 +84,7 @@ function verifyFrom(session: ClientSession, frame: Frame): void {
   }
 }
 
-function send(
-  session: ClientSession,
-  envelope: Envelope,
-  router: Router,
-): Promise<void> | undefined {
+function send(session: Sending, envelope: Envelope, router: Router): Promise<void> | undefined {
   const { points, inSession } = session
   let verdict: Decision | Promise<Decision>
   try {
@@ -99,7 +102,7 @@ function send(
 type Decision = Envelope | Stop<Envelope> | typeof DROP
 
 function sendKind(
-  session: ClientSession,
+  session: Sending,
   before: Envelope,
   verdict: Decision,
   router: Router,
@@ -122,7 +125,7 @@ function sendKind(
 }
 
 function dispatch(
-  session: ClientSession,
+  session: Sending,
   before: Envelope,
   verdict: Decision,
   router: Router,
@@ -144,17 +147,12 @@ function dispatch(
 }
 
 /** The fate is decided; who acknowledges to the client counts on. */
-function settled(session: ClientSession, envelope: Envelope, outcome: Outcome): void {
+function settled(session: Sending, envelope: Envelope, outcome: Outcome): void {
   session.onSettled?.(envelope, outcome)
 }
 
 /** The stanza is wrong, or a hook refused it or failed. A hook may refuse the whole stream. */
-function refuse(
-  session: ClientSession,
-  router: Router,
-  envelope: Envelope,
-  error: unknown,
-): undefined {
+function refuse(session: Sending, router: Router, envelope: Envelope, error: unknown): undefined {
   if (error instanceof StreamError) {
     settled(session, envelope, router.settle(envelope, dropped('user_send', error.condition)))
     throw error

@@ -1,7 +1,9 @@
+import type { Connection } from '../connection/connection.ts'
 import { Envelope } from '../core/envelope.ts'
 import { DROP, type HookPoint, type Stop } from '../core/hooks.ts'
 import type { Logger } from '../core/log.ts'
 import type { Router } from '../core/router.ts'
+import type { Session } from '../core/session.ts'
 import type { Tracer } from '../core/tracer.ts'
 import type { StanzaKind } from '../xmpp/stanza.ts'
 import { StanzaError } from '../xmpp/stanza-error.ts'
@@ -25,6 +27,15 @@ export function outboundStages(points: SessionPoints): OutboundStages {
   return { message: through('message'), presence: through('presence'), iq: through('iq') }
 }
 
+/** What the way out needs of a session. */
+export type Receiving = Pick<
+  ClientSession,
+  'jid' | 'isClosed' | 'stages' | 'points' | 'acknowledges' | 'acknowledged' | 'close'
+> & {
+  readonly inSession: { readonly session: Session }
+  readonly connection: Pick<Connection, 'isBlocked' | 'write' | 'onceFlushed'> | undefined
+}
+
 /**
  * Route step 8. Takes what the session manager delivers, runs the `user_receive_*` hooks and
  * `xmpp_presend_element`, and writes to the socket.
@@ -34,7 +45,7 @@ export function outboundStages(points: SessionPoints): OutboundStages {
  * what waited goes back to the session manager.
  */
 export class Outbound {
-  readonly #session: ClientSession
+  readonly #session: Receiving
   readonly #router: Router
   readonly #log: Logger
   /** What waits its turn. */
@@ -50,7 +61,7 @@ export class Outbound {
   /** Decided upon when the session had ended already. */
   #late: Envelope[] = []
 
-  constructor(session: ClientSession, router: Router, log: Logger) {
+  constructor(session: Receiving, router: Router, log: Logger) {
     this.#session = session
     this.#router = router
     this.#log = log

@@ -49,6 +49,8 @@ export type Declaration<Args extends z.ZodObject, Result extends z.ZodType> = {
   readonly positional: readonly (keyof z.input<Args> & string)[]
   /** An argument that is asked for, not shown, where it is not given. */
   readonly secret?: keyof z.input<Args> & string
+  /** An argument for which a command line takes the name of a file that has it; `-` for its input. */
+  readonly file?: keyof z.input<Args> & string
   /** Arguments as typed behind the command's name. */
   readonly examples: readonly string[]
   /** Plain values: the result travels as JSON. */
@@ -61,9 +63,10 @@ export type Declaration<Args extends z.ZodObject, Result extends z.ZodType> = {
 export interface DeclaredCommand<
   Args extends z.ZodObject = z.ZodObject,
   Result extends z.ZodType = z.ZodType,
-> extends Omit<Declaration<Args, Result>, 'positional' | 'secret' | 'text'> {
+> extends Omit<Declaration<Args, Result>, 'positional' | 'secret' | 'file' | 'text'> {
   readonly positional: readonly string[]
   readonly secret?: string
+  readonly file?: string
   /** Arguments that say whose domain it is about: those that are domains, accounts or sessions. */
   readonly subjects: readonly string[]
   /** Throws CommandError `invalid`, naming everything that is wrong with the arguments. */

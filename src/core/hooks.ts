@@ -1,5 +1,6 @@
 import type { HookMap, HookName } from './hook-map.ts'
 import type { Logger } from './log.ts'
+import type { Maybe } from './maybe.ts'
 import type { Tracer } from './tracer.ts'
 import { UnderWay } from './under-way.ts'
 
@@ -41,7 +42,13 @@ export interface HookSource {
   at<N extends HookName>(name: N, domainType?: string): HookPoint<N>
 }
 
-export type HandlerOptions = {
+/** What a handler would do: with what it would return, and what else, if anything. */
+export type Explained<N extends HookName> = {
+  readonly verdict: Verdict<N>
+  readonly would?: string
+}
+
+export type HandlerOptions<N extends HookName = HookName> = {
   /** Lower runs first; equal orders run as registered. 1 to 100 by convention, 50 unless told. */
   readonly order?: number
   /**
@@ -56,7 +63,16 @@ export type HandlerOptions = {
   readonly rank?: number
   /** Who registers it, for counters, traces and logs. */
   readonly by?: string
+  /**
+   * How a dry run asks it. `pure`: it changes nothing and tells nobody (it may read, and ask other
+   * hooks), so it is run. A function says what it would do, doing nothing of it. Without, it is not
+   * asked: it is told that it would run, and the stanza passes it unchanged.
+   */
+  readonly explain?: 'pure' | ((acc: Acc<N>, params: Params<N>) => Maybe<Explained<N>>)
 }
+
+/** Calls a handler in another way. */
+export type Asker = <N extends HookName>(entry: Entry<N>) => Handler<N>
 
 /** Types of domains. Whoever changes what is in it says so (`Hooks.refresh`). */
 export type DomainScope = { has(domainType: string): boolean }
@@ -64,9 +80,12 @@ export type DomainScope = { has(domainType: string): boolean }
 /** One registered handler with its counters. */
 export class Entry<N extends HookName = HookName> {
   readonly hook: N
-  /** What is called: as registered, or that while somebody follows what it does. */
+  /** What is called: as registered, or that while somebody follows what it does or asks what it would do. */
   handler: Handler<N>
-  readonly #registered: Handler<N>
+  readonly registered: Handler<N>
+  readonly explain: HandlerOptions<N>['explain']
+  #tracer: Tracer | undefined
+  #asker: Asker | undefined
   readonly order: number
   readonly onError: 'stop' | 'skip'
   readonly scope: DomainScope | undefined
@@ -75,10 +94,11 @@ export class Entry<N extends HookName = HookName> {
   runs = 0
   failures = 0
 
-  constructor(hook: N, handler: Handler<N>, options: HandlerOptions) {
+  constructor(hook: N, handler: Handler<N>, options: HandlerOptions<N>) {
     this.hook = hook
     this.handler = handler
-    this.#registered = handler
+    this.registered = handler
+    this.explain = options.explain
     this.order = options.order ?? 50
     this.onError = options.onError ?? 'stop'
     this.scope = options.scope
@@ -87,7 +107,18 @@ export class Entry<N extends HookName = HookName> {
   }
 
   traceWith(tracer: Tracer | undefined): void {
-    this.handler = tracer?.handler(this, this.#registered) ?? this.#registered
+    this.#tracer = tracer
+    this.#compose()
+  }
+
+  askWith(asker: Asker | undefined): void {
+    this.#asker = asker
+    this.#compose()
+  }
+
+  #compose(): void {
+    const handler = this.#asker?.(this) ?? this.registered
+    this.handler = this.#tracer?.handler(this, handler) ?? handler
   }
 }
 
@@ -191,6 +222,7 @@ export class Hooks {
   /** Runs that wait for a handler; those of iq handlers are counted here, too. */
   readonly underWay = new UnderWay()
   #tracer: Tracer | undefined
+  #asker: Asker | undefined
 
   constructor(log: Logger) {
     this.#log = log
@@ -202,9 +234,20 @@ export class Hooks {
     for (const entry of this.all) entry.traceWith(tracer)
   }
 
+  /** Has all handlers called in another way; with `undefined` no longer. */
+  askWith(asker: Asker | undefined): void {
+    this.#asker = asker
+    for (const entry of this.all) entry.askWith(asker)
+  }
+
   /** Registers a handler. Returns the undo. */
-  on<N extends HookName>(name: N, handler: Handler<N>, options: HandlerOptions = {}): () => void {
+  on<N extends HookName>(
+    name: N,
+    handler: Handler<N>,
+    options: HandlerOptions<N> = {},
+  ): () => void {
     const entry = new Entry(name, handler, options)
+    entry.askWith(this.#asker)
     entry.traceWith(this.#tracer)
     const inOrder = [...(this.#entries.get(name) ?? []), entry as unknown as Entry]
     this.#entries.set(

@@ -86,6 +86,13 @@ export type IqTarget = 'server' | 'account' | 'nobody'
 /** IQ answers later than this are not waited for, in milliseconds. */
 const DEFAULT_TIMEOUT = 32_000
 
+type Asked = {
+  readonly type: 'get' | 'set'
+  readonly name: string
+  readonly ns: string
+  readonly domainType: string | undefined
+}
+
 type Pending = {
   readonly to: string
   readonly resolve: (answer: Element | undefined) => void
@@ -184,6 +191,13 @@ export class IqDispatcher {
       return interceptor.work(target, request, () => from(index + 1))
     }
     return from(0)
+  }
+
+  /** Whether somebody answers such a request; `other` if only the other type. */
+  knows(target: IqTarget, { type, name, ns, domainType }: Asked): boolean | 'other' {
+    const handlers = this.#handlers[target].get(`${name} ${ns}`) ?? NONE
+    if (find(handlers[type], domainType) !== undefined) return true
+    return find(handlers[type === 'get' ? 'set' : 'get'], domainType) !== undefined && 'other'
   }
 
   #handle(
@@ -310,11 +324,20 @@ export class IqDispatcher {
     this.#pending.clear()
   }
 
+  /** Whether this answers a request of ours. */
+  isAwaited({ stanza, from }: Envelope): boolean {
+    return this.#pendingFor(stanza.id, from.full) !== undefined
+  }
+
+  /** Only who was asked may answer. */
+  #pendingFor(id: string | undefined, from: string): Pending | undefined {
+    const pending = id === undefined ? undefined : this.#pending.get(id)
+    return pending?.to === from ? pending : undefined
+  }
+
   #take(id: string | undefined, from: string): Pending | undefined {
-    if (id === undefined) return undefined
-    const pending = this.#pending.get(id)
-    // Only who was asked may answer.
-    if (pending === undefined || pending.to !== from) return undefined
+    const pending = this.#pendingFor(id, from)
+    if (id === undefined || pending === undefined) return undefined
     this.#pending.delete(id)
     clearTimeout(pending.timer)
     return pending

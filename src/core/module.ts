@@ -50,7 +50,7 @@ export interface ModuleContext<Config> {
   /** Hosted domains. */
   readonly routes: LocalRoutes
   readonly hooks: {
-    on<N extends HookName>(name: N, handler: Handler<N>, options?: HandlerOptions): void
+    on<N extends HookName>(name: N, handler: Handler<N>, options?: HandlerOptions<N>): void
     /** To run a hook of the module's own, or one it has to ask. */
     at<N extends HookName>(name: N, domainType?: string): HookPoint<N>
   }

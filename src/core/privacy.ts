@@ -8,7 +8,7 @@ import type { LocalRoutes } from './local-routes.ts'
 import { after, type Maybe } from './maybe.ts'
 
 /** Before all that keeps anything of a stanza. */
-const FIRST = { order: 10, by: 'privacy' }
+const FIRST = { order: 10, by: 'privacy', explain: 'pure' } as const
 const BLOCKED = el('blocked', { xmlns: 'urn:xmpp:blocking:errors' })
 
 /**

@@ -14,6 +14,8 @@ import type { Tracer } from './tracer.ts'
  */
 export interface RoutingModule {
   readonly name: string
+  /** It only reads and decides, so that a dry run may run it. */
+  readonly isPure?: boolean
   filter?(envelope: Envelope): Envelope | typeof DROP | Promise<Envelope | typeof DROP>
   route(envelope: Envelope): Envelope | Outcome | Promise<Envelope | Outcome>
 }

@@ -74,6 +74,10 @@ export class SessionManager {
     })
   }
 
+  get limits(): SessionLimits {
+    return this.#parts.limits
+  }
+
   // --- Sessions come and go.
 
   /**

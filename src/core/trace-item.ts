@@ -6,7 +6,8 @@ import type { Fate } from './outcome.ts'
  * - `stopped`, `dropped`, `refused`: the stanza goes no further here, the last with an error to its
  *   sender; `failed`: it threw;
  * - `settled`: decided the stanza's fate; `taken`, `gone`: a session took it over, or is no more;
- * - `queued`, `written`: to a client; `waiting`: still at it.
+ * - `queued`, `written`: to a client; `waiting`: still at it;
+ * - in a dry run, `would`: what it would do; `unasked`: it would run, and what it does is not known.
  */
 export type StepVerdict =
   | 'passed'
@@ -22,6 +23,8 @@ export type StepVerdict =
   | 'queued'
   | 'written'
   | 'waiting'
+  | 'would'
+  | 'unasked'
 
 /** Times are in milliseconds. */
 export type TraceStep = {

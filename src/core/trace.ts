@@ -37,6 +37,7 @@ export class Trace {
   #steps = 0
   #isContinued: boolean
   readonly #open = new Set<OpenStep>()
+  readonly #remarks = new Map<OpenStep, Result>()
   #done: TraceStep[] = []
   #isWaitingTold = false
   #outcome: Outcome | undefined
@@ -61,10 +62,17 @@ export class Trace {
     return step
   }
 
+  /** What it is to be told as, whatever comes of it. */
+  remark(step: OpenStep, result: Result): void {
+    this.#remarks.set(step, result)
+  }
+
   /** How long it took, milliseconds. */
-  end(step: OpenStep, { verdict, detail }: Result): number {
+  end(step: OpenStep, result: Result): number {
+    const { verdict, detail } = this.#remarks.get(step) ?? result
     const took = this.#now - step.at
     this.#open.delete(step)
+    this.#remarks.delete(step)
     if (this.#done.length < MAX_STEPS) {
       this.#done.push({ ...step, took, verdict, detail: detail ?? null })
     }
@@ -79,6 +87,10 @@ export class Trace {
   /** Its fate is decided, and nothing is going on. */
   get isOver(): boolean {
     return this.#settledAt !== undefined && this.#open.size === 0
+  }
+
+  get isGoingOn(): boolean {
+    return this.#open.size > 0
   }
 
   /** What was not told yet; `undefined` if that is nothing. */

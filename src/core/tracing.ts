@@ -77,6 +77,22 @@ export class Tracing implements Tracer, TraceSource {
     return this.observe({ wants, isExporting: false, withBodies, take })
   }
 
+  /** Tells the step that is going on as this. */
+  remark(result: Result): void {
+    const { followed, step } = this.#ambient.getStore() ?? {}
+    if (step !== undefined) followed?.trace.remark(step, result)
+  }
+
+  /** Resolves when nothing is going on with what is followed, and that is told; after `limit` ms in any case. */
+  async told(limit: number): Promise<void> {
+    const start = performance.now()
+    const isGoingOn = () => this.#live.values().some(({ trace }) => trace.isGoingOn)
+    do await new Promise((resolve) => setTimeout(resolve, 1))
+    while (isGoingOn() && performance.now() - start < limit)
+    for (const followed of this.#news) this.#tellAll(followed)
+    this.#news.clear()
+  }
+
   #observe(observers: readonly TraceObserver[]): void {
     const wasOn = this.#observers.length > 0
     const isOn = observers.length > 0

@@ -120,7 +120,18 @@ export const csi = defineModule({
         wait(waiting, envelope, key)
         return stop(envelope)
       },
-      { order: 45 },
+      {
+        order: 45,
+        explain: (envelope, { session }) => {
+          const isInactive = inactive.has(session as StreamSession)
+          if (!isInactive) return { verdict: envelope }
+          if (isTyping(envelope)) return { verdict: DROP }
+          if (keyOf(envelope) === undefined) {
+            return { verdict: envelope, would: 'send with it what waits for the inactive client' }
+          }
+          return { verdict: stop(envelope), would: 'let it wait: the client is inactive' }
+        },
+      },
     )
 
     for (const hook of ['user_socket_closed', 'user_socket_error', 'user_stop_request'] as const) {

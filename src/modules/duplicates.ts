@@ -52,7 +52,7 @@ export const duplicates = defineModule({
         return id !== undefined && bySession.get(session)?.has(id) === true ? DROP : envelope
       },
       // Rather a message too many than one too few.
-      { onError: 'skip' },
+      { onError: 'skip', explain: 'pure' },
     )
   },
 })

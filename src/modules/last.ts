@@ -127,12 +127,16 @@ export const last = defineModule({
     })
 
     // Clients answer for themselves, but only those who may know get to ask them (§4).
-    hooks.on('filter_local_packet', (envelope) => {
-      const { stanza, to } = envelope
-      if (stanza.kind !== 'iq' || stanza.type !== 'get') return envelope
-      if (to.local === '' || to.resource === '' || !stanza.has('query', NS)) return envelope
-      return refuseStrangers(envelope).then(() => envelope)
-    })
+    hooks.on(
+      'filter_local_packet',
+      (envelope) => {
+        const { stanza, to } = envelope
+        if (stanza.kind !== 'iq' || stanza.type !== 'get') return envelope
+        if (to.local === '' || to.resource === '' || !stanza.has('query', NS)) return envelope
+        return refuseStrangers(envelope).then(() => envelope)
+      },
+      { explain: 'pure' },
+    )
   },
 })
 

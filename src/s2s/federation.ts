@@ -102,7 +102,7 @@ export class Federation implements RemoteServers, IncomingOwner {
     this.#off = hooks.on(
       's2s_allow_host',
       (verdict, { remote }) => (this.#isListed(remote) ? verdict : 'deny'),
-      { by: 's2s' },
+      { by: 's2s', explain: 'pure' },
     )
   }
 

@@ -4,12 +4,8 @@ import { LocalDelivery } from '../core/local-delivery.ts'
 import type { LocalRoutes } from '../core/local-routes.ts'
 import { NoRemoteServers } from '../core/remote-servers.ts'
 import type { Router, RoutingModule } from '../core/router.ts'
-import { external } from '../routing/external.ts'
-import { externalLocal } from '../routing/external-local.ts'
-import { globalRouting } from '../routing/global.ts'
-import { localDomain } from '../routing/localdomain.ts'
-import { s2s } from '../routing/s2s.ts'
 import type { Server } from '../server.ts'
+import { builtinRouting } from './builtin-routing.ts'
 import type { Plan } from './plan.ts'
 import type { Step } from './step.ts'
 
@@ -38,17 +34,17 @@ export class RoutingChain {
     wanted: readonly (string | RoutingModuleFactory)[],
     { federation }: Plan,
   ): Promise<Step> {
-    const { hooks, router, routes, components } = this.#parts
+    const { hooks, router, routes, components, log } = this.#parts
     const servers = federation ?? new NoRemoteServers(router)
-    const allow = hooks.at('s2s_allow_host')
-    const send = hooks.at('s2s_send_packet')
-    const builtin = new Map<string | RoutingModuleFactory, () => RoutingModule>([
-      ['global', () => globalRouting(hooks.at('filter_packet'))],
-      ['external_local', () => externalLocal(components)],
-      ['external', () => external(components, router)],
-      ['localdomain', () => localDomain(routes, this.#delivery)],
-      ['s2s', () => s2s({ router, servers, allow, send })],
-    ])
+    const builtin = builtinRouting({
+      hooks,
+      router,
+      routes,
+      components,
+      log,
+      servers,
+      delivery: this.#delivery,
+    })
     const chain: RoutingModule[] = []
     for (const entry of wanted) chain.push(builtin.get(entry)?.() ?? (await this.#make(entry)))
     const before = router.chain

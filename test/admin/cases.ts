@@ -397,6 +397,19 @@ export const cases: readonly Case[] = [
     refused: [[{ jid: `${ALICE}/tablet` }, 'not-found']],
   },
   {
+    command: 'explain',
+    args: { stanza: '<message type="chat"><body>hush</body></message>', from: ALICE, to: BOB },
+    result: ({ stanzas }) => {
+      assert.equal(stanzas[0].outcome.fate, 'stored')
+    },
+    refused: [
+      [{ stanza: '<message', from: ALICE }, 'invalid'],
+      [{ stanza: '<body/>', from: ALICE }, 'invalid'],
+      [{ stanza: '<message/>' }, 'invalid'],
+      [{ stanza: '<message from="@"/>' }, 'invalid'],
+    ],
+  },
+  {
     command: 'account remove',
     args: { jid: CAROL },
     result: { jid: CAROL },

@@ -16,7 +16,7 @@ export const emptyContext: AdminContext = {
     setDisabled: async () => false,
   },
   sessions: { size: 0, values: () => [], of: () => [] },
-  route: { send: async () => new Outcome('dropped', 'nobody') },
+  route: { send: async () => new Outcome('dropped', 'nobody'), explain: async () => [] },
   components: { connections: [] },
   loadedModules: { loaded: [] },
   hooks: { all: [] },

@@ -43,6 +43,8 @@ export async function giveOnCommandLine(
       printConfigSchema: unused,
       copyStorage: unused,
       readSecret: unused,
+      // The argument is what would be in the file.
+      readFile: async (text) => text,
       follow: unused,
       async run({ name }, checked, { onProgress }) {
         try {

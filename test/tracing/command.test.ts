@@ -79,13 +79,11 @@ test('stanzas are followed by a command while they pass a running server', async
   const juliet = await server.connect('juliet', 'balcony')
   await juliet.becomesAvailable(0)
   const romeo = await server.connect('romeo', 'garden')
-  const [people, bodies, json] = await Promise.all([
+  const [people, json] = await Promise.all([
     TraceProcess.start(`romeo@${DOMAIN}`),
-    TraceProcess.start(`romeo@${DOMAIN}`, '--body'),
-    TraceProcess.start(`romeo@${DOMAIN}`, '--json'),
+    TraceProcess.start(`romeo@${DOMAIN}`, '--json', '--body'),
   ])
   await using _people = people
-  await using _bodies = bodies
   await using _json = json
 
   const body = el('body', {}, 'what light through yonder window')
@@ -97,7 +95,6 @@ test('stanzas are followed by a command while they pass a running server', async
   // Told while it happens; a bound, not a measurement.
   assert.ok(performance.now() - sentAt < 5_000)
   checkExample(people.output)
-  await bodies.prints(/<body>what light through yonder window<\/body>/)
   const item = JSON.parse(await json.prints(/"id":"a1"/))
   assert.deepEqual(item.outcome, {
     fate: 'delivered',
@@ -106,21 +103,37 @@ test('stanzas are followed by a command while they pass a running server', async
     sessions: [juliet.fullJid],
   })
 
+  assert.equal(item.stanza.xml, '<body>what light through yonder window</body>')
+
   const register = el('query', { xmlns: 'jabber:iq:register' }, el('username', {}, 'romeo'))
   const change = register.withChildren(...register.children, el('password', {}, 'new-hunter2'))
   romeo.send(el('iq', { type: 'set', id: 'change', to: DOMAIN }, change))
-  for (const each of [people, bodies]) await each.prints(/iq set "change"/)
+  await people.prints(/iq set "change"/)
   await json.prints(/"id":"change"/)
   romeo.send(chat(juliet.bareJid, 'the last'))
-  await bodies.prints(/the last/)
-  for (const { output } of [people, bodies, json]) assert.ok(!output.includes('hunter2'), output)
-  for (const { output } of [people, json]) assert.ok(!output.includes('window'), output)
+  await json.prints(/the last/)
+  for (const { output } of [people, json]) assert.ok(!output.includes('hunter2'), output)
+  assert.ok(!people.output.includes('window'), people.output)
   assert.match(people.output, /^ {4}user_send_message archive +\d+\.\d{3} ms {2}passed$/m)
+
+  const explained = spawnSync(
+    process.execPath,
+    [MAIN, 'explain', '-', '--from', romeo.fullJid, '--config', file],
+    {
+      env,
+      encoding: 'utf8',
+      input: `<message to='${juliet.bareJid}'><body>later</body></message>`,
+    },
+  )
+  assert.equal(explained.status, 0, explained.stderr)
+  assert.match(explained.stdout, /would archive it for/)
+  assert.ok(explained.stdout.includes(fate))
+  assert.match(explained.stdout, /\n\nnothing of this was done\n$/)
 
   people.interrupt()
   assert.equal(await people.exit, 0)
   await server.stop()
-  assert.deepEqual([await bodies.exit, await json.exit], [0, 0])
+  assert.equal(await json.exit, 0)
 })
 
 test('without a server there is nothing to follow', () => {

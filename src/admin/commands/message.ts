@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { counted } from '../../core/command-text.ts'
 import { domain, sessionJid } from '../../core/config-types.ts'
 import type { Outcome } from '../../core/outcome.ts'
+import type { TraceItem } from '../../core/trace-item.ts'
 import { type Jid, tryParseJid } from '../../xmpp/jid.ts'
 import { encode } from '../../xmpp/octets.ts'
 import { isStanzaKind, Stanza } from '../../xmpp/stanza.ts'
@@ -10,9 +11,13 @@ import { readElement } from '../../xmpp/xml-parser.ts'
 import { type Command, CommandError, defineCommand } from '../command.ts'
 import { ensureServed } from './domain.ts'
 
+type Question = { readonly from: Jid; readonly to: Jid | undefined; readonly stanza: Stanza }
+
 export interface AdminRoute {
   /** Puts a stanza on its way, and says what became of it. */
   send(stanza: Stanza, from: Jid, to: Jid): Promise<Outcome>
+  /** What would become of one, and of what it would cause. */
+  explain(question: Question): Promise<readonly TraceItem[]>
 }
 
 const body = z.string('a text').min(1, 'a text').max(60_000).describe('What it says.')

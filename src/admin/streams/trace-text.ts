@@ -1,5 +1,5 @@
 import type { Paint } from '../stream-command.ts'
-import type { TracedItem } from './trace.ts'
+import type { TracedItem } from './trace-item.ts'
 
 type Step = TracedItem['steps'][number]
 
@@ -49,10 +49,19 @@ function tree({ steps, stanza }: TracedItem, paint: Paint): string[] {
 function line({ place, by, session, took_ms, verdict, detail }: Step, depth: number, paint: Paint) {
   const name = [place, by, session].filter((part) => part !== null).join(' ')
   const start = shown(`${'  '.repeat(depth + 1)}${name}`).padEnd(COLUMN)
-  const told = shown(detail === null ? verdict : `${verdict}: ${detail}`)
+  const told = shown(toldAs(verdict, detail))
   const colour = COLOURS[verdict]
   const result = colour === undefined ? told : paint(colour, told)
   return `${start}  ${paint('dim', milliseconds(took_ms))}  ${result}`
+}
+
+function toldAs(verdict: string, detail: string | null): string {
+  if (verdict === 'would') return `would ${detail}`
+  if (verdict === 'unasked') {
+    const what = detail === null ? 'run' : `ask ${detail}`
+    return `would ${what}; what that does is not known`
+  }
+  return detail === null ? verdict : `${verdict}: ${detail}`
 }
 
 const COLOURS: Readonly<Record<string, Parameters<Paint>[0]>> = {
@@ -62,6 +71,8 @@ const COLOURS: Readonly<Record<string, Parameters<Paint>[0]>> = {
   dropped: 'red',
   gone: 'yellow',
   waiting: 'yellow',
+  would: 'green',
+  unasked: 'yellow',
   queued: 'yellow',
   written: 'green',
 }

@@ -130,6 +130,7 @@ export const archive = defineModule({
     // Nobody but this account's archive says what id it has there (XEP-0359 §5).
     hooks.on('user_send_message', (envelope) => withoutForged(envelope, envelope.from), {
       order: 1,
+      explain: 'pure',
     })
     hooks.on(
       'filter_local_packet',
@@ -137,13 +138,20 @@ export const archive = defineModule({
         envelope.stanza.kind !== 'message' || envelope.notes.archived !== undefined
           ? envelope
           : withoutForged(envelope, envelope.to),
-      { order: 60 },
+      { order: 60, explain: 'pure' },
     )
     // A message that cannot be archived is delivered all the same.
     hooks.on(
       'sm_message_decided',
       (envelope, { targets }) => recorder.received(envelope, targets),
-      { order: 60, onError: 'skip' },
+      {
+        order: 60,
+        onError: 'skip',
+        explain: (envelope, { targets }) =>
+          after(recorder.wouldReceive(envelope, targets), (isKept) =>
+            wouldArchive(envelope, isKept && envelope.to),
+          ),
+      },
     )
     hooks.on('sent_message_copied', (envelope) => recorder.asSent(envelope), { onError: 'skip' })
     hooks.on(
@@ -152,7 +160,15 @@ export const archive = defineModule({
         if (serves(envelope.from.domain)) recorder.settled(envelope, outcome)
         return outcome
       },
-      { order: 50, onError: 'skip' },
+      {
+        order: 50,
+        onError: 'skip',
+        explain: (outcome, { envelope }) => {
+          const isOurs = serves(envelope.from.domain) && outcome.fate !== 'bounced'
+          const isKept = isOurs && recorder.wouldSend(envelope, outcome)
+          return after(isKept, (kept) => wouldArchive(outcome, kept && envelope.from))
+        },
+      },
     )
 
     iq.on('account', 'set', MAM_NS, 'query', async (request) => {
@@ -254,6 +270,10 @@ export const archive = defineModule({
     context.onStop(() => shared.index.unwant(config, configFor() !== undefined))
   },
 })
+
+function wouldArchive<T>(verdict: T, owner: Jid | false) {
+  return owner === false ? { verdict } : { verdict, would: `archive it for ${owner.bare}` }
+}
 
 function withoutForged(envelope: Envelope, owner: Jid): Envelope {
   const stanza = withoutIdsBy(envelope.stanza, owner)

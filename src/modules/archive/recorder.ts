@@ -65,11 +65,8 @@ export class Recorder {
    * (XEP-0313 §3.3) when it is archived; the write is on its way then.
    */
   received(envelope: Envelope, targets: readonly Resource[]): Envelope | Promise<Envelope> {
-    const { stanza, to, from, notes } = envelope
-    // Decided once more, if the resource that was to get it is gone.
-    if (notes.archived !== undefined) return envelope
-    if (!isArchivable(stanza, this.#parts.eligibleFor(to.domain))) return envelope
-    if (targets[0]?.info.isAnonymous === true) return envelope
+    const { to, from } = envelope
+    if (!this.#mayReceive(envelope, targets)) return envelope
     const isCertain = targets.length > 0
     const isWanted = this.#isWanted(to, from)
     if (isWanted === true) return this.#keep(envelope, isCertain)
@@ -81,6 +78,27 @@ export class Recorder {
         return envelope
       },
     )
+  }
+
+  #mayReceive({ stanza, to, notes }: Envelope, targets: readonly Resource[]): boolean {
+    // Decided once more, if the resource that was to get it is gone.
+    if (notes.archived !== undefined) return false
+    if (!isArchivable(stanza, this.#parts.eligibleFor(to.domain))) return false
+    return targets[0]?.info.isAnonymous !== true
+  }
+
+  /** Whether `received` would archive it. */
+  wouldReceive(envelope: Envelope, targets: readonly Resource[]): Maybe<boolean> {
+    return this.#mayReceive(envelope, targets) && this.#isWanted(envelope.to, envelope.from)
+  }
+
+  /** Whether `settled` would archive it for its sender. */
+  wouldSend(envelope: Envelope, { fate }: Outcome): Maybe<boolean> {
+    const { stanza, from, to, origin, notes } = envelope
+    if (stanza.kind !== 'message' || fate === 'dropped' || notes.isRetry === true) return false
+    if (origin.kind !== 'c2s' || origin.session.info.isAnonymous) return false
+    if (from.bare === to.bare) return false
+    return isArchivable(stanza, this.#parts.eligibleFor(from.domain)) && this.#isWanted(from, to)
   }
 
   /** A message has come to its end. */

@@ -16,7 +16,7 @@ import { REPORTING_NS, Reports } from './reports.ts'
 import { BlockingStore, migrations } from './store.ts'
 
 /** Before all that keeps anything of a stanza. */
-const FIRST = { order: 10 }
+const FIRST = { order: 10, explain: 'pure' } as const
 const HOUR = 3_600_000
 
 /** Cuts off whom an account does not want to hear of, both ways (XEP-0191), and takes reports. */
@@ -95,19 +95,29 @@ export const blocking = defineModule({
       },
       FIRST,
     )
-    hooks.on('presence_recipients', (recipients, { owner }) => {
-      const list = lists.get(owner)
-      if (list === NOBODY) return recipients
-      return after(list, (loaded) =>
-        loaded === NOBODY ? recipients : recipients.filter((peer) => !blocks(loaded, owner, peer)),
-      )
-    })
-    hooks.on('privacy_check_packet', (verdict, { owner, envelope, direction }) => {
-      const list = lists.get(owner)
-      if (list === NOBODY) return verdict
-      const peer = direction === 'in' ? envelope.from : envelope.to
-      return after(list, (loaded) => (blocks(loaded, owner, peer) ? 'block' : verdict))
-    })
+    hooks.on(
+      'presence_recipients',
+      (recipients, { owner }) => {
+        const list = lists.get(owner)
+        if (list === NOBODY) return recipients
+        return after(list, (loaded) =>
+          loaded === NOBODY
+            ? recipients
+            : recipients.filter((peer) => !blocks(loaded, owner, peer)),
+        )
+      },
+      { explain: 'pure' },
+    )
+    hooks.on(
+      'privacy_check_packet',
+      (verdict, { owner, envelope, direction }) => {
+        const list = lists.get(owner)
+        if (list === NOBODY) return verdict
+        const peer = direction === 'in' ? envelope.from : envelope.to
+        return after(list, (loaded) => (blocks(loaded, owner, peer) ? 'block' : verdict))
+      },
+      { explain: 'pure' },
+    )
 
     iq.on('account', 'get', BLOCKING_NS, 'blocklist', (request) => commands.list(request))
     iq.on('account', 'set', BLOCKING_NS, 'block', (request) => commands.block(request))

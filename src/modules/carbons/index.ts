@@ -97,7 +97,8 @@ export const carbons = defineModule({
         sent.set(session, keyOf(envelope.to, envelope.stanza), isOwn ? COPIED : envelope)
         return envelope
       },
-      { order: 89, onError: 'skip' },
+      // It only remembers what it may copy later.
+      { order: 89, onError: 'skip', explain: (envelope) => ({ verdict: envelope }) },
     )
 
     hooks.on(
@@ -114,8 +115,34 @@ export const carbons = defineModule({
         return outcome
       },
       // Behind the archive, whose id the copy has.
-      { order: 60, onError: 'skip' },
+      {
+        order: 60,
+        onError: 'skip',
+        explain: (outcome, { envelope: { from, to, stanza, sender } }) => {
+          const isCopied =
+            sender !== undefined &&
+            stanza.kind === 'message' &&
+            isEligible(stanza) &&
+            outcome.fate !== 'dropped' &&
+            from.bare !== to.bare
+          const targets = isCopied ? enabled(from.bare, ({ jid }) => jid.equals(from)) : []
+          return { verdict: outcome, ...wouldCopy(targets) }
+        },
+      },
     )
+
+    /** What `copyReceived` has for a message that is no error. The resources may only stand for others. */
+    const wantingReceived = (envelope: Envelope, reached: readonly Resource[]) => {
+      const { stanza, to, sender } = envelope
+      if (stanza.isError || !isEligible(stanza) || isFromOccupant(envelope)) return []
+      const isStored = reached.length === 0
+      const has = new Set(reached.map(({ jid }) => jid.full))
+      return enabled(
+        to.bare,
+        (one) =>
+          has.has(one.jid.full) || one === sender || (isStored && one.priority === undefined),
+      )
+    }
 
     const copyReceived = (envelope: Envelope, reached: readonly Resource[]) => {
       const { stanza, to, sender, notes } = envelope
@@ -138,7 +165,14 @@ export const carbons = defineModule({
         copyReceived(envelope, reached)
         return envelope
       },
-      { order: 89, onError: 'skip' },
+      {
+        order: 89,
+        onError: 'skip',
+        explain: (envelope, { reached }) => ({
+          verdict: envelope,
+          ...wouldCopy(wantingReceived(envelope, reached)),
+        }),
+      },
     )
     hooks.on(
       'sm_message_kept',
@@ -146,7 +180,14 @@ export const carbons = defineModule({
         if (outcome.fate === 'stored') copyReceived(envelope, [])
         return outcome
       },
-      { order: 89, onError: 'skip' },
+      {
+        order: 89,
+        onError: 'skip',
+        explain: (outcome, { envelope }) => ({
+          verdict: outcome,
+          ...wouldCopy(outcome.fate === 'stored' ? wantingReceived(envelope, []) : []),
+        }),
+      },
     )
 
     /** Whether an error is about a message that was copied, sent by a resource it has reached. */
@@ -166,11 +207,19 @@ export const carbons = defineModule({
     }
 
     // A copy is for one resource, and goes with it.
-    hooks.on('sm_filter_offline_message', (isForgotten, { envelope: { from, to, stanza } }) => {
-      return isForgotten || (from.full === to.bare && isCopy(stanza))
-    })
+    hooks.on(
+      'sm_filter_offline_message',
+      (isForgotten, { envelope: { from, to, stanza } }) =>
+        isForgotten || (from.full === to.bare && isCopy(stanza)),
+      { explain: 'pure' },
+    )
   },
 })
+
+function wouldCopy(targets: readonly Resource[]): { readonly would?: string } {
+  if (targets.length === 0) return {}
+  return { would: `send a copy to ${targets.map(({ jid }) => jid.full).join(', ')}` }
+}
 
 const COPIED = Symbol('copied')
 

@@ -2,7 +2,8 @@ import { z } from 'zod'
 import { ensureAccount } from '../../core/command.ts'
 import { duration, size } from '../../core/config-types.ts'
 import type { Envelope } from '../../core/envelope.ts'
-import { type Stop, stop, type Verdict } from '../../core/hooks.ts'
+import { type Explained, type Stop, stop, type Verdict } from '../../core/hooks.ts'
+import { after, type Maybe } from '../../core/maybe.ts'
 import { defineModule } from '../../core/module.ts'
 import { dropped, Outcome } from '../../core/outcome.ts'
 import { isLocalSession } from '../../core/session.ts'
@@ -126,26 +127,45 @@ export const offline = defineModule({
       return stop(new Outcome('stored', BY))
     }
 
-    hooks.on('offline_message', (nobody, { envelope: received }) => {
-      const account = received.to.toBare()
-      if (received.notes.offline !== undefined) {
-        // It comes back from a session that ended, and was never taken out.
-        backlog.look(account.full)
-        return stop(new Outcome('stored', BY, 'kept before'))
-      }
-      const verdict = verdictOn(received.stanza)
-      if (verdict === 'refuse' || isPassing(account)) return nobody
-      if (verdict === 'forget') return stop(dropped(BY, 'nothing but chat states'))
-      // A delay that we ourselves have added comes with the note.
-      const envelope =
-        received.notes.isRetry === true
-          ? received
-          : received.with({ stanza: withoutForgedDelays(received.stanza, isHosted) })
-      const decide = (hasRoom: boolean): Decided | Promise<Decided> =>
-        hasRoom ? write(envelope, account) : tellFailure(envelope).then(() => nobody)
-      const hasRoom = usage.reserve(account.full, sizeOf(envelope))
-      return hasRoom instanceof Promise ? hasRoom.then(decide) : decide(hasRoom)
-    })
+    const wouldStore = (
+      nobody: Outcome,
+      envelope: Envelope,
+    ): Maybe<Explained<'offline_message'>> => {
+      const account = envelope.to.toBare()
+      const verdict = verdictOn(envelope.stanza)
+      if (verdict === 'refuse' || isPassing(account)) return { verdict: nobody }
+      if (verdict === 'forget') return { verdict: stop(dropped(BY, 'nothing but chat states')) }
+      return after(usage.hasRoom(account.full, sizeOf(envelope)), (hasRoom) =>
+        hasRoom
+          ? { verdict: stop(new Outcome('stored', BY)), would: `keep it for ${account}` }
+          : { verdict: nobody, would: `refuse it: too much is kept for ${account}` },
+      )
+    }
+
+    hooks.on(
+      'offline_message',
+      (nobody, { envelope: received }) => {
+        const account = received.to.toBare()
+        if (received.notes.offline !== undefined) {
+          // It comes back from a session that ended, and was never taken out.
+          backlog.look(account.full)
+          return stop(new Outcome('stored', BY, 'kept before'))
+        }
+        const verdict = verdictOn(received.stanza)
+        if (verdict === 'refuse' || isPassing(account)) return nobody
+        if (verdict === 'forget') return stop(dropped(BY, 'nothing but chat states'))
+        // A delay that we ourselves have added comes with the note.
+        const envelope =
+          received.notes.isRetry === true
+            ? received
+            : received.with({ stanza: withoutForgedDelays(received.stanza, isHosted) })
+        const decide = (hasRoom: boolean): Decided | Promise<Decided> =>
+          hasRoom ? write(envelope, account) : tellFailure(envelope).then(() => nobody)
+        const hasRoom = usage.reserve(account.full, sizeOf(envelope))
+        return hasRoom instanceof Promise ? hasRoom.then(decide) : decide(hasRoom)
+      },
+      { explain: (nobody, { envelope }) => wouldStore(nobody, envelope) },
+    )
 
     every(RETRY, () => removals.retry())
     hooks.on('resend_offline_messages', (jid, { session }) => {

@@ -45,6 +45,13 @@ export class UsageCache {
     return this.reserve(account, size)
   }
 
+  /** Whether `reserve` would find room. */
+  hasRoom(account: string, size: number): boolean | Promise<boolean> {
+    const counted = this.#of(account)
+    if (counted.loading === undefined) return this.#hasRoom(account, counted, size)
+    return counted.loading.then(() => this.#hasRoom(account, counted, size))
+  }
+
   /** One message of this size is no longer kept. */
   release(account: string, size: number): void {
     const counted = this.#accounts.get(account)
@@ -58,11 +65,15 @@ export class UsageCache {
   }
 
   #add(account: string, counted: Counted, size: number): boolean {
-    const { maxMessages, maxBytes } = this.#limitsFor(domainOf(account))
-    if (counted.count >= maxMessages || counted.bytes + size > maxBytes) return false
+    if (!this.#hasRoom(account, counted, size)) return false
     counted.count++
     counted.bytes += size
     return true
+  }
+
+  #hasRoom(account: string, { count, bytes }: Counted, size: number): boolean {
+    const { maxMessages, maxBytes } = this.#limitsFor(domainOf(account))
+    return count < maxMessages && bytes + size <= maxBytes
   }
 
   #of(account: string): Counted {

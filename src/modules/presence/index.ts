@@ -84,30 +84,55 @@ export const presence = defineModule({
       clock,
     })
 
-    hooks.on('user_send_presence', (envelope, { session }) =>
-      after(availability.send(envelope, session), () => envelope),
+    hooks.on(
+      'user_send_presence',
+      (envelope, { session }) => after(availability.send(envelope, session), () => envelope),
+      {
+        explain: (envelope) => ({
+          verdict: envelope,
+          would: 'pass it on to whom it concerns, and change what is known of the sender',
+        }),
+      },
     )
-    hooks.on('user_receive_presence', (envelope, { session }) => {
-      switch (envelope.stanza.type) {
-        case 'probe':
-          return after(probes.answerFor(session, envelope), () => DROP)
-        case 'unavailable':
-        case 'error':
-          duties.forget(session, envelope.from)
-      }
-      return envelope
-    })
+    hooks.on(
+      'user_receive_presence',
+      (envelope, { session }) => {
+        switch (envelope.stanza.type) {
+          case 'probe':
+            return after(probes.answerFor(session, envelope), () => DROP)
+          case 'unavailable':
+          case 'error':
+            duties.forget(session, envelope.from)
+        }
+        return envelope
+      },
+      {
+        explain: (envelope) => {
+          const isProbe = envelope.stanza.type === 'probe'
+          if (!isProbe) return { verdict: envelope }
+          return { verdict: DROP, would: `show ${envelope.from} the presence of this resource` }
+        },
+      },
+    )
     if (config.requests_need_presence) {
-      hooks.on('user_receive_iq', (envelope, { session }) =>
-        !envelope.stanza.isRequest || isOwn(session.jid, envelope.from)
-          ? envelope
-          : after(probes.isShared(session, envelope.from), (isShared) => {
-              if (!isShared) throw new StanzaError('service-unavailable')
-              return envelope
-            }),
+      hooks.on(
+        'user_receive_iq',
+        (envelope, { session }) =>
+          !envelope.stanza.isRequest || isOwn(session.jid, envelope.from)
+            ? envelope
+            : after(probes.isShared(session, envelope.from), (isShared) => {
+                if (!isShared) throw new StanzaError('service-unavailable')
+                return envelope
+              }),
+        { explain: 'pure' },
       )
     }
-    hooks.on('presence_probe', (envelope) => after(probes.answer(envelope), () => envelope))
+    hooks.on('presence_probe', (envelope) => after(probes.answer(envelope), () => envelope), {
+      explain: (envelope) => ({
+        verdict: envelope,
+        would: `show ${envelope.from} the presence of ${envelope.to.bare}, if it may see that`,
+      }),
+    })
     hooks.on(
       'user_terminate',
       (reason, { session }) => after(availability.terminate(reason, session), () => reason),

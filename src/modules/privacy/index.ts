@@ -13,7 +13,7 @@ import { Requests } from './requests.ts'
 import { migrations, sqlPrivacyStore } from './sql-store.ts'
 
 /** Before all that keeps anything of a stanza. */
-const FIRST = { order: 10 }
+const FIRST = { order: 10, explain: 'pure' } as const
 
 /** Lists of rules that say who may reach an account, and what leaves it (XEP-0016). */
 export const privacy = defineModule({
@@ -61,8 +61,11 @@ export const privacy = defineModule({
       (resource) => after(lists.get(resource.jid.toBare()), () => resource),
       { onError: 'skip' },
     )
-    hooks.on('privacy_check_packet', (verdict, { owner, envelope, direction }) =>
-      verdict === 'allow' ? guard.verdict(owner, envelope, direction) : verdict,
+    hooks.on(
+      'privacy_check_packet',
+      (verdict, { owner, envelope, direction }) =>
+        verdict === 'allow' ? guard.verdict(owner, envelope, direction) : verdict,
+      { explain: 'pure' },
     )
     hooks.on(
       'sm_message_decided',
@@ -76,7 +79,11 @@ export const privacy = defineModule({
         FIRST,
       )
     }
-    hooks.on('presence_recipients', (recipients, sending) => guard.recipients(recipients, sending))
+    hooks.on(
+      'presence_recipients',
+      (recipients, sending) => guard.recipients(recipients, sending),
+      { explain: 'pure' },
+    )
 
     iq.on('account', 'get', PRIVACY_NS, 'query', (request) => requests.get(request))
     iq.on('account', 'set', PRIVACY_NS, 'query', (request) => requests.set(request))

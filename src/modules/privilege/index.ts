@@ -124,7 +124,7 @@ export const privilege = defineModule({
         if (isForResource && stanza.has('privileged_iq', PRIVILEGE_NS)) refuse()
         return envelope
       },
-      { order: 5 },
+      { order: 5, explain: 'pure' },
     )
   },
 })

@@ -4,9 +4,10 @@ import { CommandError, ensureAccount } from '../../core/command.ts'
 import { size } from '../../core/config-types.ts'
 import { Envelope, SERVER } from '../../core/envelope.ts'
 import type { ContactInfo, SubscriptionLists } from '../../core/hook-map.ts'
+import { stop } from '../../core/hooks.ts'
 import { type IqAnswer, type IqRequest, NO_REPLY } from '../../core/iq.ts'
 import { defineModule } from '../../core/module.ts'
-import type { BareJid } from '../../xmpp/jid.ts'
+import type { BareJid, Jid } from '../../xmpp/jid.ts'
 import { Stanza } from '../../xmpp/stanza.ts'
 import { StanzaError } from '../../xmpp/stanza-error.ts'
 import { el } from '../../xmpp/xml.ts'
@@ -201,22 +202,43 @@ export const roster = defineModule({
       account === undefined ? features : [...features, VERSIONING, PRE_APPROVAL],
     )
 
-    hooks.on('roster_get_jid_info', (info, { owner, contact }) => {
-      const loaded = rosters.get(owner)
-      return loaded instanceof Promise
-        ? loaded.then((current) => infoOf(current, contact) ?? info)
-        : (infoOf(loaded, contact) ?? info)
-    })
+    hooks.on(
+      'roster_get_jid_info',
+      (info, { owner, contact }) => {
+        const loaded = rosters.get(owner)
+        return loaded instanceof Promise
+          ? loaded.then((current) => infoOf(current, contact) ?? info)
+          : (infoOf(loaded, contact) ?? info)
+      },
+      { explain: 'pure' },
+    )
 
-    hooks.on('roster_get_subscription_lists', (lists, { owner }) => {
-      const loaded = rosters.get(owner)
-      return loaded instanceof Promise
-        ? loaded.then((current) => listsOf(current, owner, lists))
-        : listsOf(loaded, owner, lists)
-    })
+    hooks.on(
+      'roster_get_subscription_lists',
+      (lists, { owner }) => {
+        const loaded = rosters.get(owner)
+        return loaded instanceof Promise
+          ? loaded.then((current) => listsOf(current, owner, lists))
+          : listsOf(loaded, owner, lists)
+      },
+      { explain: 'pure' },
+    )
 
-    hooks.on('roster_in_subscription', (_, { envelope, type }) => exchange.receive(envelope, type))
-    hooks.on('roster_out_subscription', (envelope, { type }) => exchange.send(envelope, type))
+    const record = (type: string, owner: Jid) =>
+      `record "${type}" in the roster of ${owner.bare}, and tell whom it concerns`
+    hooks.on(
+      'roster_in_subscription',
+      (_, { envelope, type }) => exchange.receive(envelope, type),
+      {
+        explain: (verdict, { envelope, type }) => ({ verdict, would: record(type, envelope.to) }),
+      },
+    )
+    hooks.on('roster_out_subscription', (envelope, { type }) => exchange.send(envelope, type), {
+      explain: (envelope, { type }) => ({
+        verdict: stop(envelope),
+        would: record(type, envelope.from),
+      }),
+    })
 
     hooks.on('remove_user', async (account) => {
       await exchange.removeAll(account)

@@ -172,10 +172,22 @@ export const streamManagement = defineModule({
         ? kept.keep(envelope)
         : envelope
 
-    hooks.on('xmpp_presend_element', (envelope, { session }) => {
-      const isKept = streams.of(session)?.sent(envelope) === true
-      return isKept ? stop(envelope) : envelope
-    })
+    hooks.on(
+      'xmpp_presend_element',
+      (envelope, { session }) => {
+        const isKept = streams.of(session)?.sent(envelope) === true
+        return isKept ? stop(envelope) : envelope
+      },
+      {
+        explain: (envelope, { session }) => {
+          if (streams.of(session) === undefined) return { verdict: envelope }
+          const isConnected = isStreamSession(session) && session.isConnected
+          return isConnected
+            ? { verdict: envelope, would: 'keep it until the client has acknowledged it' }
+            : { verdict: stop(envelope), would: 'keep it until the client comes back' }
+        },
+      },
+    )
     hooks.on(
       'sm_message_decided',
       (envelope, { targets }) => {
@@ -185,9 +197,22 @@ export const streamManagement = defineModule({
         return keep(envelope, targets)
       },
       // Behind the archive, which may keep it.
-      { order: 90 },
+      {
+        order: 90,
+        explain: (envelope, { targets }) => {
+          // The targets only stand for sessions.
+          const isSent = targets.some(({ jid }) => {
+            const session = sessions.sessions.get(jid)
+            return session !== undefined && isManaged(session)
+          })
+          const isKept = config.durable && isSent && isToBeKept(envelope)
+          return { verdict: envelope, ...(isKept && { would: 'keep it until it has arrived' }) }
+        },
+      },
     )
-    hooks.on('sm_message_taken', (envelope, { targets }) => keep(envelope, targets))
+    hooks.on('sm_message_taken', (envelope, { targets }) => keep(envelope, targets), {
+      explain: (envelope) => ({ verdict: envelope }),
+    })
     hooks.on(
       'resend_offline_messages',
       (jid, { session }) => {
@@ -206,10 +231,15 @@ export const streamManagement = defineModule({
       // Behind what waits in the store.
       { order: 60 },
     )
-    hooks.on('sm_message_kept', (outcome, { envelope }) => {
-      if (envelope.notes.kept !== undefined) kept.handOver(envelope, envelope.notes.kept)
-      return outcome
-    })
+    hooks.on(
+      'sm_message_kept',
+      (outcome, { envelope }) => {
+        if (envelope.notes.kept !== undefined) kept.handOver(envelope, envelope.notes.kept)
+        return outcome
+      },
+      // What was kept before is not explained.
+      { explain: (outcome) => ({ verdict: outcome }) },
+    )
     hooks.on('stanza_acknowledged', (envelope) => {
       if (envelope.notes.kept !== undefined) kept.release(envelope.notes.kept)
       return envelope
