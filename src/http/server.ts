@@ -25,6 +25,8 @@ const MAX_BODY = 65_536
 /** For a whole request to arrive, milliseconds. */
 const REQUEST_TIMEOUT_MS = 10_000
 const KEEP_ALIVE_MS = 15_000
+/** How often it is looked for those that take longer, milliseconds. */
+const CHECKED_EVERY_MS = 2_000
 
 const HEADERS = {
   'x-content-type-options': 'nosniff',
@@ -52,6 +54,7 @@ export class HttpListener {
             requestTimeout: REQUEST_TIMEOUT_MS,
             headersTimeout: REQUEST_TIMEOUT_MS,
             keepAliveTimeout: KEEP_ALIVE_MS,
+            connectionsCheckingInterval: CHECKED_EVERY_MS,
           },
           handler,
         )
