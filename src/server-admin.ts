@@ -21,6 +21,7 @@ export function adminContext(server: Server, version: string): AdminContext {
     loadedModules: server.modules,
     hooks: server.hooks,
     outcomes: server.router.outcomes,
+    stages: server.router.stages,
     tokens: server.tokens,
     traces: server.tracing,
     modules: server.commands,

@@ -75,6 +75,17 @@ function ofStanzas({ router, hooks }: Server): Source[] {
       read: () => byTwo(Object.fromEntries(router.outcomes), 'by', 'fate').filter(isMore),
     },
     {
+      name: 'meerkat_stage_stanzas_total',
+      help: 'How many stanzas came to each stage of the route.',
+      kind: 'counter',
+      labels: ['stage'],
+      read: () =>
+        router.stages.all.map(({ name, stanzas }) => ({
+          labels: { stage: name },
+          value: stanzas,
+        })),
+    },
+    {
       name: 'meerkat_hook_runs_total',
       help: 'How often each handler of a hook ran.',
       kind: 'counter',

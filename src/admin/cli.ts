@@ -174,6 +174,7 @@ const GROUPS: Readonly<Record<string, string>> = {
   outcome: 'What became of stanzas',
   privacy: 'Privacy lists of accounts',
   roster: 'Contacts of accounts',
+  route: 'The route of stanzas',
   s2s: 'Connections with other servers',
   session: 'Connected clients',
   stanza: 'Stanzas',

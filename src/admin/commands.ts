@@ -11,6 +11,7 @@ import { messageCommands } from './commands/message.ts'
 import { moduleCommands } from './commands/module.ts'
 import { outcomeCommands } from './commands/outcome.ts'
 import { reloadCommands } from './commands/reload.ts'
+import { routeCommands } from './commands/route.ts'
 import { s2sCommands } from './commands/s2s.ts'
 import { serverCommands } from './commands/server.ts'
 import { sessionCommands } from './commands/session.ts'
@@ -29,6 +30,7 @@ export const commands: readonly Command[] = [
   ...moduleCommands,
   ...hookCommands,
   ...outcomeCommands,
+  ...routeCommands,
   ...tokenCommands,
   ...serverCommands,
   ...reloadCommands,

@@ -11,6 +11,7 @@ import type { AdminRoute } from './commands/message.ts'
 import type { AdminModules } from './commands/module.ts'
 import type { AdminOutcomes } from './commands/outcome.ts'
 import type { Reload } from './commands/reload.ts'
+import type { AdminStages } from './commands/route.ts'
 import type { AdminFederation } from './commands/s2s.ts'
 import type { RunningServer } from './commands/server.ts'
 import type { AdminSessions } from './commands/session.ts'
@@ -29,6 +30,7 @@ export interface AdminContext {
   readonly loadedModules: AdminModules
   readonly hooks: AdminHooks
   readonly outcomes: AdminOutcomes
+  readonly stages: AdminStages
   readonly tokens: AdminTokens
   readonly traces: AdminTraces
   /** Carries out what loaded modules declare. */

@@ -317,6 +317,14 @@ export const cases: readonly Case[] = [
     result: ({ handlers }) => assert.ok(handlers.some(({ by }: Json) => by === 'offline')),
   },
   {
+    command: 'route list',
+    args: {},
+    result: ({ stages }) => {
+      assert.equal(stages[0].name, 'c2s_in')
+      assert.ok(stages[0].stanzas > 0)
+    },
+  },
+  {
     command: 'outcome list',
     args: {},
     result: ({ outcomes }) =>

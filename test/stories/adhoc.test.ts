@@ -151,15 +151,24 @@ test('a command that fails, or is cancelled, is over', async () => {
 })
 
 test('commands are bounded, and end with the client that has begun them', async () => {
-  const { server, romeo } = await start({ modules: { adhoc: { max_sessions_per_user: 2 } } })
+  const { server, romeo } = await start({
+    modules: { adhoc: { max_sessions_per_user: 2, max_sessions: 3 } },
+  })
   await using _ = server
-  const sessionid = (await step(romeo)).attr('sessionid') ?? ''
-  await step(romeo)
-  await assert.rejects(step(romeo), { condition: 'resource-constraint' })
+  const begin = async (client: Client) => (await step(client)).attr('sessionid') ?? ''
+  const cancel = { action: 'cancel' }
+  const [oldest, second, third] = [await begin(romeo), await begin(romeo), await begin(romeo)]
+  await assert.rejects(step(romeo, { sessionid: oldest }), { specific: 'session-expired' })
+  await step(romeo, { sessionid: second, ...cancel })
+  const juliet = await server.connect('juliet')
+  await begin(juliet)
+  await begin(juliet)
+  const nurse = await server.connect('nurse')
+  await assert.rejects(step(nurse), { condition: 'resource-constraint' })
   await romeo.leaves()
+  await begin(nurse)
   const back = await server.connect('romeo', 'phone')
-  await step(back)
-  await assert.rejects(step(back, { sessionid }), { specific: 'session-expired' })
+  await assert.rejects(step(back, { sessionid: third }), { specific: 'session-expired' })
 })
 
 test('who may not give a command is told so, and not shown it', async () => {

@@ -21,6 +21,7 @@ export const emptyContext: AdminContext = {
   loadedModules: { loaded: [] },
   hooks: { all: [] },
   outcomes: new Map(),
+  stages: { all: [] },
   tokens: {
     create: async () => ({ token: '', id: '' }),
     list: async () => [],

@@ -32,7 +32,11 @@ export const adhoc = defineModule({
       .prefault('10m')
       .describe('How long a form waits to be sent back.'),
     max_sessions: z.int().min(1).default(1_000).describe('Commands open at the same time.'),
-    max_sessions_per_user: z.int().min(1).default(20).describe('Of these, commands of one client.'),
+    max_sessions_per_user: z
+      .int()
+      .min(1)
+      .default(20)
+      .describe('Of these, commands of one client; with one more, its oldest is over.'),
   }),
 
   start({ config, hooks, iq, routes, clock }) {

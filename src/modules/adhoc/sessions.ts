@@ -46,13 +46,18 @@ export class AdhocSessions {
     return `${random}-${this.#proof(random, requester)}`
   }
 
-  /** Throws `resource-constraint` when there are too many. */
+  /**
+   * Whoever has many open loses its oldest: forms are left behind unanswered. Throws
+   * `resource-constraint` when all together have too many.
+   */
   open(id: string, { node, requester }: Pick<AdhocSession, 'node' | 'requester'>): AdhocSession {
     this.#expire()
     const { maxSessions, maxPerRequester, timeout, now } = this.#options
-    let own = 0
-    for (const other of this.#sessions.values()) if (other.requester === requester) own++
-    if (own >= maxPerRequester || this.#sessions.size >= maxSessions) {
+    const own = [...this.#sessions.values()].filter((other) => other.requester === requester)
+    for (const oldest of own.slice(0, Math.max(0, own.length + 1 - maxPerRequester))) {
+      this.close(oldest)
+    }
+    if (this.#sessions.size >= maxSessions) {
       throw new StanzaError('resource-constraint', { text: 'too many commands are open' })
     }
     const until = now() + timeout
