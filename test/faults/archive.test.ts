@@ -2,10 +2,11 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { askArchive } from '../support/archive.ts'
 import type { Client } from '../support/client.ts'
+import { PostgresServer, skipWithoutPostgres } from '../support/postgres.ts'
 import { startServer } from '../support/server.ts'
 import { ServerProcess } from '../support/server-process.ts'
 import { chat, presence } from '../support/stanzas.ts'
-import { temporaryDirectory } from '../support/storage-backends.ts'
+import { backends, temporaryDirectory } from '../support/storage-backends.ts'
 import { enable, handled, handledLater } from '../support/stream-management.ts'
 
 const SETTINGS = '[modules.archive]\nmax_page_size = 1000\n'
@@ -21,40 +22,73 @@ async function wholeArchive(client: Client): Promise<readonly string[]> {
   }
 }
 
-test('what was acknowledged is in both archives, once and in order, whenever the server is killed', async () => {
-  const rounds = 3
-  const perRound = 300
+async function createAccounts(url: string): Promise<void> {
+  await using server = await startServer({ storage: { url } })
+  await server.createAccount('romeo')
+  await server.createAccount('juliet')
+}
+
+for (const [name, start] of Object.entries(backends)) {
+  test(`${name}: what was acknowledged is in both archives, once and in order, whenever the server is killed`, async () => {
+    const rounds = 3
+    const perRound = 300
+    await using directory = await temporaryDirectory()
+    await using backend = await start()
+    await createAccounts(backend.url)
+    const acknowledged: string[] = []
+    for (let round = 0; round < rounds; round++) {
+      await using server = await ServerProcess.start(directory.path, SETTINGS, '', backend.url)
+      const juliet = await server.connect('juliet')
+      const romeo = await server.connect('romeo')
+      romeo.send(presence())
+      await romeo.roundTrip()
+      await enable(juliet)
+      const lines = Array.from({ length: perRound }, (_, n) => `${round}: line ${n}`)
+      for (const line of lines) juliet.send(chat('romeo@im.example.com', line))
+      // In the midst of it, at another place each time.
+      const until = (perRound * (round + 1)) / (rounds + 1)
+      let h = await handled(juliet)
+      while (h < until) h = await handledLater(juliet)
+      await server.kill()
+      acknowledged.push(...lines.slice(0, h))
+    }
+    await using server = await ServerProcess.start(directory.path, SETTINGS, '', backend.url)
+    for (const localpart of ['romeo', 'juliet']) {
+      const kept = await wholeArchive(await server.connect(localpart))
+      assert.equal(new Set(kept).size, kept.length)
+      const inTheOrderOfTheArchive = kept.filter((line) => acknowledged.includes(line))
+      assert.deepEqual(inTheOrderOfTheArchive, acknowledged, localpart)
+    }
+  })
+}
+
+test('PostgreSQL killed and begun again: all is acknowledged, and in both archives once', {
+  skip: skipWithoutPostgres,
+}, async () => {
   await using directory = await temporaryDirectory()
-  {
-    await using server = await startServer({
-      data_dir: directory.path,
-      storage: { url: `sqlite:${directory.path}/meerkat.db` },
-    })
-    await server.createAccount('romeo')
-    await server.createAccount('juliet')
-  }
-  const acknowledged: string[] = []
-  for (let round = 0; round < rounds; round++) {
-    await using server = await ServerProcess.start(directory.path, SETTINGS)
-    const juliet = await server.connect('juliet')
-    const romeo = await server.connect('romeo')
-    romeo.send(presence())
-    await romeo.roundTrip()
-    await enable(juliet)
-    const lines = Array.from({ length: perRound }, (_, n) => `${round}: line ${n}`)
-    for (const line of lines) juliet.send(chat('romeo@im.example.com', line))
+  await using postgres = await PostgresServer.start({ fsync: 'on' })
+  const url = postgres.url('postgres')
+  await createAccounts(url)
+  await using server = await ServerProcess.start(directory.path, SETTINGS, '', url)
+  const juliet = await server.connect('juliet')
+  const romeo = await server.connect('romeo')
+  romeo.send(presence())
+  await romeo.roundTrip()
+  await enable(juliet)
+  const lines: string[] = []
+  for (let round = 0; round < 3; round++) {
+    const more = Array.from({ length: 100 }, (_, n) => `${round}: line ${n}`)
+    for (const line of more) juliet.send(chat('romeo@im.example.com', line))
+    lines.push(...more)
     // In the midst of it, at another place each time.
-    const until = (perRound * (round + 1)) / (rounds + 1)
     let h = await handled(juliet)
-    while (h < until) h = await handledLater(juliet)
-    await server.kill()
-    acknowledged.push(...lines.slice(0, h))
+    while (h < lines.length - 100 + 30 * round) h = await handledLater(juliet)
+    await postgres.stop('SIGKILL')
+    await postgres.begin()
   }
-  await using server = await ServerProcess.start(directory.path, SETTINGS)
+  let h = await handled(juliet)
+  while (h < lines.length) h = await handledLater(juliet)
   for (const localpart of ['romeo', 'juliet']) {
-    const kept = await wholeArchive(await server.connect(localpart))
-    assert.equal(new Set(kept).size, kept.length)
-    const inTheOrderOfTheArchive = kept.filter((line) => acknowledged.includes(line))
-    assert.deepEqual(inTheOrderOfTheArchive, acknowledged, localpart)
+    assert.deepEqual(await wholeArchive(await server.connect(localpart)), lines, localpart)
   }
 })
