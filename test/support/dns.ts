@@ -21,12 +21,17 @@ export class DnsServer implements AsyncDisposable {
   readonly #services = new Map<string, readonly Srv[]>()
   readonly #addresses = new Map<string, readonly string[]>()
   readonly #broken = new Set<string>()
+  #late: RegExp | undefined
+  /** By what was asked, which may be asked again. */
+  readonly #waiting = new Map<string, () => void>()
+  /** Different questions that waited at the same time. */
+  mostWaiting = 0
   /** The names that were asked for. */
   readonly asked: string[] = []
 
   private constructor(socket: Socket) {
     this.#socket = socket
-    socket.on('message', (query, from) => this.#answer(query, from))
+    socket.on('message', (query, from) => this.#take(query, from))
   }
 
   static async start(): Promise<DnsServer> {
@@ -55,9 +60,33 @@ export class DnsServer implements AsyncDisposable {
     this.#broken.add(name)
   }
 
+  /** Questions about such names wait. */
+  answersLater(names = /./): void {
+    this.#late = names
+  }
+
+  /** Also those that wait. */
+  answersAtOnce(): void {
+    this.#late = undefined
+    for (const answer of this.#waiting.values()) answer()
+    this.#waiting.clear()
+  }
+
+  /** Questions that wait. */
+  get waiting(): number {
+    return this.#waiting.size
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#socket.close()
     await once(this.#socket, 'close')
+  }
+
+  #take(query: Buffer, from: RemoteInfo): void {
+    const { name, end } = readName(query, 12)
+    if (this.#late?.test(name) !== true) return this.#answer(query, from)
+    this.#waiting.set(`${name} ${query.readUInt16BE(end)}`, () => this.#answer(query, from))
+    this.mostWaiting = Math.max(this.mostWaiting, this.#waiting.size)
   }
 
   #answer(query: Buffer, from: RemoteInfo): void {
