@@ -10,9 +10,10 @@ import { DOMAIN, startServer, type TestServer } from '../support/server.ts'
 import { ServerProcess } from '../support/server-process.ts'
 import { chat } from '../support/stanzas.ts'
 import { temporaryDirectory } from '../support/storage-backends.ts'
-import { enable, handled } from '../support/stream-management.ts'
+import { acknowledge, enable, handled } from '../support/stream-management.ts'
 
-const COUNT = 1_000
+/** `npm run test:federation` plays with ten times as many. */
+const COUNT = Number(process.env.FEDERATION_MESSAGES ?? 1_000)
 
 /** Between the servers; DNS knows only it. */
 async function relayTo(internet: Internet, server: TestServer): Promise<Relay> {
@@ -158,9 +159,9 @@ port = ${port}
 ca = "${internet.ca}"
 resolver = ["${internet.dns.address}"]
 [modules.offline]
-max_messages = 5000
+max_messages = 50000
 `
-  const capulet = await internet.server('capulet.example')
+  const capulet = await internet.server('capulet.example', { s2s: { queue_size: '64MiB' } })
   const juliet = await capulet.connect('juliet', 'balcony')
   await enable(juliet)
   const sent = Array.from({ length: COUNT }, (_, number) => String(number))
@@ -174,7 +175,10 @@ max_messages = 5000
   for (const body of sent.slice(COUNT / 2)) juliet.send(chat(`romeo@${DOMAIN}`, body))
   await using second = await ServerProcess.start(directory.path, settings)
   const isMessage = (element: Element) => element.name === 'message'
-  while ((await handled(juliet)) < COUNT) await setTimeout(20)
+  while ((await handled(juliet)) < COUNT) {
+    acknowledge(juliet, juliet.inbox(isMessage).length)
+    await setTimeout(20)
+  }
 
   const returned = juliet
     .inbox(isMessage)

@@ -1,24 +1,39 @@
 import { globSync } from 'node:fs'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import type { Credential } from '../../src/connection/certificate.ts'
 import { el } from '../../src/xmpp/xml.ts'
 import type { Internet } from './federation.ts'
-import { ForeignServer, type Place } from './foreign-server.ts'
+import { ForeignServer, type Launch, type Place } from './foreign-server.ts'
 import { PASSWORD } from './server.ts'
 
 /** The library folder of the Debian package. */
 const LIBRARY = globSync('/usr/lib/*/ejabberd-*/ebin')[0]
 
+/** With it, what it has stored survives its being killed. */
+const SQLITE = globSync('/usr/lib/{*/,erlang/lib/}p1_sqlite3-*/ebin')[0]
+const SCHEMA = '/usr/share/ejabberd/sql/lite.sql'
+
 /** Why tests with it are left out, if they are. */
-export const withoutEjabberd = LIBRARY === undefined ? 'ejabberd is not installed' : false
+export const withoutEjabberd = missing()
+
+function missing(): string | false {
+  if (LIBRARY === undefined) return 'ejabberd is not installed'
+  return SQLITE === undefined ? 'erlang-p1-sqlite3 is not installed' : false
+}
 
 export type EjabberdWishes = {
   /** Of others: `required_trusted` wants certificates. */
   readonly starttls: 'required' | 'required_trusted'
   readonly dialback: boolean
+  /** Of its log. */
+  readonly level: 'debug' | 'info'
+  /** In place of one that the authority vouches for. */
+  readonly certificate?: Pick<Credential, 'pem'>
 }
 
-const USUAL: EjabberdWishes = { starttls: 'required', dialback: true }
+const USUAL: EjabberdWishes = { starttls: 'required', dialback: true, level: 'debug' }
 
 /** ejabberd for `domain`, with accounts that have the password of the tests. */
 export async function startEjabberd(
@@ -27,11 +42,15 @@ export async function startEjabberd(
   accounts: readonly string[],
   wishes: Partial<EjabberdWishes> = {},
 ): Promise<ForeignServer> {
-  const server = await ForeignServer.start(internet, domain, async (place) => {
+  const prepare = async (place: Place): Promise<Launch> => {
     const { directory } = place
     const file = join(directory, 'ejabberd.yml')
     await writeFile(file, configuration(place, { ...USUAL, ...wishes }))
     await mkdir(join(directory, 'mnesia'))
+    const database = new DatabaseSync(join(directory, 'ejabberd.db'))
+    database.exec('PRAGMA journal_mode = WAL')
+    database.exec(await readFile(SCHEMA, 'utf8'))
+    database.close()
     const [host = '', port = ''] = place.dns.split(':')
     const resolver = join(directory, 'inetrc')
     const settings = [
@@ -55,7 +74,8 @@ export async function startEjabberd(
         ERL_CRASH_DUMP: join(directory, 'crash.dump'),
       },
     }
-  })
+  }
+  const server = await ForeignServer.start(internet, domain, prepare, wishes.certificate)
   for (const account of accounts) await register(server, account)
   return server
 }
@@ -80,7 +100,7 @@ export async function logOfEjabberd({ place }: ForeignServer): Promise<string> {
 
 function configuration(place: Place, wishes: EjabberdWishes): string {
   return `
-loglevel: debug
+loglevel: ${wishes.level}
 hosts: ["${place.domain}"]
 certfiles: ["${place.certificate}"]
 ca_file: "${place.ca}"
@@ -96,13 +116,20 @@ listen:
   - port: ${place.serverPort}
     ip: "${place.address}"
     module: ejabberd_s2s_in
-auth_method: internal
+auth_method: sql
+default_db: sql
+sql_type: sqlite
+sql_database: "${place.directory}/ejabberd.db"
 auth_password_format: plain
 disable_sasl_mechanisms: ["digest-md5", "X-OAUTH2"]
 registration_timeout: infinity
+shaper_rules:
+  many: 50000
 modules:
   mod_roster: {}
   mod_ping: {}
+  mod_offline:
+    access_max_user_messages: many
   mod_disco: {}
   mod_register:
     access: all

@@ -5,6 +5,7 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import type { Credential } from '../../src/connection/certificate.ts'
 import { writePem } from './certificates.ts'
 import { Client } from './client.ts'
 import type { Internet } from './federation.ts'
@@ -36,37 +37,48 @@ export type Launch = {
 /** A server of others, as operators run it, in a process of its own. */
 export class ForeignServer implements AsyncDisposable {
   readonly place: Place
-  readonly #child: ChildProcess
+  readonly #launch: Launch
+  #child: ChildProcess
   readonly #clients: Client[] = []
   /** What it printed. */
   log = ''
 
-  private constructor(place: Place, { command, environment }: Launch) {
+  private constructor(place: Place, launch: Launch) {
     this.place = place
-    const [program, ...options] = command
-    this.#child = spawn(program, options, {
+    this.#launch = launch
+    this.#child = this.#spawn()
+  }
+
+  #spawn(): ChildProcess {
+    const [program, ...options] = this.#launch.command
+    const child = spawn(program, options, {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, ...environment },
+      env: { ...process.env, ...this.#launch.environment },
     })
-    for (const output of [this.#child.stdout, this.#child.stderr]) {
-      output?.on('data', (text) => {
+    for (const output of [child.stdout, child.stderr]) {
+      output.on('data', (text) => {
         this.log += text
       })
     }
+    return child
   }
 
-  /** Part of `internet`. `prepare` writes what it needs and says how to start it. */
+  /**
+   * Part of `internet`. `prepare` writes what it needs and says how to start it. It shows `certificate`, or
+   * one that the authority vouches for.
+   */
   static async start(
     internet: Internet,
     domain: string,
     prepare: (place: Place) => Promise<Launch>,
+    certificate: Pick<Credential, 'pem'> = internet.certify(domain),
   ): Promise<ForeignServer> {
     const directory = await mkdtemp(join(tmpdir(), 'meerkat-foreign-'))
     const address = '127.0.0.100'
     const place: Place = {
       domain,
       directory,
-      certificate: await writePem(directory, 'certificate', internet.certify(domain)),
+      certificate: await writePem(directory, 'certificate', certificate),
       ca: internet.ca,
       dns: internet.dns.address,
       address,
@@ -75,8 +87,7 @@ export class ForeignServer implements AsyncDisposable {
     }
     const server = new ForeignServer(place, await prepare(place))
     try {
-      await server.#isUp(address, place.serverPort)
-      await server.#isUp('127.0.0.1', place.clientPort)
+      await server.#isUp()
     } catch (error) {
       await server[Symbol.asyncDispose]()
       throw error
@@ -103,16 +114,32 @@ export class ForeignServer implements AsyncDisposable {
     return client
   }
 
+  /** At once, in the midst of whatever it does. */
+  async kill(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
+    this.#child.kill('SIGKILL')
+    await once(this.#child, 'exit')
+  }
+
+  /** After it was killed: with all that it had written down. */
+  async startAgain(): Promise<void> {
+    this.#child = this.#spawn()
+    await this.#isUp()
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     for (const client of this.#clients) await client[Symbol.asyncDispose]()
-    if (this.#child.exitCode === null) {
-      this.#child.kill('SIGKILL')
-      await once(this.#child, 'exit')
-    }
+    await this.kill()
     await rm(this.place.directory, { recursive: true, force: true })
   }
 
-  async #isUp(host: string, port: number): Promise<void> {
+  async #isUp(): Promise<void> {
+    const { address, serverPort, clientPort } = this.place
+    await this.#listensOn(address, serverPort)
+    await this.#listensOn('127.0.0.1', clientPort)
+  }
+
+  async #listensOn(host: string, port: number): Promise<void> {
     const end = Date.now() + PATIENCE_MS
     while (!(await answers(host, port))) {
       if (this.#child.exitCode !== null || Date.now() > end) {

@@ -1,6 +1,7 @@
 import { existsSync, globSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { Credential } from '../../src/connection/certificate.ts'
 import type { Internet } from './federation.ts'
 import { ForeignServer, type Place } from './foreign-server.ts'
 import { PASSWORD } from './server.ts'
@@ -24,9 +25,19 @@ export type ProsodyWishes = {
   readonly dialback: boolean
   readonly bidi: boolean
   readonly smacks: boolean
+  /** Of its log. */
+  readonly level: 'debug' | 'info'
+  /** In place of one that the authority vouches for. */
+  readonly certificate?: Pick<Credential, 'pem'>
 }
 
-const USUAL: ProsodyWishes = { secureAuth: true, dialback: true, bidi: true, smacks: true }
+const USUAL: ProsodyWishes = {
+  secureAuth: true,
+  dialback: true,
+  bidi: true,
+  smacks: true,
+  level: 'debug',
+}
 
 /** Prosody for `domain`, with accounts that have the password of the tests. */
 export async function startProsody(
@@ -35,7 +46,7 @@ export async function startProsody(
   accounts: readonly string[],
   wishes: Partial<ProsodyWishes> = {},
 ): Promise<ForeignServer> {
-  return await ForeignServer.start(internet, domain, async (place) => {
+  const prepare = async (place: Place) => {
     const { directory } = place
     const file = join(directory, 'prosody.cfg.lua')
     await writeFile(file, configuration(place, { ...USUAL, ...wishes }))
@@ -44,12 +55,14 @@ export async function startProsody(
     for (const account of accounts) {
       await writeFile(join(home, `${account}.dat`), `return { ["password"] = "${PASSWORD}" };\n`)
     }
-    return { command: [PROSODY, '--config', file, '-F'] }
-  })
+    return { command: [PROSODY, '--config', file, '-F'] } as const
+  }
+  return await ForeignServer.start(internet, domain, prepare, wishes.certificate)
 }
 
 function configuration(place: Place, wishes: ProsodyWishes): string {
-  const modules = ['roster', 'saslauth', 'tls', 'disco', 'ping', 'presence', 's2s_auth_certs']
+  const modules = ['roster', 'saslauth', 'tls', 'disco', 'ping', 'presence', 'message', 'offline']
+  modules.push('s2s_auth_certs')
   if (wishes.dialback) modules.push('dialback')
   if (wishes.bidi) modules.push('s2s_bidi')
   if (wishes.smacks) modules.push('smacks')
@@ -58,7 +71,7 @@ function configuration(place: Place, wishes: ProsodyWishes): string {
 data_path = "${place.directory}"
 pidfile = "${place.directory}/prosody.pid"
 run_as_root = true
-log = { { levels = { min = "debug" }; to = "console" } }
+log = { { levels = { min = "${wishes.level}" }; to = "console" } }
 unbound = {
   resolvconf = false; hoststxt = false; forward = "${dnsHost}@${dnsPort}";
   options = { ["do-not-query-localhost:"] = "no"; ["module-config:"] = "iterator" };
@@ -76,6 +89,7 @@ s2s_require_encryption = true
 s2s_secure_auth = ${wishes.secureAuth}
 authentication = "internal_plain"
 storage = "internal"
+storage_archive_item_limit = 50000
 modules_enabled = { ${modules.map((name) => `"${name}"`).join('; ')} }
 modules_disabled = { "posix", "limits", "http", "admin_shell", "admin_socket" }
 ssl = { cafile = "${place.ca}" }
