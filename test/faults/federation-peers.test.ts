@@ -11,7 +11,7 @@ import { Internet } from '../support/federation.ts'
 import type { ForeignServer } from '../support/foreign-server.ts'
 import { startProsody, withoutProsody } from '../support/prosody.ts'
 import { chat } from '../support/stanzas.ts'
-import { acknowledge, enable, handled } from '../support/stream-management.ts'
+import { acknowledge, enable, handled, PATIENT_WITH_CLIENTS } from '../support/stream-management.ts'
 
 const FULL = Number(process.env.FEDERATION_MESSAGES ?? 1_000)
 const DOMAIN = 'montague.example'
@@ -56,7 +56,10 @@ for (const [name, { skip, start, speed = 1 }] of Object.entries(peers)) {
 
   test(`${name} is killed: each message arrives or comes back`, { skip }, async (t) => {
     await using internet = await Internet.start()
-    const capulet = await internet.server('capulet.example', { s2s: { queue_size: '64MiB' } })
+    const capulet = await internet.server('capulet.example', {
+      s2s: { queue_size: '64MiB' },
+      modules: PATIENT_WITH_CLIENTS,
+    })
     internet.locateByAddress('capulet.example', capulet)
     await using montague = await start(internet)
     const juliet = await capulet.connect('juliet', 'balcony')

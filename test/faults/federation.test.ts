@@ -10,7 +10,7 @@ import { DOMAIN, startServer, type TestServer } from '../support/server.ts'
 import { ServerProcess } from '../support/server-process.ts'
 import { chat } from '../support/stanzas.ts'
 import { temporaryDirectory } from '../support/storage-backends.ts'
-import { acknowledge, enable, handled } from '../support/stream-management.ts'
+import { acknowledge, enable, handled, PATIENT_WITH_CLIENTS } from '../support/stream-management.ts'
 
 /** `npm run test:federation` plays with ten times as many. */
 const COUNT = Number(process.env.FEDERATION_MESSAGES ?? 1_000)
@@ -39,8 +39,10 @@ async function bodiesUntil(client: Client, last: string): Promise<string[]> {
 for (const bidi of [true, false]) {
   test(`a connection that breaks again and again loses, doubles and mixes up nothing (bidi: ${bidi})`, async () => {
     await using internet = await Internet.start()
-    const capulet = await internet.server('capulet.example', { s2s: { bidi } })
-    const montague = await internet.server('montague.example', { s2s: { bidi } })
+    const capulet = await internet.server('capulet.example', { s2s: { bidi, queue_size: '64MiB' } })
+    const montague = await internet.server('montague.example', {
+      s2s: { bidi, queue_size: '64MiB' },
+    })
     await using relay = await relayTo(internet, montague)
     const juliet = await capulet.connect('juliet', 'balcony')
     const romeo = await montague.connect('romeo', 'orchard')
@@ -67,7 +69,7 @@ for (const bidi of [true, false]) {
 test('the way back on the same connection survives it, too', async () => {
   await using internet = await Internet.start()
   const capulet = await internet.server('capulet.example')
-  const montague = await internet.server('montague.example')
+  const montague = await internet.server('montague.example', { s2s: { queue_size: '64MiB' } })
   await using relay = await relayTo(internet, montague)
   const juliet = await capulet.connect('juliet', 'balcony')
   const romeo = await montague.connect('romeo', 'orchard')
@@ -161,7 +163,10 @@ resolver = ["${internet.dns.address}"]
 [modules.offline]
 max_messages = 50000
 `
-  const capulet = await internet.server('capulet.example', { s2s: { queue_size: '64MiB' } })
+  const capulet = await internet.server('capulet.example', {
+    s2s: { queue_size: '64MiB' },
+    modules: PATIENT_WITH_CLIENTS,
+  })
   const juliet = await capulet.connect('juliet', 'balcony')
   await enable(juliet)
   const sent = Array.from({ length: COUNT }, (_, number) => String(number))

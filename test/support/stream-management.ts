@@ -4,6 +4,11 @@ import { type ConnectOptions, PASSWORD, type TestServer } from './server.ts'
 
 export const SM_NS = 'urn:xmpp:sm:3'
 
+/** Settings for clients of which thousands of errors wait to be read. */
+export const PATIENT_WITH_CLIENTS = {
+  stream_management: { max_unacknowledged: 50_000, max_unacknowledged_bytes: '64MiB' },
+} as const
+
 const answered = (name: string) => (element: Element) =>
   element.ns === SM_NS && (element.name === name || element.name === 'failed')
 
