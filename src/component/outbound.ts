@@ -1,13 +1,10 @@
 import type { Connection } from '../connection/connection.ts'
 import type { Envelope } from '../core/envelope.ts'
 import { Outcome } from '../core/outcome.ts'
+import { inPortions, weigh } from '../core/portions.ts'
 import type { Router } from '../core/router.ts'
 import { type StanzaCondition, StanzaError } from '../xmpp/stanza-error.ts'
 
-/** What an envelope takes besides its payload, roughly. */
-const OVERHEAD = 200
-/** How much goes back to its senders in one turn of the event loop, in octets. */
-const RETURNED_PER_TURN = 256 * 1024
 const BY = 'component'
 
 /**
@@ -84,7 +81,10 @@ export class Outbound {
     const waiting = this.#queue
     this.#queue = []
     this.#queued = 0
-    return this.#giveBack(waiting, (envelope) => envelope.settlement?.finish())
+    return inPortions(waiting, (envelope) => {
+      this.#bounce(envelope, 'service-unavailable')
+      envelope.settlement?.finish()
+    })
   }
 
   /** The connection is gone, and with it what the kernel had not taken. */
@@ -93,24 +93,7 @@ export class Outbound {
     const written = this.#unflushed
     this.#unflushed = []
     this.#awaited = 0
-    await this.#giveBack(written)
-  }
-
-  /** A little at a time: those who get it back have limits, too. */
-  async #giveBack(
-    envelopes: readonly Envelope[],
-    done?: (envelope: Envelope) => void,
-  ): Promise<void> {
-    let weight = 0
-    for (const envelope of envelopes) {
-      if (weight > RETURNED_PER_TURN) {
-        weight = 0
-        await new Promise(setImmediate)
-      }
-      weight += weigh(envelope)
-      this.#bounce(envelope, 'service-unavailable')
-      done?.(envelope)
-    }
+    await inPortions(written, (envelope) => this.#bounce(envelope, 'service-unavailable'))
   }
 
   #write(envelope: Envelope): void {
@@ -122,8 +105,4 @@ export class Outbound {
   #bounce(envelope: Envelope, condition: StanzaCondition): Outcome {
     return this.#router.bounce(envelope, new StanzaError(condition), BY)
   }
-}
-
-function weigh({ stanza }: Envelope): number {
-  return stanza.payload.length + stanza.head.length + OVERHEAD
 }

@@ -1,13 +1,13 @@
 import type { Envelope } from '../core/envelope.ts'
 import type { Logger } from '../core/log.ts'
 import { Outcome } from '../core/outcome.ts'
+import { inPortions, weigh } from '../core/portions.ts'
 import type { Router } from '../core/router.ts'
 import { type StanzaCondition, StanzaError } from '../xmpp/stanza-error.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
 import { type Connector, reasonOf } from './connector.ts'
 import type { Ending, Ledger } from './ledger.ts'
 import type { OutgoingOwner, OutgoingStream } from './outgoing-stream.ts'
-import { weigh } from './sent.ts'
 import type { Slots } from './slots.ts'
 import {
   conditionForAskers,
@@ -189,10 +189,10 @@ export class Link implements OutgoingOwner, TrafficOwner {
 
   /** What was taken over goes back; its sender has an answer. */
   #giveBack(envelopes: readonly Envelope[], condition: StanzaCondition, text: string): void {
-    for (const envelope of envelopes) {
+    void inPortions(envelopes, (envelope) => {
       this.#refuse(envelope, condition, text)
       envelope.settlement?.finish()
-    }
+    })
   }
 
   /** What waits, of that what has come before. */

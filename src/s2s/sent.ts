@@ -1,16 +1,11 @@
 import type { Envelope } from '../core/envelope.ts'
+import { weigh } from '../core/portions.ts'
 
 /** Counters of XEP-0198 are unsigned integers of 32 bits; after the last comes 0. */
 export const WRAP = 2 ** 32
 
-/** What an envelope takes besides its stanza, in octets, roughly. */
-const OVERHEAD = 200
 /** Places at the front that are worth moving the rest for. */
 const COMPACT_AT = 256
-
-export function weigh({ stanza }: Envelope): number {
-  return stanza.head.length + stanza.payload.length + OVERHEAD
-}
 
 /** What was written to another server and may not have arrived, oldest first. */
 export class Sent {
