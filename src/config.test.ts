@@ -78,6 +78,7 @@ test('a file with nothing but its domain has working defaults', () => {
     },
     s2s: undefined,
     certificates: new Map(),
+    otherCertificates: { directory: undefined, shared: undefined },
     auth: {
       registration: false,
       mechanisms: ['SCRAM-SHA-256', 'SCRAM-SHA-1', 'PLAIN'],

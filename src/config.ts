@@ -14,6 +14,8 @@ import {
   certificateFiles,
   certificateFindings,
   certificateGaps,
+  type OtherCertificates,
+  otherCertificates,
 } from './config/certificates.ts'
 import { clusterFiles, clusterProblems } from './config/cluster.ts'
 import { componentListener } from './config/component-schema.ts'
@@ -83,6 +85,8 @@ export type Config = {
   readonly s2s: Federation | undefined
   /** By domain. `localhost` may be missing: it gets a certificate signed by itself. */
   readonly certificates: ReadonlyMap<string, CertificateFiles>
+  /** For domains that are not in the file. */
+  readonly otherCertificates: OtherCertificates
   readonly auth: FileSettings['auth']
   /** The URL is `sqlite:/path/of/file`, `sqlite::memory:` or that of a database of PostgreSQL. */
   readonly storage: FileSettings['storage']
@@ -177,7 +181,7 @@ export function checkConfig(input: unknown, context: Context): LoadedConfig {
   if (tls) {
     const listening = Object.values(placed.listeners).flat()
     const needed = listening.some(([, listener]) => listener.tls !== 'none')
-    problems.push(...certificateGaps(tls, { domains: placed.domains, needed }))
+    problems.push(...certificateGaps(tls, { domains: placed.domains, directory, needed }))
     for (const { isWarning, ...finding } of certificateFindings(tls, { domains, directory })) {
       ;(isWarning ? warnings : problems).push(finding)
     }
@@ -219,6 +223,7 @@ export function checkConfig(input: unknown, context: Context): LoadedConfig {
       },
       s2s: federation,
       certificates: certificateFiles(settings.tls, { domains, directory }),
+      otherCertificates: otherCertificates(settings.tls, directory),
       auth: settings.auth,
       storage: { ...settings.storage, url: storageUrl(settings.storage.url, dataDir) },
       cluster: placed.cluster && clusterFiles(placed.cluster, directory),

@@ -1,6 +1,7 @@
 import type { AdminContext } from './admin/context.ts'
 import type { Server } from './server.ts'
 import { adminAccounts } from './server-admin/account.ts'
+import { adminDomains } from './server-admin/domains.ts'
 import { listenersOf } from './server-admin/listeners.ts'
 import { adminRoute } from './server-admin/route.ts'
 
@@ -11,6 +12,7 @@ export function adminContext(server: Server, version: string): AdminContext {
     get domains() {
       return server.domains.names
     },
+    hosting: adminDomains(server),
     accounts: adminAccounts(server),
     sessions: server.sessionManager.sessions,
     route: adminRoute(server),

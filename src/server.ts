@@ -27,6 +27,7 @@ import { SessionManager } from './core/session-manager.ts'
 import type { Storage } from './core/storage.ts'
 import { Tracing } from './core/tracing.ts'
 import type { HttpListener } from './http/server.ts'
+import { modules as builtinModules } from './modules.ts'
 import type { Federation } from './s2s/federation.ts'
 import type { ServerListener } from './s2s/listener.ts'
 import { certificateStep } from './server/certificates.ts'
@@ -34,6 +35,7 @@ import { clientListeners } from './server/client-listener.ts'
 import { clusterOf, type Ground, openGround } from './server/cluster.ts'
 import { componentListeners, expectedComponents } from './server/component-listener.ts'
 import { Domains } from './server/domains.ts'
+import { DomainError, type DomainStates, DynamicDomains } from './server/dynamic-domains.ts'
 import { FederationPart, serverListeners } from './server/federation.ts'
 import { HttpPart } from './server/http.ts'
 import { Listeners } from './server/listeners.ts'
@@ -119,6 +121,8 @@ export class Server {
   /** Reads the configuration again, where there is a file to read it from. */
   reloadFile: Reload | undefined
   readonly domains: Domains
+  /** Those that were added while the server ran. */
+  readonly dynamicDomains: DynamicDomains
   readonly certificates = new TlsCertificates()
   /** Milliseconds since the epoch; 0 before `start`. */
   startedAt = 0
@@ -136,6 +140,7 @@ export class Server {
   #stopped: Promise<void> | undefined
   #isStopping = false
   #isDrained = false
+  #states: DomainStates = new Map()
 
   private constructor(options: ServerOptions, storage: Storage, ground: Ground | undefined) {
     const { loaded, log, onFenced = endAtOnce } = options
@@ -210,6 +215,11 @@ export class Server {
       clock: Date,
       places: new Places(Date.now),
     })
+    this.dynamicDomains = new DynamicDomains({
+      server: this,
+      modules: () => [...new Set([...builtinModules, ...this.modules.modules])],
+      apply: (change, persist) => this.#changeDomains(change, persist),
+    })
     this.#federation = new FederationPart(this, this.#turn)
     this.#chain = new RoutingChain(this)
     this.#http = new HttpPart(this)
@@ -234,6 +244,8 @@ export class Server {
       throw error
     }
     try {
+      await storage.migrate([...coreMigrations])
+      server.#states = await server.dynamicDomains.store.all()
       const steps = await server.#prepare(loaded)
       await steps.commit()
       await steps.finish()
@@ -291,6 +303,12 @@ export class Server {
       throw error
     }
     this.startedAt = Date.now()
+    this.dynamicDomains.resume(this.#states)
+  }
+
+  /** Domains besides those of the file, hosted or not. */
+  get domainStates(): DomainStates {
+    return this.#states
   }
 
   /** What is not the same in this configuration as in the one in force. */
@@ -323,7 +341,7 @@ export class Server {
    * sessions get for that, in milliseconds.
    */
   stop({ timeout = STOP_TIMEOUT }: { readonly timeout?: number } = {}): Promise<void> {
-    this.#stopped ??= this.#inTurn(() => this.#stop(timeout))
+    this.#stopped ??= this.dynamicDomains.stop().then(() => this.#inTurn(() => this.#stop(timeout)))
     return this.#stopped
   }
 
@@ -402,12 +420,10 @@ export class Server {
     const { extraModules = [], routing = config.routing_modules } = this.#options
     const isRunning = this.startedAt > 0
     const before = isRunning ? this.#config : undefined
-    const leaving = this.routes.hosted.filter((domain) => !config.domains.includes(domain))
-    const { modules, types } = await chooseModules(loaded, extraModules, [
-      ...config.domains,
-      ...leaving,
-    ])
-    const plan: Plan = { loaded, config, domains: config.domains, closed: [], types }
+    const { domains, closed } = this.#domainsOf(config)
+    const leaving = this.routes.hosted.filter((domain) => !domains.includes(domain))
+    const { modules, types } = await chooseModules(loaded, extraModules, [...domains, ...leaving])
+    const plan: Plan = { loaded, config, domains, closed, types }
     const steps = new Steps()
     try {
       await steps.prepare(() => certificateStep(this.certificates, plan, this.log))
@@ -426,6 +442,53 @@ export class Server {
       throw error
     }
     return steps
+  }
+
+  /** The file's domains are hosted whatever the storage says of them. */
+  #domainsOf({ domains: fixed }: Config): Pick<Plan, 'domains' | 'closed'> {
+    const added = [...this.#states].filter(([name]) => !fixed.includes(name))
+    for (const name of fixed) {
+      if (this.#states.get(name) !== 'removing') continue
+      throw new DomainError('removing', `${name} is being removed`)
+    }
+    const named = (isHosted: boolean) =>
+      added.filter(([, state]) => (state === 'enabled') === isHosted).map(([name]) => name)
+    return { domains: [...fixed, ...named(true)], closed: named(false) }
+  }
+
+  #changeDomains(
+    change: (states: DomainStates) => DomainStates,
+    persist: () => Promise<void>,
+  ): Promise<void> {
+    return this.#inTurn(async () => {
+      const before = this.#states
+      const after = change(before)
+      for (const name of after.keys()) if (!before.has(name)) this.#ensureFree(name)
+      this.#states = after
+      try {
+        const steps = await this.#prepare(this.#loaded)
+        try {
+          await persist()
+        } catch (error) {
+          await steps.abandon()
+          throw error
+        }
+        await steps.commit()
+        await steps.finish()
+      } catch (error) {
+        this.#states = before
+        throw error
+      }
+    })
+  }
+
+  #ensureFree(name: string): void {
+    if (this.#config.domains.includes(name)) {
+      throw new DomainError('fixed', `${name} is a domain of the configuration file`)
+    }
+    if (this.routes.find(name) !== undefined || this.components.has(name)) {
+      throw new DomainError('taken', `${name} is a service or a component`)
+    }
   }
 
   /** What parts look up whenever they need it. */

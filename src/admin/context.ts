@@ -6,6 +6,7 @@ import type { ModuleCommands } from '../core/command.ts'
 import type { AdminAccounts } from './commands/account.ts'
 import type { AdminCluster } from './commands/cluster.ts'
 import type { AdminComponents } from './commands/component.ts'
+import type { AdminDomains } from './commands/domain.ts'
 import type { AdminHooks } from './commands/hook.ts'
 import type { AdminRoute } from './commands/message.ts'
 import type { AdminModules } from './commands/module.ts'
@@ -20,7 +21,9 @@ import type { AdminTraces } from './streams/trace.ts'
 
 export interface AdminContext {
   readonly version: string
+  /** Those that are hosted now. */
   readonly domains: readonly string[]
+  readonly hosting: AdminDomains
   readonly accounts: AdminAccounts
   readonly sessions: AdminSessions
   readonly route: AdminRoute

@@ -1,7 +1,7 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
-import { readFileSync } from 'node:fs'
-import { resolve } from 'node:path'
-import { certificateProblem } from '../connection/tls.ts'
+import { existsSync, readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { asciiDomain, certificateProblem } from '../connection/tls.ts'
 import { nearest } from './near.ts'
 import { whyUnusable } from './paths.ts'
 import type { Path } from './positions.ts'
@@ -14,6 +14,33 @@ type Pair = { readonly certificate?: string | undefined; readonly key?: string |
 /** Domains that get a certificate signed by themselves: no authority vouches for them. */
 const SELF_SIGNED = new Set(['localhost'])
 
+/** Where to look for the certificates of domains that are not in the file; absolute. */
+export type OtherCertificates = {
+  /** Has files `DOMAIN.pem`. */
+  readonly directory: string | undefined
+  readonly shared: CertificateFiles | undefined
+}
+
+export function otherCertificates(tls: Tls, base: string): OtherCertificates {
+  const { directory, certificate, key } = tls
+  const isShared = certificate !== undefined && key !== undefined
+  return {
+    directory: directory === undefined ? undefined : resolve(base, directory),
+    shared: isShared
+      ? { certificate: resolve(base, certificate), key: resolve(base, key) }
+      : undefined,
+  }
+}
+
+/** What such a domain has; `undefined` if nothing is there for it. */
+export function otherCertificate(
+  domain: string,
+  { directory, shared }: OtherCertificates,
+): CertificateFiles | undefined {
+  const own = directory && join(directory, `${asciiDomain(domain)}.pem`)
+  return own !== undefined && existsSync(own) ? { certificate: own, key: own } : shared
+}
+
 /** The files of each domain that has some, absolute. */
 export function certificateFiles(
   tls: Tls,
@@ -21,7 +48,13 @@ export function certificateFiles(
 ): ReadonlyMap<string, CertificateFiles> {
   const files = new Map<string, CertificateFiles>()
   for (const domain of domains) {
-    const { certificate, key } = tls.domains[domain] ?? tls
+    const own = tls.domains[domain]
+    if (own === undefined) {
+      const found = otherCertificate(domain, otherCertificates(tls, directory))
+      if (found !== undefined) files.set(domain, found)
+      continue
+    }
+    const { certificate, key } = own
     if (certificate === undefined || key === undefined) continue
     files.set(domain, {
       certificate: resolve(directory, certificate),
@@ -34,8 +67,17 @@ export function certificateFiles(
 /** Certificates that belong to no domain of ours, and domains that have none but need one. */
 export function* certificateGaps(
   tls: Tls,
-  { domains, needed }: { readonly domains: readonly Placed<string>[]; readonly needed: boolean },
+  {
+    domains,
+    directory,
+    needed,
+  }: {
+    readonly domains: readonly Placed<string>[]
+    readonly directory: string
+    readonly needed: boolean
+  },
 ): Generator<Problem> {
+  const others = otherCertificates(tls, directory)
   const names = domains.map(([, domain]) => domain)
   for (const name of Object.keys(tls.domains)) {
     if (names.includes(name)) continue
@@ -47,6 +89,8 @@ export function* certificateGaps(
   for (const [index, domain] of domains) {
     const pair = tls.domains[domain] ?? tls
     if (SELF_SIGNED.has(domain) || pair.certificate !== undefined || pair.key !== undefined)
+      continue
+    if (tls.domains[domain] === undefined && otherCertificate(domain, others) !== undefined)
       continue
     const keys = `"certificate" and "key" in [tls] or [tls.domains.${JSON.stringify(domain)}]`
     yield { path: ['domains', index], text: `${domain} has no certificate, expected ${keys}` }

@@ -106,6 +106,12 @@ const listen = z
 const tls = z
   .strictObject({
     ...certificate,
+    directory: path
+      .optional()
+      .describe(
+        'Directory with a file `DOMAIN.pem`, certificate and key, for each domain that has no other; also ' +
+          'for domains that are added while the server runs.',
+      ),
     domains: z
       .record(domain(), z.strictObject(certificate))
       .default({})

@@ -2,6 +2,7 @@ import type { BareJid } from '../xmpp/jid.ts'
 import { StanzaError } from '../xmpp/stanza-error.ts'
 import type { Coherence } from './coherence.ts'
 import type { Maybe } from './maybe.ts'
+import { domainOf } from './owned-data.ts'
 
 type Options<T> = {
   readonly load: (owner: BareJid) => Promise<T>
@@ -122,6 +123,13 @@ export class AccountCache<T extends object> {
   }
 
   /** What is at hand of an account may be old. */
+  /** All accounts of a domain are gone. */
+  forgetDomain(domain: string): void {
+    for (const key of [...this.#young.keys(), ...this.#old.keys(), ...this.#loading.keys()]) {
+      if (domainOf(key) === domain) this.forget(key)
+    }
+  }
+
   forget(key: string): void {
     this.#loading.delete(key)
     this.#old.delete(key)

@@ -12,6 +12,7 @@ import {
   VerifiedPasswords,
 } from './credentials.ts'
 import type { Maybe } from './maybe.ts'
+import { domainOf } from './owned-data.ts'
 
 export interface Account {
   readonly jid: BareJid
@@ -151,6 +152,13 @@ export class Accounts {
   /** The account was created or removed elsewhere. */
   forget(jid: BareJid): void {
     this.#remembered.delete(jid.full)
+  }
+
+  /** All accounts of a domain were removed elsewhere. */
+  forgetDomain(domain: string): void {
+    for (const account of this.#remembered.keys()) {
+      if (domainOf(account) === domain) this.#remembered.delete(account)
+    }
   }
 
   list(domain: string, page: AccountPage): Promise<readonly BareJid[]> {

@@ -341,6 +341,11 @@ export interface HookMap {
 
   does_user_exist: Hook<boolean, { readonly account: BareJid }>
   register_user: Hook<BareJid, object>
+  /**
+   * All that was stored of a domain is gone: every module forgets what it has of it in memory. Nobody is
+   * connected there. Global.
+   */
+  remove_domain: Hook<string, object>
   /** The credentials are gone: every module removes what it keeps of the account. */
   remove_user: Hook<BareJid, object>
 }

@@ -7,6 +7,7 @@ import type { Handler, HandlerOptions, HookName, HookPoint } from './hooks.ts'
 import type { IqDispatcher, IqHandler, IqInterceptor, IqTarget } from './iq.ts'
 import type { LocalRoute, LocalRoutes } from './local-routes.ts'
 import type { Logger } from './log.ts'
+import type { OwnedData } from './owned-data.ts'
 import type { Places } from './places.ts'
 import type { Router } from './router.ts'
 import type { SessionOpening, StreamSession } from './session.ts'
@@ -119,6 +120,8 @@ export interface Module<Config = unknown> {
   /** Settings of `[modules.NAME]`, all with defaults. */
   readonly config: ZodType<Config>
   readonly migrations?: readonly Migration[]
+  /** All that it keeps of accounts: it is removed with a domain, whether the module runs or not. */
+  readonly data?: readonly OwnedData[]
   /** Administration commands of its own; `start` says what they do. */
   readonly commands?: readonly DeclaredCommand[]
   start(context: ModuleContext<Config>): void | Promise<void>

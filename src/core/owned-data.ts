@@ -9,6 +9,9 @@ export type OwnedTable = {
   readonly key?: string
 }
 
+/** What a module keeps of accounts: a table, or how to remove what it has of a domain, in steps. */
+export type OwnedData = OwnedTable | ((storage: Storage, domain: string) => AsyncIterable<number>)
+
 /** Rows removed in one statement: meanwhile nobody else writes. */
 const AT_ONCE = 500
 

@@ -64,6 +64,7 @@ export const last = defineModule({
   accountFeatures: [NS],
   config: z.strictObject({}),
   migrations,
+  data: [{ table: 'last_activity', owner: 'account' }],
 
   commands: [lastSeen],
 

@@ -1,8 +1,11 @@
 /** Which certificate files the domains have, and reading them. */
 import { readFile } from 'node:fs/promises'
+import { otherCertificate } from '../config/certificates.ts'
 import type { Config } from '../config.ts'
 import { ensureSelfSigned } from '../connection/self-signed.ts'
 import {
+  asciiDomain,
+  CertificateError,
   type CertificateFiles,
   type CertificateSet,
   certificateProblem,
@@ -43,7 +46,7 @@ async function read({ config, domains }: Plan): Promise<CertificateSet | undefin
   if (listening.every(({ tls }) => tls === 'none')) return undefined
   const byFile = new Map<string, CertificateFiles & { readonly domains: string[] }>()
   for (const domain of domains) {
-    const files = config.certificates.get(domain) ?? (await selfSigned(config.data_dir))
+    const files = await filesOf(domain, config)
     const known = byFile.get(files.certificate) ?? { ...files, domains: [] }
     known.domains.push(domain)
     byFile.set(files.certificate, known)
@@ -54,6 +57,19 @@ async function read({ config, domains }: Plan): Promise<CertificateSet | undefin
 /** PEM of those who vouch for other servers, where not those that Node.js knows. */
 export async function authoritiesOf({ s2s }: Config): Promise<Buffer | undefined> {
   return s2s?.ca === undefined ? undefined : await readFile(s2s.ca)
+}
+
+async function filesOf(domain: string, config: Config): Promise<CertificateFiles> {
+  const { certificates, otherCertificates, data_dir } = config
+  const known = certificates.get(domain) ?? otherCertificate(domain, otherCertificates)
+  if (known !== undefined) return known
+  if (domain === 'localhost') return await selfSigned(data_dir)
+  const { directory } = otherCertificates
+  const expected =
+    directory === undefined
+      ? '[tls] with "directory", or "certificate" and "key"'
+      : `${directory}/${asciiDomain(domain)}.pem`
+  throw new CertificateError(`${domain} has no certificate, expected ${expected}`)
 }
 
 async function selfSigned(dataDir: string): Promise<CertificateFiles> {

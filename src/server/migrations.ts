@@ -3,10 +3,15 @@ import type { LoadedConfig } from '../config.ts'
 import type { Migration } from '../core/storage.ts'
 import { modules as builtinModules } from '../modules.ts'
 import { accountMigrations } from '../storage/account-store.ts'
+import { domainMigrations } from '../storage/domain-store.ts'
 import { importModule } from './module-choice.ts'
 
 /** Of the tables that every server has. */
-export const coreMigrations: readonly Migration[] = [...accountMigrations, ...tokenMigrations]
+export const coreMigrations: readonly Migration[] = [
+  ...accountMigrations,
+  ...tokenMigrations,
+  ...domainMigrations,
+]
 
 /** Of all modules there are, whether they are switched on or not. */
 export async function allMigrations(loaded: LoadedConfig): Promise<readonly Migration[]> {

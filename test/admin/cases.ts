@@ -10,6 +10,7 @@ const ALICE = `alice@${DOMAIN}`
 const BOB = `bob@${DOMAIN}`
 const CAROL = `carol@${DOMAIN}`
 const SERVICE = 'service.example.net'
+const ADDED = 'added.example'
 const REMOTE = 'remote.example.org'
 
 /** A server with somebody connected at every door that commands tell about. */
@@ -301,6 +302,34 @@ export const cases: readonly Case[] = [
         [DOMAIN, 3],
         [OTHER, 1],
       ]),
+  },
+  {
+    command: 'domain add',
+    args: { domain: ADDED },
+    result: async (_, { server }) => assert.ok(server.server.routes.isHosted(ADDED)),
+    refused: [
+      [{ domain: DOMAIN }, 'conflict'],
+      [{ domain: SERVICE }, 'conflict'],
+      [{ domain: 'no domain' }, 'invalid'],
+    ],
+  },
+  {
+    command: 'domain disable',
+    args: { domain: ADDED },
+    result: async (_, { server }) => assert.ok(!server.server.routes.isHosted(ADDED)),
+    refused: [[{ domain: DOMAIN }, 'not-found']],
+  },
+  {
+    command: 'domain enable',
+    args: { domain: ADDED },
+    result: async (_, { server }) => assert.ok(server.server.routes.isHosted(ADDED)),
+    refused: [[{ domain: 'nowhere.example' }, 'not-found']],
+  },
+  {
+    command: 'domain remove',
+    args: { domain: ADDED },
+    result: { domain: ADDED, rows: 0 },
+    refused: [[{ domain: 'nowhere.example' }, 'not-found']],
   },
   {
     command: 'module list',

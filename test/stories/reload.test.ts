@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { createServer } from 'node:net'
 import { test } from 'node:test'
 import { DISCO_INFO_NS } from '../../src/core/disco.ts'
+import type { SqlValue } from '../../src/core/storage.ts'
 import { NeedsRestartError } from '../../src/server.ts'
 import { type Element, el } from '../../src/xmpp/xml.ts'
 import type { Client } from '../support/client.ts'
@@ -47,7 +48,10 @@ test('a module that cannot start leaves all as it was', async () => {
   const broken = new Error('the disk is on fire')
   const { read } = storage
   await server.reload({ modules: { archive: false } })
-  storage.read = () => Promise.reject(broken)
+  storage.read = <Row>(sql: string, parameters: readonly SqlValue[]) =>
+    sql.includes('from archive')
+      ? Promise.reject(broken)
+      : (read.call(storage, sql, parameters) as Promise<readonly Row[]>)
   await assert.rejects(server.reload({}), /module archive could not start/)
   storage.read = read
 

@@ -6,6 +6,13 @@ import { Outcome } from '../../src/core/outcome.ts'
 export const emptyContext: AdminContext = {
   version: '1.2.3',
   domains: ['localhost'],
+  hosting: {
+    list: () => [{ name: 'localhost', state: 'enabled', isFixed: true }],
+    add: async () => {},
+    enable: async () => {},
+    disable: async () => {},
+    remove: async () => 0,
+  },
   accounts: {
     register: async () => true,
     remove: async () => true,

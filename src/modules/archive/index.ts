@@ -99,6 +99,10 @@ export const archive = defineModule({
       ),
   }),
   migrations: [archiveMigration, preferencesMigration],
+  data: [
+    { table: 'archive', owner: 'owner', key: 'seq' },
+    { table: 'archive_preferences', owner: 'owner' },
+  ],
 
   commands: archiveCommands,
 
@@ -254,6 +258,10 @@ export const archive = defineModule({
         if (removed > 0) log.info('archive_expired', { removed })
       })
     }
+    hooks.on('remove_domain', (domain) => {
+      preferences.forgetAll()
+      return domain
+    })
     hooks.on(
       'remove_user',
       async (account) => {

@@ -40,6 +40,7 @@ export const blocking = defineModule({
     reports_per_hour: z.int().min(0).default(20).describe('reports that one account may make'),
   }),
   migrations,
+  data: [{ table: 'blocked', owner: 'account' }],
 
   commands: [showBlocklist],
 
@@ -128,6 +129,10 @@ export const blocking = defineModule({
       return { blocked: (await lists.get(owner)).jids.map(({ full }) => full) }
     })
 
+    hooks.on('remove_domain', (domain) => {
+      lists.forgetDomain(domain)
+      return domain
+    })
     hooks.on('remove_user', async (account) => {
       await lists.remove(account, () => store.remove(account, undefined))
       return account

@@ -58,6 +58,7 @@ export const offline = defineModule({
       .describe('How long that is waited for while newer messages wait behind.'),
   }),
   migrations,
+  data: [{ table: 'offline_message', owner: 'account', key: 'seq' }],
 
   commands: [countOffline, listOffline, purgeOffline],
 
@@ -201,6 +202,10 @@ export const offline = defineModule({
     hooks.on('filter_unacknowledged_messages', (envelopes) =>
       envelopes.filter(({ notes }) => notes.offline === undefined),
     )
+    hooks.on('remove_domain', (domain) => {
+      usage.forgetDomain(domain)
+      return domain
+    })
     hooks.on(
       'remove_user',
       async (account) => {

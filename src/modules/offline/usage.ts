@@ -60,6 +60,11 @@ export class UsageCache {
     counted.bytes -= size
   }
 
+  /** All accounts of a domain are gone. */
+  forgetDomain(domain: string): void {
+    for (const key of this.#accounts.keys()) if (domainOf(key) === domain) this.forget(key)
+  }
+
   forget(account: string): void {
     this.#accounts.delete(account)
   }

@@ -42,6 +42,7 @@ export const presence = defineModule({
       ),
   }),
   migrations,
+  data: [{ table: 'last_presence', owner: 'owner' }],
 
   start(context) {
     const { config, configFor, hooks, router, routes, sessions, storage, log, clock } = context
@@ -147,6 +148,10 @@ export const presence = defineModule({
     hooks.on('presence_visibility_changed', (change) =>
       after(visibility.visibilityChanged(change), () => change),
     )
+    hooks.on('remove_domain', (domain) => {
+      lasts.forgetDomain(domain)
+      return domain
+    })
     hooks.on('remove_user', async (account) => {
       await lasts.remove(account)
       return account

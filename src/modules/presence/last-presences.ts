@@ -1,4 +1,5 @@
 import type { Coherence } from '../../core/coherence.ts'
+import { domainOf } from '../../core/owned-data.ts'
 import type { BareJid } from '../../xmpp/jid.ts'
 import type { Stanza } from '../../xmpp/stanza.ts'
 import { UNAVAILABLE } from './stanzas.ts'
@@ -49,6 +50,11 @@ export class LastPresences {
   }
 
   /** What is at hand of an account may be old. */
+  /** All accounts of a domain are gone. */
+  forgetDomain(domain: string): void {
+    for (const key of this.#cached.keys()) if (domainOf(key) === domain) this.forget(key)
+  }
+
   forget(account: string): void {
     this.#cached.delete(account)
   }

@@ -30,6 +30,7 @@ export const privacy = defineModule({
       .describe('accounts, and rules of their lists, that are kept in memory'),
   }),
   migrations,
+  data: [{ table: 'privacy_list', owner: 'account' }],
 
   commands: [showPrivacyLists],
 
@@ -108,6 +109,10 @@ export const privacy = defineModule({
       return addresses
     })
 
+    hooks.on('remove_domain', (domain) => {
+      lists.forgetDomain(domain)
+      return domain
+    })
     hooks.on('remove_user', async (account) => {
       await lists.remove(account, () => store.removeAll(account))
       return account

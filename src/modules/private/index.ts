@@ -25,6 +25,7 @@ export const privateStorage = defineModule({
       .describe('Different elements (by name and namespace) that one account may keep.'),
   }),
   migrations,
+  data: [{ table: 'private_xml', owner: 'account' }],
 
   start({ config, hooks, iq, storage }) {
     const store = new PrivateStore(storage)

@@ -55,6 +55,10 @@ export const roster = defineModule({
       .describe('contacts of all accounts together that are kept in memory'),
   }),
   migrations,
+  data: [
+    { table: 'roster', owner: 'owner' },
+    { table: 'roster_item', owner: 'owner' },
+  ],
 
   commands: [listRoster, setRosterItem, removeRosterItem],
 
@@ -240,6 +244,10 @@ export const roster = defineModule({
       }),
     })
 
+    hooks.on('remove_domain', (domain) => {
+      rosters.forgetDomain(domain)
+      return domain
+    })
     hooks.on('remove_user', async (account) => {
       await exchange.removeAll(account)
       return account

@@ -1,4 +1,5 @@
 import type { Coherence } from '../../core/coherence.ts'
+import { domainOf } from '../../core/owned-data.ts'
 import type { BareJid } from '../../xmpp/jid.ts'
 import { StanzaError } from '../../xmpp/stanza-error.ts'
 import {
@@ -187,6 +188,11 @@ export class Rosters {
   }
 
   /** What is at hand of an account may be old. */
+  /** All accounts of a domain are gone. */
+  forgetDomain(domain: string): void {
+    for (const key of this.#cached.keys()) if (domainOf(key) === domain) this.forget(key)
+  }
+
   forget(key: string): void {
     this.#loading.delete(key)
     this.#weight -= this.#cached.get(key)?.weight ?? 0

@@ -17,7 +17,7 @@ import { enabled, failed, SM_NS, wantedMaximum, wantsResumption } from './protoc
 import { Relocation } from './relocation.ts'
 import { Restoration } from './restoration.ts'
 import { countOf, resume } from './resumption.ts'
-import { migrations, Snapshots } from './snapshots.ts'
+import { migrations, removeSnapshots, Snapshots } from './snapshots.ts'
 import { Streams } from './streams.ts'
 
 const HINTS_NS = 'urn:xmpp:hints'
@@ -73,6 +73,7 @@ export const streamManagement = defineModule({
       .describe('Where clients should reconnect: "host:port", "[::1]:5222".'),
   }),
   migrations,
+  data: [{ table: 'sm_kept', owner: 'account' }, removeSnapshots],
 
   start(context) {
     const { config, hooks, router, sessions, storage, cluster } = context

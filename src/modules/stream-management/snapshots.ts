@@ -1,6 +1,7 @@
 import { sql } from 'kysely'
 import type { NodeRun } from '../../core/cluster.ts'
 import type { Envelope } from '../../core/envelope.ts'
+import { domainOf } from '../../core/owned-data.ts'
 import type { SessionInfo, SharedState } from '../../core/session.ts'
 import type { Migration, Schema, Statement, Storage } from '../../core/storage.ts'
 import { fromStored, toStored } from './stored-envelope.ts'
@@ -218,4 +219,26 @@ function forgetting(id: string): Statement[] {
 function appending(id: string, seq: number, [envelope, at]: Queued): Statement {
   const { stanza, notes } = toStored(envelope)
   return { sql: APPEND, parameters: [id, seq, at, stanza, notes] }
+}
+
+/** Sessions of a domain that nobody resumes any more. */
+export async function* removeSnapshots(storage: Storage, domain: string): AsyncIterable<number> {
+  let last = ''
+  for (;;) {
+    const page = await storage.read<{ id: string; state: string }>(
+      'select id, state from sm_session where id > ? order by id limit 200',
+      [last],
+    )
+    for (const { id, state } of page) {
+      const { jid } = JSON.parse(state) as { readonly jid: string }
+      last = id
+      if (domainOf(jid.split('/', 1)[0] as string) !== domain) continue
+      const removed = await storage.writeAll([
+        { sql: 'delete from sm_queue where session = ?', parameters: [id] },
+        { sql: 'delete from sm_session where id = ?', parameters: [id] },
+      ])
+      yield removed.reduce((sum, { changes }) => sum + changes, 0)
+    }
+    if (page.length < 200) return
+  }
 }

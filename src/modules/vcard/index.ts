@@ -31,6 +31,7 @@ export const vcard = defineModule({
       .describe("The server's own vCard."),
   }),
   migrations,
+  data: [{ table: 'vcard', owner: 'account' }],
 
   start({ config, hooks, iq, storage }) {
     const store = new VcardStore(storage)

@@ -1,0 +1,165 @@
+import type { Module } from '../core/module.ts'
+import type { Server } from '../server.ts'
+import { type DomainState, DomainStore } from '../storage/domain-store.ts'
+import { removeDomain } from './domain-removal.ts'
+
+declare module '../core/cluster.ts' {
+  interface Topics {
+    /** The domains in the storage are others; all that was kept of one may be gone. */
+    domains_changed: {
+      readonly question: { readonly removed: string | null }
+      readonly answer: null
+    }
+  }
+}
+
+export type DomainStates = ReadonlyMap<string, DomainState>
+
+type Parts = {
+  readonly server: Pick<Server, 'storage' | 'hooks' | 'accounts' | 'log' | 'cluster'>
+  readonly modules: () => readonly Module[]
+  /** Hosts these from now on, once `persist` is done. `change` throws if that cannot be. */
+  readonly apply: (
+    change: (states: DomainStates) => DomainStates,
+    persist: () => Promise<void>,
+  ) => Promise<void>
+}
+
+/** `fixed`: a domain of the file; `taken`: something else is there. */
+export type DomainErrorKind = 'fixed' | 'taken' | 'unknown' | 'removing'
+
+export class DomainError extends Error {
+  override readonly name = 'DomainError'
+  readonly kind: DomainErrorKind
+
+  constructor(kind: DomainErrorKind, message: string) {
+    super(message)
+    this.kind = kind
+  }
+}
+
+type Removal = {
+  readonly done: Promise<void>
+  readonly watchers: Set<(rows: number) => void>
+  rows: number
+}
+
+/** Domains that come and go while the server runs. */
+export class DynamicDomains {
+  readonly store: DomainStore
+  readonly #parts: Parts
+  readonly #removals = new Map<string, Removal>()
+  readonly #stopping = new AbortController()
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+    this.store = new DomainStore(parts.server.storage)
+    parts.server.cluster.on('domains_changed', async ({ removed }) => {
+      if (removed !== null) await parts.server.hooks.at('remove_domain').run(removed, {})
+      const stored = await this.store.all()
+      await parts.apply(
+        () => stored,
+        async () => {},
+      )
+      return null
+    })
+  }
+
+  /** Throws `DomainError`, or why it cannot be hosted. */
+  add(name: string): Promise<void> {
+    return this.#set(name, 'enabled', (state) => {
+      if (state === 'removing') throw new DomainError('removing', `${name} is being removed`)
+      if (state !== undefined) throw new DomainError('taken', `${name} is there already`)
+    })
+  }
+
+  enable(name: string): Promise<void> {
+    return this.#set(name, 'enabled', (state) => ensureThere(name, state))
+  }
+
+  /** Its sessions end, and stanzas for it go back; what is kept of it stays. */
+  disable(name: string): Promise<void> {
+    return this.#set(name, 'disabled', (state) => ensureThere(name, state))
+  }
+
+  /**
+   * Removes it with all that is kept of it. Resolves to the number of rows. What is not removed when the
+   * server stops is when it starts again.
+   */
+  async remove(name: string, onRows: (rows: number) => void): Promise<number> {
+    await this.#set(name, 'removing', (state) => {
+      if (state === undefined) ensureThere(name, state)
+    })
+    const removal = this.#removal(name)
+    removal.watchers.add(onRows)
+    try {
+      await removal.done
+    } finally {
+      removal.watchers.delete(onRows)
+    }
+    return removal.rows
+  }
+
+  /** Goes on with removals that were broken off. */
+  resume(states: DomainStates): void {
+    for (const [name, state] of states) {
+      if (state !== 'removing') continue
+      const { log } = this.#parts.server
+      this.#removal(name).done.catch((error) => {
+        if (!this.#stopping.signal.aborted) log.error('domain_not_removed', { domain: name, error })
+      })
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort(new Error('the server stops; it goes on when it starts again'))
+    await Promise.allSettled([...this.#removals.values()].map(({ done }) => done))
+  }
+
+  async #set(
+    name: string,
+    state: DomainState,
+    check: (state: DomainState | undefined) => void,
+  ): Promise<void> {
+    const change = (states: DomainStates): DomainStates => {
+      check(states.get(name))
+      return new Map([...states, [name, state]])
+    }
+    await this.#parts.apply(change, () => this.store.put(name, state))
+    await this.#parts.server.cluster.tell('domains_changed', { removed: null })
+    this.#parts.server.log.info('domain_changed', { domain: name, state })
+  }
+
+  #removal(name: string): Removal {
+    const underway = this.#removals.get(name)
+    if (underway !== undefined) return underway
+    const watchers = new Set<(rows: number) => void>()
+    const onRemoved = (rows: number) => {
+      removal.rows += rows
+      for (const watch of watchers) watch(removal.rows)
+    }
+    const done = this.#remove(name, onRemoved).finally(() => this.#removals.delete(name))
+    const removal: Removal = { done, watchers, rows: 0 }
+    this.#removals.set(name, removal)
+    return removal
+  }
+
+  async #remove(name: string, onRemoved: (rows: number) => void): Promise<void> {
+    const { server, modules, apply } = this.#parts
+    const { signal } = this.#stopping
+    // The first row is counted when somebody can watch.
+    await Promise.resolve()
+    await removeDomain(name, { server, modules: modules(), onRemoved, signal })
+    const without = (states: DomainStates) =>
+      new Map([...states].filter(([other]) => other !== name))
+    await apply(without, () => this.store.remove(name))
+    await server.cluster.tell('domains_changed', { removed: name })
+    server.log.info('domain_removed', { domain: name })
+  }
+}
+
+function ensureThere(name: string, state: DomainState | undefined): void {
+  if (state === 'removing') throw new DomainError('removing', `${name} is being removed`)
+  if (state === undefined)
+    throw new DomainError('unknown', `${name} was not added; domains of the file change there`)
+}

@@ -1,0 +1,218 @@
+import assert from 'node:assert/strict'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { test } from 'node:test'
+import { makeSelfSigned } from '../../src/connection/self-signed.ts'
+import { el } from '../../src/xmpp/xml.ts'
+import { emptyDirectory } from '../support/directory.ts'
+import { DOMAIN, startServer, type TestServer } from '../support/server.ts'
+import { chat, presence } from '../support/stanzas.ts'
+
+const VERONA = 'verona.example'
+const ROSTER_NS = 'jabber:iq:roster'
+
+test('clients log in at a domain as soon as it is added, and others find it', async () => {
+  await using server = await startServer()
+  const romeo = await server.connect('romeo')
+  await server.server.dynamicDomains.add(VERONA)
+
+  const juliet = await server.connect('juliet', undefined, { domain: VERONA })
+  await romeo.sends(chat(juliet.fullJid, 'a new town'))
+  await juliet.receives({ body: 'a new town', from: romeo.fullJid })
+  await juliet.sends(chat(romeo.fullJid, 'and an answer'))
+  await romeo.receives({ body: 'and an answer' })
+  assert.deepEqual(server.server.domains.names, [DOMAIN, VERONA])
+})
+
+test('a domain is there once, and not in place of something else', async () => {
+  await using server = await startServer({ component: {} })
+  await server.connectComponent('plays.example')
+  const { dynamicDomains } = server.server
+
+  await assert.rejects(dynamicDomains.add(DOMAIN), { kind: 'fixed' })
+  await assert.rejects(dynamicDomains.add('plays.example'), { kind: 'taken' })
+  await dynamicDomains.add(VERONA)
+  await assert.rejects(dynamicDomains.add(VERONA), { kind: 'taken' })
+  await assert.rejects(dynamicDomains.disable('mantua.example'), { kind: 'unknown' })
+  await assert.rejects(
+    dynamicDomains.remove(DOMAIN, () => {}),
+    { kind: 'unknown' },
+  )
+})
+
+test('where there is TLS a domain needs a certificate', async () => {
+  const listen = { tls: 'starttls' }
+  await using directory = await emptyDirectory()
+  const own = await writePem(directory.path, DOMAIN)
+  const tls = { directory: directory.path, domains: { [DOMAIN]: { certificate: own, key: own } } }
+  await using server = await startServer({ listen, tls })
+
+  await assert.rejects(server.server.dynamicDomains.add(VERONA), /verona\.example\.pem/)
+  assert.deepEqual(server.server.domains.names, [DOMAIN])
+  await writePem(directory.path, VERONA)
+  await server.server.dynamicDomains.add(VERONA)
+  const juliet = await server.connect('juliet', undefined, { domain: VERONA })
+  const shown =
+    'getPeerX509Certificate' in juliet.socket ? juliet.socket.getPeerX509Certificate() : undefined
+  assert.match(shown?.subjectAltName ?? '', /verona\.example/)
+})
+
+async function writePem(directory: string, domain: string): Promise<string> {
+  const path = join(directory, `${domain}.pem`)
+  await writeFile(path, makeSelfSigned(Date.now(), domain))
+  return path
+}
+
+test('a disabled domain has no sessions, returns stanzas, and keeps what it has', async () => {
+  await using server = await startServer()
+  const romeo = await server.connect('romeo')
+  await server.server.dynamicDomains.add(VERONA)
+  const juliet = await server.connect('juliet', undefined, { domain: VERONA })
+  await server.createAccount('nurse', undefined, VERONA)
+  await romeo.sends(chat(`nurse@${VERONA}`, 'before'))
+  await romeo.roundTrip()
+
+  await server.server.dynamicDomains.disable(VERONA)
+  await juliet.receivesStreamError('host-gone')
+  await romeo.sends(chat(`nurse@${VERONA}`, 'meanwhile'))
+  const refused = await romeo.receives({ name: 'message', type: 'error' })
+  assert.equal(refused.child('error')?.elements()[0]?.name, 'service-unavailable')
+  const late = await server.open({ domain: VERONA })
+  late.sendHeader()
+  await late.receivesStreamError('host-unknown')
+
+  await server.server.dynamicDomains.enable(VERONA)
+  const nurse = await server.connect('nurse', undefined, { domain: VERONA })
+  await nurse.receives({ body: 'before' })
+  await nurse.receivesNothing({ name: 'message' })
+})
+
+/** Everything that modules keep of an account, at the domain that is to go. */
+async function fill(server: TestServer): Promise<void> {
+  const romeo = await server.connect('romeo')
+  const juliet = await server.connect('juliet', undefined, { domain: VERONA })
+  await server.createAccount('nurse', undefined, VERONA)
+  const set = (...payload: Parameters<typeof el>) => juliet.ask('set', undefined, el(...payload))
+  await set('query', { xmlns: ROSTER_NS }, el('item', { jid: 'tybalt@capulet.example' }))
+  await set('vCard', { xmlns: 'vcard-temp' }, el('FN', {}, 'Juliet'))
+  await set('query', { xmlns: 'jabber:iq:private' }, el('notes', { xmlns: 'urn:example:notes' }))
+  await set('block', { xmlns: 'urn:xmpp:blocking' }, el('item', { jid: 'paris@capulet.example' }))
+  await set(
+    'query',
+    { xmlns: 'jabber:iq:privacy' },
+    el('list', { name: 'friends' }, el('item', { action: 'allow', order: 1 })),
+  )
+  await set('prefs', { xmlns: 'urn:xmpp:mam:2', default: 'always' }, el('always'), el('never'))
+  await romeo.sends(chat(juliet.fullJid, 'to her'))
+  await juliet.receives({ body: 'to her' })
+  for (let n = 0; n < 20; n++) await romeo.sends(chat(`nurse@${VERONA}`, `to the nurse ${n}`))
+  juliet.send(presence('unavailable'))
+  await juliet.roundTrip()
+  await romeo.roundTrip()
+}
+
+/** Tables that say anything of the domain, except what others keep of their own. */
+function mentions(directory: string, text: string): string[] {
+  using database = new DatabaseSync(join(directory, 'meerkat.db'), { readOnly: true })
+  const tables = database.prepare("select name from sqlite_schema where type = 'table'").all()
+  return tables.flatMap(({ name }) => {
+    const rows = database.prepare(`select * from "${name}"`).all()
+    // What the sender wrote is in the sender's archive.
+    const own = rows.filter((row) => row.owner === undefined || String(row.owner).includes(text))
+    return own.some((row) => JSON.stringify(row).includes(text)) ? [String(name)] : []
+  })
+}
+
+const KEPT = [
+  'account',
+  'account_key',
+  'archive',
+  'archive_preferences',
+  'blocked',
+  'last_activity',
+  'last_presence',
+  'offline_message',
+  'privacy_list',
+  'private_xml',
+  'roster',
+  'roster_item',
+  'vcard',
+]
+
+test('with a domain goes all that was kept of it, whatever modules run', async () => {
+  await using directory = await emptyDirectory()
+  const settings = { data_dir: directory.path, storage: { url: 'sqlite:meerkat.db' } }
+  await using server = await startServer(settings)
+  const { dynamicDomains } = server.server
+  await dynamicDomains.add(VERONA)
+  await fill(server)
+  await server.reload({ ...settings, modules: { vcard: false, archive: false } })
+  const before = mentions(directory.path, VERONA)
+  assert.deepEqual(
+    KEPT.filter((table) => !before.includes(table)),
+    [],
+  )
+
+  const steps: number[] = []
+  const rows = await dynamicDomains.remove(VERONA, (count) => steps.push(count))
+  assert.ok(rows >= KEPT.length)
+  assert.equal(steps.at(-1), rows)
+  assert.deepEqual(mentions(directory.path, VERONA), [])
+  assert.equal(await server.server.accounts.count(DOMAIN), 1)
+
+  // Whoever comes there later finds nothing.
+  await server.reload(settings)
+  await dynamicDomains.add(VERONA)
+  const juliet = await server.connect('juliet', undefined, { domain: VERONA })
+  const roster = await juliet.ask('get', undefined, el('query', { xmlns: ROSTER_NS }))
+  assert.deepEqual(roster.child('query', ROSTER_NS)?.elements(), [])
+  await juliet.receivesNothing({ name: 'message' })
+})
+
+test('a removal that was broken off goes on at the next start', async () => {
+  await using directory = await emptyDirectory()
+  const settings = { data_dir: directory.path, storage: { url: 'sqlite:meerkat.db' } }
+  {
+    await using server = await startServer(settings)
+    await server.server.dynamicDomains.add(VERONA)
+    await fill(server)
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const removed = server.server.dynamicDomains.remove(VERONA, () => resolve())
+    removed.catch(() => {})
+    await promise
+    await server.stop()
+    await assert.rejects(removed, /goes on when it starts again/)
+  }
+  assert.notDeepEqual(mentions(directory.path, VERONA), [])
+
+  await using server = await startServer(settings)
+  assert.deepEqual(server.server.domains.names, [DOMAIN])
+  await assert.rejects(server.server.dynamicDomains.add(VERONA), { kind: 'removing' })
+  await server.server.dynamicDomains.remove(VERONA, () => {})
+  assert.deepEqual(mentions(directory.path, VERONA), [])
+})
+
+test('domains that were added are there after a restart', async () => {
+  await using directory = await emptyDirectory()
+  const settings = { data_dir: directory.path, storage: { url: 'sqlite:meerkat.db' } }
+  {
+    await using server = await startServer(settings)
+    await server.server.dynamicDomains.add(VERONA)
+    await server.server.dynamicDomains.add('mantua.example')
+    await server.server.dynamicDomains.disable('mantua.example')
+  }
+  await using server = await startServer(settings)
+  assert.deepEqual(server.server.domains.names, [DOMAIN, VERONA])
+  assert.equal(server.server.domainStates.get('mantua.example'), 'disabled')
+  assert.equal(server.server.routes.serves('mantua.example'), false)
+})
+
+test('a domain that is added has its own settings of modules', async () => {
+  const host = { [VERONA]: { modules: { ping: { enabled: false } } } }
+  await using server = await startServer({ host })
+  await server.server.dynamicDomains.add(VERONA)
+  const juliet = await server.connect('juliet', undefined, { domain: VERONA, priority: undefined })
+  const answer = await juliet.ask('get', VERONA, el('ping', { xmlns: 'urn:xmpp:ping' }))
+  assert.equal(answer.attr('type'), 'error')
+})
