@@ -95,6 +95,7 @@ export type Config = {
   readonly limits: FileSettings['limits']
   readonly delivery: FileSettings['delivery']
   readonly log: FileSettings['log']
+  readonly tracing: FileSettings['tracing']
   /** The modules to load. */
   readonly modules: ReadonlyMap<string, ModuleSettings>
   /** Where single domains have others. */
@@ -230,6 +231,7 @@ export function checkConfig(input: unknown, context: Context): LoadedConfig {
       limits: settings.limits,
       delivery: settings.delivery,
       log: settings.log,
+      tracing: settings.tracing,
       modules: loaded.modules,
       hosts: hosts.hosts,
       admin: { ...settings.admin, socket },
@@ -292,7 +294,16 @@ type Placements = {
 
 type Sections = Pick<
   FileSettings,
-  'data_dir' | 'tls' | 's2s' | 'auth' | 'storage' | 'limits' | 'delivery' | 'log' | 'admin'
+  | 'data_dir'
+  | 'tls'
+  | 's2s'
+  | 'auth'
+  | 'storage'
+  | 'limits'
+  | 'delivery'
+  | 'log'
+  | 'admin'
+  | 'tracing'
 >
 
 type SoundSections = { readonly [Key in keyof Sections]: Sections[Key] | undefined } & {
@@ -325,6 +336,7 @@ function checkSections(input: unknown, problems: Problem[]): SoundSections {
     limits: section('limits', shape.limits),
     delivery: section('delivery', shape.delivery),
     log: section('log', shape.log),
+    tracing: section('tracing', shape.tracing),
     admin: section('admin', shape.admin),
     placed: {
       domains: soundElements(shape.domains.element, table.domains),

@@ -44,6 +44,7 @@ import { chooseModules, DEFAULT_TYPE, type ExtraModule } from './server/module-c
 import type { Plan } from './server/plan.ts'
 import { RoutingChain, type RoutingModuleFactory } from './server/routing-chain.ts'
 import { type Step, Steps } from './server/step.ts'
+import { TraceExport } from './server/tracing.ts'
 import { offerAdministration } from './server-adhoc.ts'
 import { sqlAccountStore } from './storage/account-store.ts'
 import { openStorage } from './storage/open.ts'
@@ -131,6 +132,7 @@ export class Server {
   readonly #turn = new WriteTurn()
   readonly #listeners = new Listeners()
   readonly #http: HttpPart
+  readonly #traceExport: TraceExport
   readonly #federation: FederationPart
   readonly #chain: RoutingChain
   #loaded: LoadedConfig
@@ -152,7 +154,11 @@ export class Server {
     this.hooks = new Hooks(log)
     this.dryRun = new DryRun(this.hooks)
     this.router = new Router(log, this.hooks.at('message_routed'))
-    this.tracing = new Tracing({ hooks: this.hooks, router: this.router })
+    this.tracing = new Tracing({
+      hooks: this.hooks,
+      router: this.router,
+      node: () => (this.cluster.isShared ? this.cluster.self.node : undefined),
+    })
     // The cluster needs the parts that need it.
     const cluster = () => this.cluster
     this.iq = new IqDispatcher({
@@ -223,6 +229,7 @@ export class Server {
     this.#federation = new FederationPart(this, this.#turn)
     this.#chain = new RoutingChain(this)
     this.#http = new HttpPart(this)
+    this.#traceExport = new TraceExport(this)
     hooks.on('does_user_exist', (known, { account }) => known || accounts.exists(account), {
       by: 'accounts',
       explain: 'pure',
@@ -408,6 +415,7 @@ export class Server {
     // Nobody answers any more, and whoever waits for that keeps modules from stopping.
     this.iq.close()
     await this.modules.unloadAll()
+    await this.#traceExport.close()
     await this.cluster.leave()
     this.iq.close()
     await this.storage.close()
@@ -428,6 +436,7 @@ export class Server {
     try {
       await steps.prepare(() => certificateStep(this.certificates, plan, this.log))
       await steps.prepare(() => this.#settings(loaded))
+      await steps.prepare(() => this.#traceExport.prepare(plan))
       await steps.prepare(() => this.#federation.prepare(plan))
       await steps.prepare(() => expectedComponents(before, plan, this))
       await steps.prepare(() => this.domains.prepare(plan))

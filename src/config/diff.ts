@@ -25,6 +25,7 @@ const CHANGEABLE: readonly Path[] = [
   ['limits'],
   ['delivery'],
   ['log', 'level'],
+  ['tracing'],
   ['modules'],
   ['host'],
 ]

@@ -8,6 +8,7 @@ import { federation, serverListener } from './federation-schema.ts'
 import { httpListener } from './http-schema.ts'
 import { listenAddress, listenPort, SMALLEST_STANZA_LIMIT, shaper } from './listener-parts.ts'
 import { path } from './paths.ts'
+import { tracing } from './tracing-schema.ts'
 
 /** Every key of the configuration file, but for the settings of modules, which they declare. */
 
@@ -307,6 +308,7 @@ export const fileSchema = z.strictObject({
   limits,
   delivery,
   log,
+  tracing,
   modules: z
     .record(z.string(), moduleSwitches)
     .default({})

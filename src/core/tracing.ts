@@ -13,7 +13,10 @@ import type { Tracer } from './tracer.ts'
 
 /** Somebody who follows stanzas. */
 export interface TraceObserver {
-  /** Whether it follows a stanza that begins; one that continues (`context`) was followed before. */
+  /**
+   * Whether it follows a stanza that begins. `context`: of the stanza that caused it, or of itself, if it
+   * was followed before.
+   */
   wants(envelope: Envelope, context: TraceContext | undefined): boolean
   /** Whether what it follows is exported. */
   readonly isExporting: boolean
@@ -25,7 +28,7 @@ type Parts = {
   readonly hooks: Hooks
   readonly router: Router
   /** This node's name in the cluster. */
-  readonly node?: string
+  readonly node?: () => string | undefined
 }
 
 /** What goes on while something else does: whatever begins meanwhile is caused by it. */
@@ -213,7 +216,7 @@ export class Tracing implements Tracer, TraceSource {
   #begin(envelope: Envelope, cause: Followed | undefined): Envelope {
     if (envelope.notes.trace !== undefined) return envelope
     const current = new Set(this.#observers)
-    const observers = this.#observers.filter((one) => one.wants(envelope, undefined))
+    const observers = this.#observers.filter((one) => one.wants(envelope, cause?.trace.context))
     for (const one of cause?.observers ?? []) {
       if (current.has(one) && !observers.includes(one)) observers.push(one)
     }
@@ -345,7 +348,7 @@ export class Tracing implements Tracer, TraceSource {
   }
 
   #tellAll({ trace, observers }: Followed): void {
-    const item = trace.take(this.#parts.node)
+    const item = trace.take(this.#parts.node?.())
     if (item === undefined) return
     const { xml: _, ...bare } = item.stanza
     const withoutBody = { ...item, stanza: bare }

@@ -47,6 +47,7 @@ export type Settings = {
   readonly onFenced?: () => void
   readonly limits?: Table
   readonly delivery?: Table
+  readonly tracing?: Table
   /** Of modules that come with the server. `false` leaves one out. */
   readonly modules?: { readonly [name: string]: Table | false }
   /** Where single domains differ: `[host."…"]`. */
@@ -330,6 +331,7 @@ async function configuration(settings: Settings, directory: string): Promise<Tab
     ...(settings.cluster !== undefined && { cluster: settings.cluster }),
     ...(limits !== undefined && { limits }),
     ...(delivery !== undefined && { delivery }),
+    ...(settings.tracing !== undefined && { tracing: settings.tracing }),
     ...(settings.routing_modules !== undefined && { routing_modules: settings.routing_modules }),
   }
 }

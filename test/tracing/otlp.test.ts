@@ -1,0 +1,149 @@
+import assert from 'node:assert/strict'
+import { createServer, type Server as HttpServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { text } from 'node:stream/consumers'
+import { test } from 'node:test'
+import { silentLogger } from '../../src/core/log.ts'
+import { startServer } from '../support/server.ts'
+import { chat } from '../support/stanzas.ts'
+
+type Value = { readonly stringValue?: string; readonly intValue?: number }
+type Span = {
+  readonly traceId: string
+  readonly spanId: string
+  readonly parentSpanId?: string
+  readonly name: string
+  readonly startTimeUnixNano: string
+  readonly endTimeUnixNano: string
+  readonly attributes: readonly { readonly key: string; readonly value: Value }[]
+}
+
+/** What takes spans, as a collector does (OTLP 1.x over HTTP, JSON). */
+class Collector implements AsyncDisposable {
+  readonly spans: Span[] = []
+  readonly resources: unknown[] = []
+  readonly #server: HttpServer
+  #wake = () => {}
+
+  private constructor() {
+    this.#server = createServer(async (request, response) => {
+      const body = JSON.parse(await text(request))
+      for (const { resource, scopeSpans } of body.resourceSpans) {
+        this.resources.push(resource.attributes)
+        for (const { spans } of scopeSpans) this.spans.push(...spans)
+      }
+      response.setHeader('content-type', 'application/json').end('{}')
+      this.#wake()
+    })
+  }
+
+  static async start(): Promise<Collector> {
+    const collector = new Collector()
+    const server = collector.#server
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    return collector
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/v1/traces`
+  }
+
+  async until(test: (span: Span) => boolean): Promise<Span> {
+    for (let turn = 0; turn < 1_000; turn++) {
+      const found = this.spans.find(test)
+      if (found !== undefined) return found
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+    }
+    throw new Error('no such span came')
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#server.closeAllConnections()
+    await new Promise((resolve) => this.#server.close(resolve))
+  }
+}
+
+const attributeOf = ({ attributes }: Span, name: string) => {
+  const { value } = attributes.find(({ key }) => key === name) ?? {}
+  return value?.stringValue ?? value?.intValue
+}
+
+test('each stanza is a span, with one inside for each step and its fate', async () => {
+  await using collector = await Collector.start()
+  const tracing = { otlp: collector.url, ratio: 1, service_name: 'chat' }
+  await using server = await startServer({ tracing })
+  const romeo = await server.connect('romeo', 'garden')
+  const juliet = await server.connect('juliet', 'balcony')
+  romeo.send(chat(juliet.bareJid, 'Art thou not Romeo?'))
+  await juliet.receives({ body: 'Art thou not Romeo?' })
+  romeo.send(chat(`nobody@${server.domain}`, 'Is anybody there?'))
+  await romeo.receives({ type: 'error' })
+  // What waits to be sent leaves before the server does.
+  await server.stop()
+
+  const message = await collector.until(
+    (span) => span.name === 'message chat' && attributeOf(span, 'meerkat.fate') === 'delivered',
+  )
+  assert.deepEqual(
+    ['by', 'sessions'].map((name) => attributeOf(message, `meerkat.fate.${name}`)),
+    ['sm', 1],
+  )
+  assert.equal(message.parentSpanId ?? '', '')
+  assert.ok(BigInt(message.endTimeUnixNano) >= BigInt(message.startTimeUnixNano))
+  const own = collector.spans.filter(({ traceId }) => traceId === message.traceId)
+  const byId = new Map(own.map((span) => [span.spanId, span]))
+  const written = own.find((span) => attributeOf(span, 'meerkat.verdict') === 'written')
+  const way: string[] = []
+  for (let span = written; span; span = byId.get(span.parentSpanId ?? '')) way.push(span.name)
+  assert.deepEqual(way.reverse(), [
+    'message chat',
+    'c2s_in',
+    'router',
+    'route localdomain',
+    'local_delivery',
+    'session_manager',
+    'c2s_out',
+    'c2s_out',
+  ])
+
+  const bounced = await collector.until((span) => attributeOf(span, 'meerkat.fate') === 'bounced')
+  assert.equal(attributeOf(bounced, 'meerkat.fate.reason'), 'service-unavailable')
+  const error = await collector.until(({ name }) => name === 'message error')
+  assert.deepEqual([error.traceId, error.parentSpanId], [bounced.traceId, bounced.spanId])
+
+  assert.ok(JSON.stringify(collector.resources).includes('"chat"'))
+  const all = JSON.stringify(collector.spans)
+  for (const secret of ['romeo', 'juliet', 'Art thou']) assert.ok(!all.includes(secret), secret)
+})
+
+test('of what is not chosen, nothing is sent', async () => {
+  await using collector = await Collector.start()
+  await using server = await startServer({ tracing: { otlp: collector.url, ratio: 0 } })
+  const romeo = await server.connect('romeo', 'garden')
+  romeo.send(chat(romeo.bareJid, 'to myself'))
+  await romeo.receives({ body: 'to myself' })
+  await server.stop()
+  assert.deepEqual(collector.spans, [])
+})
+
+test('a collector that is away changes nothing but the log', async () => {
+  const events: string[] = []
+  const log = { ...silentLogger, warn: (event: string) => void events.push(event) }
+  await using server = await startServer({
+    tracing: { otlp: 'http://127.0.0.1:1/v1/traces', ratio: 1 },
+    log,
+  })
+  const romeo = await server.connect('romeo', 'garden')
+  romeo.send(chat(romeo.bareJid, 'to myself'))
+  await romeo.receives({ body: 'to myself' })
+  await server.stop()
+  for (let turn = 0; !events.includes('spans_not_exported') && turn < 1_000; turn++) {
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+  assert.deepEqual(
+    events.filter((event) => event === 'spans_not_exported'),
+    ['spans_not_exported'],
+  )
+})
