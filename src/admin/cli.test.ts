@@ -165,6 +165,13 @@ test('what fails is exit code 1 and one line', async () => {
     fails: new CommandError('conflict', 'it is wet'),
   })
   assert.deepEqual([outcome.code, outcome.stdout, outcome.stderr], [1, '', 'it is wet\n'])
+  const fails = new CommandError('conflict', 'it is wet')
+  const json = await run('wall paint north --json', { fails })
+  assert.deepEqual([json.code, json.stdout], [1, ''])
+  assert.deepEqual(JSON.parse(json.stderr), { error: { code: 'conflict', message: 'it is wet' } })
+  const wrong = await run('wall paint north --code ab --json')
+  assert.equal(wrong.code, 2)
+  assert.equal(JSON.parse(wrong.stderr).error.code, 'invalid')
 })
 
 test('help names every argument, and shows examples as one types them here', async () => {

@@ -1,6 +1,7 @@
 /** The command line. Administration commands are made from their table. */
 import { Argument, Command as CliCommand, CommanderError, Option } from 'commander'
 import type { Progress } from '../core/command.ts'
+import { CommandError } from '../core/command-error.ts'
 import type { Command } from './command.ts'
 import { type CompletionNode, completionScript, SHELLS, type Shell } from './completion.ts'
 import { type Field, fieldsOf } from './fields.ts'
@@ -74,10 +75,22 @@ export async function runCli(argv: readonly string[], cli: Cli): Promise<number>
   } catch (error) {
     // Commander has written its own.
     if (error instanceof CommanderError) return error.exitCode === 0 ? FINE : USAGE
-    cli.stderr(`${error instanceof Error ? error.message : String(error)}\n`)
+    const isJson = argv.includes('--json')
+    cli.stderr(`${isJson ? JSON.stringify(told(error)) : messageOf(error)}\n`)
     const isUsage = error instanceof UsageError || error instanceof SecretInputError
     return isUsage ? USAGE : FAILED
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
+
+/** Why it was not done, for programs. */
+function told(error: unknown) {
+  const code = error instanceof CommandError ? error.code : 'failed'
+  const isUsage = error instanceof UsageError || error instanceof SecretInputError
+  return { error: { code: isUsage ? 'invalid' : code, message: messageOf(error) } }
 }
 
 function programOf(cli: Cli): CliCommand {

@@ -27,12 +27,20 @@ export function metrics(sources: readonly Source[]): HttpService {
   }
 }
 
-/** With those of the process: processor, memory, event loop, garbage collection. */
+let ofProcess: Registry | undefined
+
+/**
+ * With those of the process: processor, memory, event loop, garbage collection. These are observed from
+ * when they are first asked for, once, however many servers there are.
+ */
 export function registryOf(sources: readonly Source[]): Registry {
-  const registry = new Registry()
-  collectDefaultMetrics({ register: registry })
-  for (const source of sources) add(registry, source)
-  return registry
+  if (ofProcess === undefined) {
+    ofProcess = new Registry()
+    collectDefaultMetrics({ register: ofProcess })
+  }
+  const own = new Registry()
+  for (const source of sources) add(own, source)
+  return Registry.merge([own, ofProcess])
 }
 
 function add(registry: Registry, { name, help, kind, labels, read }: Source): void {
