@@ -99,6 +99,7 @@ test('a file with nothing but its domain has working defaults', () => {
     },
     delivery: { normal_to_gone_resource: 'bounce' },
     log: { level: 'info', format: 'auto' },
+    tracing: { ratio: 0.01, service_name: 'meerkat' },
     modules: new Map([
       ['carbons', { settings: { order: 60 } }],
       ['offline', { settings: { max_messages: 100 } }],
