@@ -106,6 +106,16 @@ test('what is old goes, of all or of one, and the rest stays', async () => {
   assert.equal(await store.ends(ROMEO.bare), undefined)
 })
 
+test('what a clock in advance has dated keeps nothing older from being removed', async () => {
+  await using archive = await open()
+  const { store, message } = archive
+  const early = new ArchiveIds(() => NOON + 3_600_000)
+  await store.insert([{ ...message(juliet, 'of tomorrow'), id: early.next() }])
+  await store.insert(Array.from({ length: 1200 }, (_, n) => message(juliet, `m${n}`)))
+  assert.equal(await store.removeOlder(boundAt(NOON + 1)), 1200)
+  assert.deepEqual(texts(await store.window(all, oldest)), ['of tomorrow'])
+})
+
 test('words are found until their message goes or is replaced', async () => {
   await using archive = await open({ withFullText: true })
   const { store, clock, message } = archive
