@@ -10,7 +10,7 @@ import {
   type StorageErrorKind,
 } from '../../src/core/storage.ts'
 import { openPostgres, type PostgresOptions } from '../../src/storage/postgres.ts'
-import { PostgresServer, skipWithoutPostgres } from '../support/postgres.ts'
+import { PostgresServer, skipWithoutPostgres, skipWithoutSmallDisk } from '../support/postgres.ts'
 import { Relay } from '../support/relay.ts'
 
 const options = { skip: skipWithoutPostgres }
@@ -232,6 +232,38 @@ test('of two servers that lock each other out, both go on', options, async () =>
       second.writeAll([update(2), update(1)]),
     ])
   }
+})
+
+test('a full disk refuses rows, keeps what was acknowledged, and goes on with room', {
+  skip: skipWithoutSmallDisk,
+}, async () => {
+  await using server = await PostgresServer.startOnSmallDisk()
+  await using storage = await openPostgres(server.url('small'), PATIENCE)
+  await server.run('create table filling (text text)', 'small')
+  await server.run(
+    "insert into filling select repeat('x', 1000) from generate_series(1, 500)",
+    'small',
+  )
+  await storage.migrate([tables])
+  const stored: number[] = []
+  const refused: unknown[] = []
+  for (let number = 0; refused.length === 0; ) {
+    const turn = Array.from({ length: 500 }, async () => {
+      const own = number++
+      try {
+        await storage.write(INSERT, [own])
+        stored.push(own)
+      } catch (error) {
+        refused.push(error)
+      }
+    })
+    await Promise.all(turn)
+  }
+  for (const error of refused) assert.ok(error instanceof StorageError && error.kind === 'full')
+  assert.deepEqual(await numbersIn(storage), stored)
+  await server.run('drop table filling', 'small')
+  await storage.write(INSERT, [-1])
+  assert.deepEqual(await numbersIn(storage), [-1, ...stored])
 })
 
 test('a database that may only be read says so, and is read', options, async () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -27,11 +27,22 @@ export const skipWithoutPostgres =
 
 type Settings = Readonly<Record<string, string | number>>
 
+/** What only an administrator of the machine may do: a file system in memory, for one process. */
+const MOUNT = 'mount -t tmpfs -o size=2m,uid=65534,gid=65534,mode=700 tmpfs "$0" && exec "$@"'
+
+export const skipWithoutSmallDisk =
+  skipWithoutPostgres ||
+  (spawnSync('unshare', ['-m', 'bash', '-c', MOUNT, tmpdir(), 'true']).status === 0
+    ? false
+    : 'this user may not mount')
+
 /** A real server of a test's own, in a temporary directory, on a port of the loopback interface. */
 export class PostgresServer implements AsyncDisposable {
   readonly directory: string
   readonly port: number
   readonly #settings: Settings
+  /** A directory with room for 2 MiB, which only the server sees. */
+  #smallDisk: string | undefined
   #process: ChildProcess | undefined
 
   private constructor(directory: string, port: number, settings: Settings) {
@@ -39,6 +50,19 @@ export class PostgresServer implements AsyncDisposable {
     this.port = port
     this.#settings = settings
     process.once('exit', this.#remove)
+  }
+
+  /** One whose database `small` is in a tablespace on a disk with room for 2 MiB. */
+  static async startOnSmallDisk(): Promise<PostgresServer> {
+    const server = await PostgresServer.start()
+    await server.stop('SIGINT')
+    server.#smallDisk = join(server.directory, 'small')
+    mkdirSync(server.#smallDisk)
+    await server.begin()
+    await server.run(`create tablespace small location '${server.#smallDisk}'`)
+    await server.run('create database small')
+    await server.run('alter database small set default_tablespace = small')
+    return server
   }
 
   /** Not durable unless the settings say `fsync: 'on'`. */
@@ -95,7 +119,12 @@ export class PostgresServer implements AsyncDisposable {
       ...['-h', '127.0.0.1', '-p', `${this.port}`],
       ...Object.entries(options).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
     ])
-    const child = spawn(command, parameters, { cwd: this.directory, stdio: 'ignore' })
+    const small = this.#smallDisk
+    const [program, ...all] =
+      small === undefined
+        ? [command, ...parameters]
+        : ['unshare', '-m', 'bash', '-c', MOUNT, small, command, ...parameters]
+    const child = spawn(program, all, { cwd: this.directory, stdio: 'ignore' })
     this.#process = child
     const attempts = 400
     for (let attempt = 0; ; attempt++) {
