@@ -462,3 +462,56 @@ test('components need a secret, a domain of their own and a port of their own', 
     ],
   )
 })
+
+test('settings of one domain are those of all but for what it says itself', () => {
+  const { config, warnings } = loadConfig(
+    `domains = ["localhost", "im.example.com"]
+listen.c2s = [{ tls = "none", address = "127.0.0.1" }]
+[modules.offline]
+max_messages = 5
+[modules.carbons]
+enabled = false
+[host.localhost.modules]
+offline = { max_messages = 7 }
+carbons.enabled = true
+[host."im.example.com".modules.offline]
+enabled = false
+[host."later.example.com".modules.offline]
+max_messages = 9
+`,
+    { file, modules },
+  )
+  assert.deepEqual(
+    config.hosts.get('localhost'),
+    new Map<string, unknown>([
+      ['offline', { settings: { max_messages: 7 } }],
+      ['carbons', { settings: { order: 60 } }],
+    ]),
+  )
+  assert.deepEqual(config.hosts.get('im.example.com'), new Map([['offline', 'off']]))
+  assert.equal(warnings.length, 1)
+  assert.match(warnings[0] ?? '', /later\.example\.com.*not in "domains"/)
+})
+
+test('what is wrong with the settings of one domain is told with its place', () => {
+  const text = `domains = ["localhost"]
+[host.localhost.modules.offline]
+max_messages = 0
+[host.localhost.modules.ofline]
+enabled = false
+[host.localhost.modules.carbons]
+from = "./elsewhere.ts"
+`
+  assert.throws(
+    () => loadConfig(text, { file: 'meerkat.toml', modules }),
+    (error: unknown) => {
+      assert(error instanceof ConfigError)
+      assert.deepEqual(error.message.split('\n'), [
+        'meerkat.toml:3:1: host.localhost.modules.offline.max_messages: found 0, expected a number of at least 1',
+        'meerkat.toml:4:25: host.localhost.modules.ofline: unknown module; did you mean "offline"?',
+        'meerkat.toml:7:1: host.localhost.modules.carbons.from: found another module, expected settings of one in [modules]',
+      ])
+      return true
+    },
+  )
+})

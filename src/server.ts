@@ -35,7 +35,7 @@ import { clientListeners } from './server/client-listener.ts'
 import { clusterOf, type Ground, openGround } from './server/cluster.ts'
 import { componentListeners, expectedComponents } from './server/component-listener.ts'
 import { Domains } from './server/domains.ts'
-import { DomainError, type DomainStates, DynamicDomains } from './server/dynamic-domains.ts'
+import { DynamicDomains } from './server/dynamic-domains.ts'
 import { FederationPart, serverListeners } from './server/federation.ts'
 import { HttpPart } from './server/http.ts'
 import { Listeners } from './server/listeners.ts'
@@ -142,7 +142,6 @@ export class Server {
   #stopped: Promise<void> | undefined
   #isStopping = false
   #isDrained = false
-  #states: DomainStates = new Map()
 
   private constructor(options: ServerOptions, storage: Storage, ground: Ground | undefined) {
     const { loaded, log, onFenced = endAtOnce } = options
@@ -224,7 +223,8 @@ export class Server {
     this.dynamicDomains = new DynamicDomains({
       server: this,
       modules: () => [...new Set([...builtinModules, ...this.modules.modules])],
-      apply: (change, persist) => this.#changeDomains(change, persist),
+      inTurn: (work) => this.#inTurn(work),
+      prepare: () => this.#prepare(this.#loaded),
     })
     this.#federation = new FederationPart(this, this.#turn)
     this.#chain = new RoutingChain(this)
@@ -252,7 +252,7 @@ export class Server {
     }
     try {
       await storage.migrate([...coreMigrations])
-      server.#states = await server.dynamicDomains.store.all()
+      await server.dynamicDomains.load()
       const steps = await server.#prepare(loaded)
       await steps.commit()
       await steps.finish()
@@ -310,12 +310,7 @@ export class Server {
       throw error
     }
     this.startedAt = Date.now()
-    this.dynamicDomains.resume(this.#states)
-  }
-
-  /** Domains besides those of the file, hosted or not. */
-  get domainStates(): DomainStates {
-    return this.#states
+    this.dynamicDomains.resume()
   }
 
   /** What is not the same in this configuration as in the one in force. */
@@ -428,7 +423,7 @@ export class Server {
     const { extraModules = [], routing = config.routing_modules } = this.#options
     const isRunning = this.startedAt > 0
     const before = isRunning ? this.#config : undefined
-    const { domains, closed } = this.#domainsOf(config)
+    const { domains, closed } = this.dynamicDomains.with(config.domains)
     const leaving = this.routes.hosted.filter((domain) => !domains.includes(domain))
     const { modules, types } = await chooseModules(loaded, extraModules, [...domains, ...leaving])
     const plan: Plan = { loaded, config, domains, closed, types }
@@ -451,53 +446,6 @@ export class Server {
       throw error
     }
     return steps
-  }
-
-  /** The file's domains are hosted whatever the storage says of them. */
-  #domainsOf({ domains: fixed }: Config): Pick<Plan, 'domains' | 'closed'> {
-    const added = [...this.#states].filter(([name]) => !fixed.includes(name))
-    for (const name of fixed) {
-      if (this.#states.get(name) !== 'removing') continue
-      throw new DomainError('removing', `${name} is being removed`)
-    }
-    const named = (isHosted: boolean) =>
-      added.filter(([, state]) => (state === 'enabled') === isHosted).map(([name]) => name)
-    return { domains: [...fixed, ...named(true)], closed: named(false) }
-  }
-
-  #changeDomains(
-    change: (states: DomainStates) => DomainStates,
-    persist: () => Promise<void>,
-  ): Promise<void> {
-    return this.#inTurn(async () => {
-      const before = this.#states
-      const after = change(before)
-      for (const name of after.keys()) if (!before.has(name)) this.#ensureFree(name)
-      this.#states = after
-      try {
-        const steps = await this.#prepare(this.#loaded)
-        try {
-          await persist()
-        } catch (error) {
-          await steps.abandon()
-          throw error
-        }
-        await steps.commit()
-        await steps.finish()
-      } catch (error) {
-        this.#states = before
-        throw error
-      }
-    })
-  }
-
-  #ensureFree(name: string): void {
-    if (this.#config.domains.includes(name)) {
-      throw new DomainError('fixed', `${name} is a domain of the configuration file`)
-    }
-    if (this.routes.find(name) !== undefined || this.components.has(name)) {
-      throw new DomainError('taken', `${name} is a service or a component`)
-    }
   }
 
   /** What parts look up whenever they need it. */

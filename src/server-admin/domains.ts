@@ -17,7 +17,7 @@ export function adminDomains(server: Server): AdminDomains {
     list() {
       const { domains } = server.config
       const fixed = domains.map((name) => ({ name, state: 'enabled', isFixed: true }) as const)
-      const others = [...server.domainStates].filter(([name]) => !domains.includes(name))
+      const others = [...added.states].filter(([name]) => !domains.includes(name))
       return [...fixed, ...others.map(([name, state]) => ({ name, state, isFixed: false }))]
     },
     add: (name) => explained(added.add(name)),

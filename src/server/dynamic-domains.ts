@@ -2,6 +2,7 @@ import type { Module } from '../core/module.ts'
 import type { Server } from '../server.ts'
 import { type DomainState, DomainStore } from '../storage/domain-store.ts'
 import { removeDomain } from './domain-removal.ts'
+import type { Steps } from './step.ts'
 
 declare module '../core/cluster.ts' {
   interface Topics {
@@ -16,13 +17,15 @@ declare module '../core/cluster.ts' {
 export type DomainStates = ReadonlyMap<string, DomainState>
 
 type Parts = {
-  readonly server: Pick<Server, 'storage' | 'hooks' | 'accounts' | 'log' | 'cluster'>
+  readonly server: Pick<
+    Server,
+    'config' | 'storage' | 'hooks' | 'accounts' | 'routes' | 'components' | 'log' | 'cluster'
+  >
   readonly modules: () => readonly Module[]
-  /** Hosts these from now on, once `persist` is done. `change` throws if that cannot be. */
-  readonly apply: (
-    change: (states: DomainStates) => DomainStates,
-    persist: () => Promise<void>,
-  ) => Promise<void>
+  /** When no other change of the server is under way. */
+  readonly inTurn: (work: () => Promise<void>) => Promise<void>
+  /** All that the domains as they are now need. */
+  readonly prepare: () => Promise<Steps>
 }
 
 /** `fixed`: a domain of the file; `taken`: something else is there. */
@@ -46,23 +49,49 @@ type Removal = {
 
 /** Domains that come and go while the server runs. */
 export class DynamicDomains {
-  readonly store: DomainStore
+  readonly #store: DomainStore
+  #states: DomainStates = new Map()
   readonly #parts: Parts
   readonly #removals = new Map<string, Removal>()
   readonly #stopping = new AbortController()
 
   constructor(parts: Parts) {
     this.#parts = parts
-    this.store = new DomainStore(parts.server.storage)
+    this.#store = new DomainStore(parts.server.storage)
     parts.server.cluster.on('domains_changed', async ({ removed }) => {
       if (removed !== null) await parts.server.hooks.at('remove_domain').run(removed, {})
-      const stored = await this.store.all()
-      await parts.apply(
+      const stored = await this.#store.all()
+      await this.#apply(
         () => stored,
         async () => {},
       )
       return null
     })
+  }
+
+  /** Besides those of the file, hosted or not. */
+  get states(): DomainStates {
+    return this.#states
+  }
+
+  /** Before the first plan is made. */
+  async load(): Promise<void> {
+    this.#states = await this.#store.all()
+  }
+
+  /** All domains of a server with these in its file, which are hosted whatever the storage says. */
+  with(fixed: readonly string[]): {
+    readonly domains: readonly string[]
+    readonly closed: readonly string[]
+  } {
+    const added = [...this.#states].filter(([name]) => !fixed.includes(name))
+    for (const name of fixed) {
+      if (this.#states.get(name) !== 'removing') continue
+      throw new DomainError('removing', `${name} is being removed`)
+    }
+    const named = (isHosted: boolean) =>
+      added.filter(([, state]) => (state === 'enabled') === isHosted).map(([name]) => name)
+    return { domains: [...fixed, ...named(true)], closed: named(false) }
   }
 
   /** Throws `DomainError`, or why it cannot be hosted. */
@@ -101,8 +130,8 @@ export class DynamicDomains {
   }
 
   /** Goes on with removals that were broken off. */
-  resume(states: DomainStates): void {
-    for (const [name, state] of states) {
+  resume(): void {
+    for (const [name, state] of this.#states) {
       if (state !== 'removing') continue
       const { log } = this.#parts.server
       this.#removal(name).done.catch((error) => {
@@ -125,9 +154,47 @@ export class DynamicDomains {
       check(states.get(name))
       return new Map([...states, [name, state]])
     }
-    await this.#parts.apply(change, () => this.store.put(name, state))
+    await this.#apply(change, () => this.#store.put(name, state))
     await this.#parts.server.cluster.tell('domains_changed', { removed: null })
     this.#parts.server.log.info('domain_changed', { domain: name, state })
+  }
+
+  /** Hosts others from now on, once `persist` is done. `change` throws if that cannot be. */
+  #apply(
+    change: (states: DomainStates) => DomainStates,
+    persist: () => Promise<void>,
+  ): Promise<void> {
+    const { inTurn, prepare } = this.#parts
+    return inTurn(async () => {
+      const before = this.#states
+      const after = change(before)
+      for (const name of after.keys()) if (!before.has(name)) this.#ensureFree(name)
+      this.#states = after
+      try {
+        const steps = await prepare()
+        try {
+          await persist()
+        } catch (error) {
+          await steps.abandon()
+          throw error
+        }
+        await steps.commit()
+        await steps.finish()
+      } catch (error) {
+        this.#states = before
+        throw error
+      }
+    })
+  }
+
+  #ensureFree(name: string): void {
+    const { config, routes, components } = this.#parts.server
+    if (config.domains.includes(name)) {
+      throw new DomainError('fixed', `${name} is a domain of the configuration file`)
+    }
+    if (routes.find(name) !== undefined || components.has(name)) {
+      throw new DomainError('taken', `${name} is a service or a component`)
+    }
   }
 
   #removal(name: string): Removal {
@@ -145,14 +212,14 @@ export class DynamicDomains {
   }
 
   async #remove(name: string, onRemoved: (rows: number) => void): Promise<void> {
-    const { server, modules, apply } = this.#parts
+    const { server, modules } = this.#parts
     const { signal } = this.#stopping
     // The first row is counted when somebody can watch.
     await Promise.resolve()
     await removeDomain(name, { server, modules: modules(), onRemoved, signal })
     const without = (states: DomainStates) =>
       new Map([...states].filter(([other]) => other !== name))
-    await apply(without, () => this.store.remove(name))
+    await this.#apply(without, () => this.#store.remove(name))
     await server.cluster.tell('domains_changed', { removed: name })
     server.log.info('domain_removed', { domain: name })
   }

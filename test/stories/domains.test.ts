@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
+import { cpSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
+import { setImmediate } from 'node:timers/promises'
 import { makeSelfSigned } from '../../src/connection/self-signed.ts'
 import { el } from '../../src/xmpp/xml.ts'
 import { emptyDirectory } from '../support/directory.ts'
@@ -88,6 +90,12 @@ test('a disabled domain has no sessions, returns stanzas, and keeps what it has'
   await nurse.receivesNothing({ name: 'message' })
 })
 
+/** Of a server that keeps what it has in files. */
+const kept = (directory: string) => ({
+  data_dir: directory,
+  storage: { url: 'sqlite:meerkat.db' },
+})
+
 /** Everything that modules keep of an account, at the domain that is to go. */
 async function fill(server: TestServer): Promise<void> {
   const romeo = await server.connect('romeo')
@@ -142,7 +150,7 @@ const KEPT = [
 
 test('with a domain goes all that was kept of it, whatever modules run', async () => {
   await using directory = await emptyDirectory()
-  const settings = { data_dir: directory.path, storage: { url: 'sqlite:meerkat.db' } }
+  const settings = kept(directory.path)
   await using server = await startServer(settings)
   const { dynamicDomains } = server.server
   await dynamicDomains.add(VERONA)
@@ -172,7 +180,7 @@ test('with a domain goes all that was kept of it, whatever modules run', async (
 
 test('a removal that was broken off goes on at the next start', async () => {
   await using directory = await emptyDirectory()
-  const settings = { data_dir: directory.path, storage: { url: 'sqlite:meerkat.db' } }
+  const settings = kept(directory.path)
   {
     await using server = await startServer(settings)
     await server.server.dynamicDomains.add(VERONA)
@@ -193,9 +201,38 @@ test('a removal that was broken off goes on at the next start', async () => {
   assert.deepEqual(mentions(directory.path, VERONA), [])
 })
 
+test('a server that is killed while it removes a domain goes on when it starts', async () => {
+  await using directory = await emptyDirectory()
+  await using copy = await emptyDirectory()
+  {
+    await using server = await startServer(kept(directory.path))
+    await server.server.dynamicDomains.add(VERONA)
+    await fill(server)
+    // What a kill at this moment leaves on the disk.
+    let isCopied = false
+    await server.server.dynamicDomains.remove(VERONA, () => {
+      if (!isCopied) cpSync(directory.path, copy.path, { recursive: true })
+      isCopied = true
+    })
+  }
+  assert.notDeepEqual(mentions(copy.path, VERONA), [])
+
+  await using server = await startServer(kept(copy.path))
+  const { promise, resolve } = Promise.withResolvers<void>()
+  server.server.hooks.on('remove_domain', (domain) => {
+    if (mentions(copy.path, VERONA).length <= 1) resolve()
+    return domain
+  })
+  await promise
+  while (server.server.dynamicDomains.states.size > 0) await setImmediate()
+  // Changes have their turn one after the other.
+  await server.reload(kept(copy.path))
+  assert.deepEqual(mentions(copy.path, VERONA), [])
+})
+
 test('domains that were added are there after a restart', async () => {
   await using directory = await emptyDirectory()
-  const settings = { data_dir: directory.path, storage: { url: 'sqlite:meerkat.db' } }
+  const settings = kept(directory.path)
   {
     await using server = await startServer(settings)
     await server.server.dynamicDomains.add(VERONA)
@@ -204,7 +241,7 @@ test('domains that were added are there after a restart', async () => {
   }
   await using server = await startServer(settings)
   assert.deepEqual(server.server.domains.names, [DOMAIN, VERONA])
-  assert.equal(server.server.domainStates.get('mantua.example'), 'disabled')
+  assert.equal(server.server.dynamicDomains.states.get('mantua.example'), 'disabled')
   assert.equal(server.server.routes.serves('mantua.example'), false)
 })
 
