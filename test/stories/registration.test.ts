@@ -121,7 +121,15 @@ test('of an account that is removed, no table keeps anything', async () => {
     return found
   }
   // Of no account; and those that are written when the server stops.
-  const others = ['migration', 'secret', 'sm_kept', 'sm_queue', 'sm_session']
+  const others = [
+    'admin_token',
+    'domain',
+    'migration',
+    'secret',
+    'sm_kept',
+    'sm_queue',
+    'sm_session',
+  ]
   assert.deepEqual(await tables(false), others, 'a new table is to be filled here')
   await lifecycle.remove(jid('juliet', DOMAIN).toBare())
   assert.deepEqual(await tables(true), [])
