@@ -1,6 +1,5 @@
 /** What there is to count on a server, and where it stands. */
 import { SOFTWARE } from './core/software.ts'
-import type { Stage } from './core/stages.ts'
 import type { StorageLoad } from './core/storage.ts'
 import type { Sample, Source } from './metrics/index.ts'
 import type { Server } from './server.ts'
@@ -87,27 +86,6 @@ function ofStanzas({ router, hooks }: Server): Source[] {
         })),
     },
     {
-      name: 'meerkat_stage_stanzas_total',
-      help: 'Stanzas that reached each stage of the route; routing modules are stages, too.',
-      kind: 'counter',
-      labels: ['stage'],
-      read: () => byStage(router.stages.all, ({ stanzas }) => stanzas),
-    },
-    {
-      name: 'meerkat_stage_timed_stanzas_total',
-      help: 'Those of them that somebody followed, so that they were timed.',
-      kind: 'counter',
-      labels: ['stage'],
-      read: () => byStage(router.stages.all, ({ timed }) => timed),
-    },
-    {
-      name: 'meerkat_stage_seconds_total',
-      help: 'What these took, together with all stages behind.',
-      kind: 'counter',
-      labels: ['stage'],
-      read: () => byStage(router.stages.all, ({ milliseconds }) => milliseconds / 1_000),
-    },
-    {
       name: 'meerkat_hook_runs_total',
       help: 'How often each handler of a hook ran.',
       kind: 'counter',
@@ -122,10 +100,6 @@ function ofStanzas({ router, hooks }: Server): Source[] {
       read: () => byHandler(hooks.all, ({ failures }) => failures).filter(isMore),
     },
   ]
-}
-
-function byStage(stages: readonly Stage[], count: (stage: Stage) => number): Sample[] {
-  return stages.map((stage) => ({ labels: { stage: stage.name }, value: count(stage) }))
 }
 
 function isMore({ value }: Sample): boolean {
