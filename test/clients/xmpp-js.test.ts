@@ -6,6 +6,7 @@ import { setStage } from './stage.ts'
 const MAM = 'urn:xmpp:mam:2'
 const BLOCKING = 'urn:xmpp:blocking'
 const PRIVACY = 'jabber:iq:privacy'
+const RETRACT = 'urn:xmpp:message-retract:1'
 
 const set = ({ library }: XmppJsClient, payload: XmppElement) => library.iqCaller.set(payload)
 
@@ -66,4 +67,40 @@ test('@xmpp/client uses privacy lists', async () => {
   await set(juliet, xml('query', { xmlns: PRIVACY }, xml('active')))
   await romeo.sendChat(juliet.jid, 'at last')
   await juliet.receives({ kind: 'message', body: 'at last' })
+})
+
+test('@xmpp/client takes a message back: both archives have a tombstone', async () => {
+  await using stage = await setStage()
+  await using romeo = await XmppJsClient.connect(stage.romeo)
+  await using juliet = await XmppJsClient.connect(stage.juliet)
+  const id = await romeo.sendChat(juliet.jid, 'I love Rosaline')
+  await juliet.receives({ body: 'I love Rosaline' })
+  const retract = xml('retract', { xmlns: RETRACT, id })
+  await romeo.library.send(xml('message', { type: 'chat', to: juliet.jid, id: 'r1' }, retract))
+  await juliet.receives({ kind: 'message', xml: /<retract / })
+  for (const client of [romeo, juliet]) {
+    let first = ''
+    // It is put up in the background.
+    for (let asked = 0; !first.includes('<retracted'); asked++) {
+      const page = xml('set', { xmlns: 'http://jabber.org/protocol/rsm' }, xml('max', {}, '1'))
+      const query = xml('query', { xmlns: MAM, queryid: `q${asked}` }, page)
+      await client.library.iqCaller.request(xml('iq', { type: 'set' }, query))
+      const found = await client.receives({ kind: 'message', xml: RegExp(`queryid="q${asked}"`) })
+      first = found.xml
+    }
+    assert.doesNotMatch(first, /Rosaline/)
+  }
+})
+
+test('@xmpp/client blocks who sends spam, and reports it', async () => {
+  await using stage = await setStage()
+  await using juliet = await XmppJsClient.connect(stage.juliet)
+  const reason = 'urn:xmpp:reporting:spam'
+  const report = xml('report', { xmlns: 'urn:xmpp:reporting:1', reason }, xml('text', {}, 'buy!'))
+  const item = xml('item', { jid: 'spammer@example.net' }, report)
+  await set(juliet, xml('block', { xmlns: BLOCKING }, item))
+  const list = await juliet.library.iqCaller.get(xml('blocklist', { xmlns: BLOCKING }))
+  const [kept] = list?.getChildren('item') ?? []
+  assert.equal(kept?.attrs.jid, 'spammer@example.net')
+  assert.equal(kept?.getChild('report', 'urn:xmpp:reporting:1'), undefined)
 })

@@ -25,6 +25,8 @@ const HINTS_NS = 'urn:xmpp:hints'
 const FEATURE = el('sm', { xmlns: SM_NS })
 /** How often streams are looked over, milliseconds. */
 const LOOK = 1_000
+/** How long who comes online waits for what is being stored just then, milliseconds. */
+const LONGEST_HOLD = 5_000
 
 /**
  * Acknowledgements, and sessions that outlive their connections (XEP-0198).
@@ -221,7 +223,9 @@ export const streamManagement = defineModule({
         if (over === undefined) return after(routeHomeless(jid.bare), () => jid)
         // What cannot be stored comes before anything newer.
         const { through, release } = session.hold()
+        const timer = setTimeout(release, LONGEST_HOLD).unref()
         void over.then(() => {
+          clearTimeout(timer)
           if (!session.isClosed) {
             for (const each of kept.takeHomeless(jid.bare)) through(each.noted({ isRetry: true }))
           }
