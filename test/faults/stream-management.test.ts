@@ -190,11 +190,12 @@ for (const [how, settings] of [
     await handles(juliet, 30)
     const makeRoom = fillDisk(first.pid)
     const next = await first.connect('romeo', 'orchard')
+    await enable(next)
     // What could not be stored is in memory.
     await next.becomesAvailable()
     await next.receives({ body: 'line 29' })
     assert.deepEqual(bodies(next), lines(0, 29))
-    // Nobody can say that it has them, so they come again, and once.
+    // It has acknowledged none of them, so they come again, and once.
     makeRoom()
     await first.kill()
 
