@@ -3,7 +3,6 @@ import { z } from 'zod'
 import { duration, size } from '../../core/config-types.ts'
 import type { Envelope } from '../../core/envelope.ts'
 import { stop } from '../../core/hooks.ts'
-import { after, type Maybe, settled } from '../../core/maybe.ts'
 import { defineModule } from '../../core/module.ts'
 import { isStreamSession, type Resource, type Session } from '../../core/session.ts'
 import { isChatStateOnly } from '../../xmpp/chat-states.ts'
@@ -15,6 +14,7 @@ import { KeptMessages } from './kept-messages.ts'
 import { ManagedStream } from './managed-stream.ts'
 import { enabled, failed, SM_NS, wantedMaximum, wantsResumption } from './protocol.ts'
 import { Relocation } from './relocation.ts'
+import { Rerouting } from './rerouting.ts'
 import { Restoration } from './restoration.ts'
 import { countOf, resume } from './resumption.ts'
 import { migrations, removeSnapshots, Snapshots } from './snapshots.ts'
@@ -25,8 +25,6 @@ const HINTS_NS = 'urn:xmpp:hints'
 const FEATURE = el('sm', { xmlns: SM_NS })
 /** How often streams are looked over, milliseconds. */
 const LOOK = 1_000
-/** How long who comes online waits for what is being stored just then, milliseconds. */
-const LONGEST_HOLD = 5_000
 
 /**
  * Acknowledgements, and sessions that outlive their connections (XEP-0198).
@@ -85,10 +83,12 @@ export const streamManagement = defineModule({
     const state = context.lasting(
       () => {
         const eventually = new Eventually(log)
+        const kept = new KeptMessages({ storage, self, eventually, places, clock, log })
         return {
           streams: new Streams(),
           eventually,
-          kept: new KeptMessages({ storage, self, eventually, places, clock, log }),
+          kept,
+          rerouting: new Rerouting(kept, router),
           snapshots: new Snapshots(storage, self),
         }
       },
@@ -97,7 +97,7 @@ export const streamManagement = defineModule({
         await eventually.stop()
       },
     )
-    const { streams, eventually, kept, snapshots } = state
+    const { streams, eventually, kept, rerouting, snapshots } = state
     const limits = {
       maxStanzas: config.max_unacknowledged,
       maxBytes: config.max_unacknowledged_bytes,
@@ -195,7 +195,9 @@ export const streamManagement = defineModule({
       'sm_message_decided',
       (envelope, { targets }) => {
         if (targets.length === 0 && envelope.stanza.kind === 'message') {
-          return after(routeHomeless(envelope.to.bare), () => envelope)
+          const { isRetry } = envelope.notes
+          const waiting = isRetry === true ? undefined : rerouting.before(envelope.to.bare)
+          return waiting === undefined ? envelope : waiting.then(() => envelope)
         }
         return keep(envelope, targets)
       },
@@ -219,18 +221,7 @@ export const streamManagement = defineModule({
     hooks.on(
       'resend_offline_messages',
       (jid, { session }) => {
-        const over = kept.handingOver(jid.bare)
-        if (over === undefined) return after(routeHomeless(jid.bare), () => jid)
-        // What cannot be stored comes before anything newer.
-        const { through, release } = session.hold()
-        const timer = setTimeout(release, LONGEST_HOLD).unref()
-        void over.then(() => {
-          clearTimeout(timer)
-          if (!session.isClosed) {
-            for (const each of kept.takeHomeless(jid.bare)) through(each.noted({ isRetry: true }))
-          }
-          release()
-        })
+        rerouting.deliverTo(session)
         return jid
       },
       // Behind what waits in the store.
@@ -295,14 +286,8 @@ export const streamManagement = defineModule({
       }
       eventually.retry()
       kept.retry()
-      void routeHomeless()
+      rerouting.retry()
     })
-
-    /** What nobody could store: once more, before anything newer for the account. */
-    const routeHomeless = (account?: string): Maybe<unknown> => {
-      const all = kept.takeHomeless(account)
-      return settled(all.map((envelope) => router.route(envelope.noted({ isRetry: true }))))
-    }
 
     const forget = (id: string) => {
       eventually.do(() => snapshots.forget(id))

@@ -234,10 +234,10 @@ test('one that could not be stored elsewhere stays', async (context) => {
     envelope.settlement?.waitFor(Promise.reject(new Error('the disk is full')))
     kept.handOver(envelope, envelope.notes.kept as number)
   }
-  let again = kept.takeHomeless()
+  let again = kept.takeHomeless(ROMEO.bare)
   while (again.length === 0) {
     await turns()
-    again = kept.takeHomeless()
+    again = kept.takeHomeless(ROMEO.bare)
   }
   assert.deepEqual(
     again.map(({ stanza, settlement }) => [stanza.id, settlement?.isSettled]),
@@ -270,11 +270,11 @@ test('who comes meanwhile can wait for what is being stored', async (context) =>
   envelope.settlement?.waitFor(write.promise)
   kept.handOver(envelope, envelope.notes.kept as number)
   const over = kept.handingOver(ROMEO.bare)
-  assert.deepEqual(kept.takeHomeless(), [])
+  assert.deepEqual(kept.takeHomeless(ROMEO.bare), [])
   write.reject(new Error('the disk is full'))
   await over
   assert.equal(kept.handingOver(ROMEO.bare), undefined)
-  assert.equal(kept.takeHomeless().length, 1)
+  assert.equal(kept.takeHomeless(ROMEO.bare).length, 1)
   await kept.stop()
 })
 
@@ -291,7 +291,7 @@ test('what nobody could store is routed anew for one account, in the order in wh
   assert.deepEqual(kept.takeHomeless(JULIET.bare), [])
   const idsOf = (envelopes: readonly Envelope[]) => envelopes.map(({ stanza }) => stanza.id)
   assert.deepEqual(idsOf(kept.takeHomeless(ROMEO.bare)), ['one', 'two'])
-  assert.deepEqual(kept.takeHomeless(), [])
+  assert.deepEqual(kept.takeHomeless(ROMEO.bare), [])
 })
 
 test('one that was not written yet is not written any more when it is stored elsewhere', async (context) => {

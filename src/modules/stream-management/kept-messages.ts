@@ -139,11 +139,20 @@ export class KeptMessages {
     for (const envelope of unwritten.values()) this.#add(envelope)
   }
 
-  /** What nobody could store or deliver, to be routed anew, oldest first; of one account, or of all. */
-  takeHomeless(account?: string): readonly Envelope[] {
+  /** Whose messages nobody could store or deliver. */
+  get homelessAccounts(): ReadonlySet<string> {
+    return new Set([...this.#homeless.values()].map(({ to }) => to.bare))
+  }
+
+  hasHomeless(account: string): boolean {
+    for (const { to } of this.#homeless.values()) if (to.bare === account) return true
+    return false
+  }
+
+  /** Those of an account, to be routed anew, oldest first. */
+  takeHomeless(account: string): readonly Envelope[] {
     if (this.#homeless.size === 0) return NONE
-    const all = [...this.#homeless.values()]
-    const own = account === undefined ? all : all.filter(({ to }) => to.bare === account)
+    const own = [...this.#homeless.values()].filter(({ to }) => to.bare === account)
     for (const { notes } of own) this.#homeless.delete(notes.kept as number)
     return own.sort((a, b) => placeOf(a) - placeOf(b)).map(unsettled)
   }
