@@ -6,6 +6,7 @@ import { endpoint } from './config/listeners.ts'
 import type { HttpListener as Settings } from './config.ts'
 import type { HttpService } from './core/http.ts'
 import { SOFTWARE } from './core/software.ts'
+import { within } from './core/within.ts'
 import { health } from './http/health.ts'
 import { HttpListener } from './http/server.ts'
 import { metrics } from './metrics/index.ts'
@@ -61,14 +62,4 @@ async function problemsOf(server: Server): Promise<readonly string[]> {
   )
   const isThere = await within(STORAGE_PATIENCE, answered)
   return isThere ? [] : ['the storage does not answer']
-}
-
-async function within(ms: number, work: Promise<boolean>): Promise<boolean> {
-  const { promise, resolve } = Promise.withResolvers<boolean>()
-  const timer = setTimeout(resolve, ms, false)
-  try {
-    return await Promise.race([work, promise])
-  } finally {
-    clearTimeout(timer)
-  }
 }

@@ -26,6 +26,7 @@ import { isLocalSession } from './core/session.ts'
 import { SessionManager } from './core/session-manager.ts'
 import type { Storage } from './core/storage.ts'
 import { Tracing } from './core/tracing.ts'
+import { within } from './core/within.ts'
 import type { HttpListener } from './http/server.ts'
 import { modules as builtinModules } from './modules.ts'
 import type { Federation } from './s2s/federation.ts'
@@ -472,12 +473,4 @@ export class Server {
 /** Whoever supervises the process starts it again. */
 function endAtOnce(): void {
   process.exit(FENCED)
-}
-
-/** Waits for `work`, but no longer than `ms`. */
-async function within(ms: number, work: Promise<unknown>): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>()
-  const timer = setTimeout(resolve, ms)
-  await Promise.race([work, promise])
-  clearTimeout(timer)
 }

@@ -18,6 +18,7 @@ import type { Plan } from './plan.ts'
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
 const START_TIMEOUT = 60_000
+const STOP_TIMEOUT = 60_000
 /** How long a lock is tried for, and how often, milliseconds. */
 const LOCK_PATIENCE = 2_000
 const LOCK_RETRY = 5
@@ -111,7 +112,12 @@ export class ServerProcess implements AsyncDisposable {
     this.#port = Promise.withResolvers()
     const exit = once(child, 'exit')
     child.kill(signal)
+    const late = setTimeout(() => {
+      this.#onDeath('it does not stop')
+      child.kill('SIGKILL')
+    }, STOP_TIMEOUT)
     const [code] = await exit
+    clearTimeout(late)
     if (signal === 'SIGTERM' && code !== 0) this.#onDeath(`it stopped with exit code ${code}`)
   }
 

@@ -5,6 +5,7 @@ import type { Envelope } from '../../core/envelope.ts'
 import { stop } from '../../core/hooks.ts'
 import { defineModule } from '../../core/module.ts'
 import { isStreamSession, type Resource, type Session } from '../../core/session.ts'
+import { within } from '../../core/within.ts'
 import { isChatStateOnly } from '../../xmpp/chat-states.ts'
 import { isCopy } from '../../xmpp/forward.ts'
 import { StreamError } from '../../xmpp/stream-error.ts'
@@ -25,6 +26,8 @@ const HINTS_NS = 'urn:xmpp:hints'
 const FEATURE = el('sm', { xmlns: SM_NS })
 /** How often streams are looked over, milliseconds. */
 const LOOK = 1_000
+/** How long a disk that takes nothing can hold up the end of the server, milliseconds. */
+const PATIENCE = 5_000
 
 /**
  * Acknowledgements, and sessions that outlive their connections (XEP-0198).
@@ -304,11 +307,9 @@ export const streamManagement = defineModule({
         return
       }
       const shutdown = new StreamError('system-shutdown')
-      await Promise.all(all.map(({ session }) => session.close(shutdown)))
-      for (const stream of all) {
-        await stream.saved()
-        await stream.session.suspend()
-      }
+      await within(PATIENCE, Promise.all(all.map(({ session }) => session.close(shutdown))))
+      await Promise.all(all.map((stream) => stream.saved(PATIENCE)))
+      await within(PATIENCE, Promise.all(all.map(({ session }) => session.suspend())))
     })
 
     const restoration = new Restoration({

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { Hooks } from '../../core/hooks.ts'
 import { silentLogger } from '../../core/log.ts'
 import type { StreamSession } from '../../core/session.ts'
+import { Settlement } from '../../core/settlement.ts'
 import { jid } from '../../xmpp/jid.ts'
 import { ManagedStream } from './managed-stream.ts'
 
@@ -71,4 +72,23 @@ test('it is, if the disk did not forget it', async () => {
   stream.look(1)
   await turn()
   assert.equal(saves.length, 2)
+})
+
+test('the end of the server does not wait for what is never settled', async () => {
+  const { stream, saves, disk } = detached()
+  disk.isFull = false
+  const unsettled = new Settlement()
+  unsettled.begin()
+  stream.handled.take(unsettled)
+  stream.detach()
+  await stream.saved(1)
+  assert.equal(saves.length, 1)
+})
+
+test('nor is it saved twice when all is settled', async () => {
+  const { stream, saves, disk } = detached()
+  disk.isFull = false
+  stream.detach()
+  await stream.saved(60_000)
+  assert.equal(saves.length, 1)
 })

@@ -2,6 +2,7 @@ import type { Envelope } from '../../core/envelope.ts'
 import type { HookPoint } from '../../core/hooks.ts'
 import type { Logger } from '../../core/log.ts'
 import type { StreamSession } from '../../core/session.ts'
+import { within } from '../../core/within.ts'
 import { DELAY_NS, delay } from '../../xmpp/delay.ts'
 import { parseJid } from '../../xmpp/jid.ts'
 import { decode, NO_OCTETS } from '../../xmpp/octets.ts'
@@ -257,7 +258,7 @@ export class ManagedStream {
    */
   async handOver(letGo: () => void): Promise<boolean> {
     await this.#settled()
-    await this.saved()
+    await this.saved(ASK_INTERVAL)
     let appended: Promise<unknown> | undefined
     while (appended !== this.#appended) {
       appended = this.#appended
@@ -273,13 +274,15 @@ export class ManagedStream {
     if (this.isDetached && !this.session.isClosed) this.#save()
   }
 
-  /** Resolves when the disk has what there is to save, if it can be. */
-  async saved(): Promise<void> {
-    await this.#saving
-    if (this.#isOnDisk && !this.#isSaved) {
-      this.#save()
-      await this.#saving
-    }
+  /**
+   * Resolves when the disk has what there is to save, if it can be. What is not settled after
+   * `patience` milliseconds does not count: the client sends it again.
+   */
+  async saved(patience: number): Promise<void> {
+    const isSettled = await within(patience, this.#settled())
+    if (isSettled) await this.#saving
+    if (this.session.info.isAnonymous || (isSettled && (!this.#isOnDisk || this.#isSaved))) return
+    await this.#saveNow().catch((error) => this.#notSaved(error))
   }
 
   /** What the client has not got, as it goes back to the route. */
@@ -294,6 +297,10 @@ export class ManagedStream {
 
   async #write(): Promise<void> {
     await this.#settled()
+    await this.#saveNow()
+  }
+
+  async #saveNow(): Promise<void> {
     const { id, expiresAt, session } = this
     if (id === undefined || expiresAt === undefined || session.isClosed) return
     this.#isOnDisk = true

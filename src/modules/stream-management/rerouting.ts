@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Router } from '../../core/router.ts'
 import type { Session } from '../../core/session.ts'
+import { within } from '../../core/within.ts'
 import type { KeptMessages } from './kept-messages.ts'
 
 /** How often at most a disk that took nothing is asked again for one account, milliseconds. */
@@ -79,11 +80,4 @@ export class Rerouting {
     if (this.#kept.hasHomeless(account)) this.#failedAt.set(account, performance.now())
     else this.#failedAt.delete(account)
   }
-}
-
-async function within(ms: number, work: Promise<unknown>): Promise<void> {
-  const end = new AbortController()
-  const late = sleep(ms, undefined, { ref: false, signal: end.signal }).catch(() => {})
-  await Promise.race([work, late])
-  end.abort()
 }
