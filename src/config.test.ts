@@ -55,6 +55,7 @@ test('a file with nothing but its domain has working defaults', () => {
   assert.deepEqual(config, {
     domains: ['localhost'],
     data_dir: join(directory, 'data'),
+    workers: 1,
     routing_modules: ['global', 'external_local', 'external', 'localdomain', 's2s'],
     listen: {
       c2s: [
@@ -220,7 +221,7 @@ const refused: Record<string, readonly [toml: string, ...problems: string[]]> = 
     'meerkat.toml:4:1: log.levle: unknown key; did you mean "level"?',
     'meerkat.toml:6:1: listen.c2s[0].adress: unknown key; did you mean "address"?',
     'meerkat.toml:7:2: colours: unknown key, expected one of "domains", "data_dir", ' +
-      '"routing_modules", "listen", "tls", "s2s", "auth", "storage", "cluster", "limits", "delivery", "log", "tracing", "modules", "host", "admin"',
+      '"workers", "routing_modules", "listen", "tls", "s2s", "auth", "storage", "cluster", "limits", "delivery", "log", "tracing", "modules", "host", "admin"',
   ],
   'wrong types': [
     'domains = "x"\nlisten = []\nmodules = 1\nauth = 1979-05-27\ndata_dir = true',

@@ -17,7 +17,7 @@ import {
   type OtherCertificates,
   otherCertificates,
 } from './config/certificates.ts'
-import { clusterFiles, clusterProblems } from './config/cluster.ts'
+import { clusterFiles, clusterProblems, workerProblems } from './config/cluster.ts'
 import { componentListener } from './config/component-schema.ts'
 import { serverListener } from './config/federation-schema.ts'
 import { type HttpListener, httpListener } from './config/http-schema.ts'
@@ -73,6 +73,8 @@ export type Config = {
   /** In the form in which they are compared (RFC 7622 §3.2). */
   readonly domains: readonly string[]
   readonly data_dir: string
+  /** Processes that share the work. */
+  readonly workers: number
   /** Names of our routing modules, and what to `import()` for others. */
   readonly routing_modules: readonly string[]
   readonly listen: {
@@ -206,6 +208,9 @@ export function checkConfig(input: unknown, context: Context): LoadedConfig {
   if (settings.s2s) problems.push(...authorityProblems(settings.s2s.ca, directory))
   if (placed.cluster) problems.push(...clusterProblems(placed.cluster, settings.storage, directory))
 
+  if ((settings.workers ?? 1) > 1)
+    problems.push(...workerProblems(placed.listeners, settings.storage))
+
   if (problems.length > 0 || !isComplete(settings)) throw refuse(problems)
   const { enabled = isFederated(input), ca, ...others } = settings.s2s
   const authorities = ca === undefined ? undefined : resolve(directory, ca)
@@ -215,6 +220,7 @@ export function checkConfig(input: unknown, context: Context): LoadedConfig {
     config: {
       domains,
       data_dir: dataDir,
+      workers: settings.workers,
       routing_modules: routing.chain,
       listen: {
         c2s: placed.listeners.c2s.map(([, listener]) => listener),
@@ -295,6 +301,7 @@ type Placements = {
 type Sections = Pick<
   FileSettings,
   | 'data_dir'
+  | 'workers'
   | 'tls'
   | 's2s'
   | 'auth'
@@ -329,6 +336,7 @@ function checkSections(input: unknown, problems: Problem[]): SoundSections {
   const routing = section('routing_modules', shape.routing_modules)
   return {
     data_dir: section('data_dir', shape.data_dir),
+    workers: section('workers', shape.workers),
     tls: section('tls', shape.tls),
     s2s: section('s2s', shape.s2s),
     auth: section('auth', shape.auth),

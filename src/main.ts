@@ -21,13 +21,15 @@ import {
   loadConfigFile,
 } from './config.ts'
 import { type Progress, UNWATCHED } from './core/command.ts'
-import { silentLogger } from './core/log.ts'
+import { type Logger, silentLogger } from './core/log.ts'
 import { processLogger } from './log.ts'
 import { modules } from './modules.ts'
+import type { Worker } from './server/cluster.ts'
 import { FENCED, Server } from './server.ts'
 import { adminContext } from './server-admin.ts'
 import { runServer, StartError } from './start.ts'
 import { copiedText, moveStorage } from './storage-copy.ts'
+import { forWorker, runWorkers, thisWorker } from './workers.ts'
 
 const DEFAULT_FILE = 'meerkat.toml'
 
@@ -53,12 +55,18 @@ function load(options: Options): LoadedConfig {
   return checkConfig(developmentSettings, { modules, directory: process.cwd() })
 }
 
+function loadFor(options: Options, worker: Worker | undefined): LoadedConfig {
+  const loaded = load(options)
+  return worker === undefined ? loaded : forWorker(loaded, worker)
+}
+
 async function start(options: Options): Promise<void> {
+  const worker = thisWorker()
   const stopRequested = untilStopped()
   // Until there is something to reload, it must not end the process.
   process.on('SIGHUP', () => {})
-  const loaded = load(options)
-  const log = processLogger(loaded.config.log)
+  const loaded = loadFor(options, worker)
+  const log = workerLog(processLogger(loaded.config.log), worker)
   process.on('uncaughtException', (error) => {
     log.fatal('uncaught_exception', { error })
     process.exit(1)
@@ -72,7 +80,12 @@ async function start(options: Options): Promise<void> {
   }
   const callWith = options.config === undefined ? '' : ` --config ${options.config}`
   for (const warning of loaded.warnings) log.warn('config_warning', { warning })
+  const onReload = (reload: () => void) => void process.on('SIGHUP', reload)
+  if (worker === undefined && loaded.config.workers > 1) {
+    return await runWorkers({ loaded, log, say, stopRequested, onReload })
+  }
   await runServer({
+    worker,
     loaded,
     log,
     version,
@@ -82,10 +95,14 @@ async function start(options: Options): Promise<void> {
     calledAs,
     callWith,
     stopRequested,
-    load: () => load(options),
-    onFenced: startAnew,
-    onReload: (reload) => void process.on('SIGHUP', reload),
+    load: () => loadFor(options, worker),
+    onFenced: worker === undefined ? startAnew : () => process.exit(FENCED),
+    onReload,
   })
+}
+
+function workerLog(log: Logger, worker: Worker | undefined): Logger {
+  return worker === undefined ? log : log.child({ worker: worker.name })
 }
 
 /**

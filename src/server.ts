@@ -33,7 +33,7 @@ import type { Federation } from './s2s/federation.ts'
 import type { ServerListener } from './s2s/listener.ts'
 import { certificateStep } from './server/certificates.ts'
 import { clientListeners } from './server/client-listener.ts'
-import { clusterOf, type Ground, openGround } from './server/cluster.ts'
+import { clusterOf, type Ground, nodeOf, openGround, type Worker } from './server/cluster.ts'
 import { componentListeners, expectedComponents } from './server/component-listener.ts'
 import { Domains } from './server/domains.ts'
 import { DynamicDomains } from './server/dynamic-domains.ts'
@@ -63,6 +63,15 @@ export type ServerOptions = {
   readonly routing?: readonly (string | RoutingModuleFactory)[]
   /** Called when the other nodes have given this one up: it must end as if killed. */
   readonly onFenced?: () => void
+  /** Which of several processes of one server this is. */
+  readonly worker?: Worker | undefined
+}
+
+declare module './core/cluster.ts' {
+  interface Topics {
+    /** A worker is to send its clients elsewhere: where, if that is known. */
+    worker_drain: { readonly question: { readonly to: string | null }; readonly answer: Drained }
+  }
 }
 
 export type DrainOptions = {
@@ -192,6 +201,9 @@ export class Server {
     this.sessionManager = new SessionManager({ hooks, router, iq, limits, cluster })
     const { sessionManager } = this
     this.cluster = clusterOf(this, ground, onFenced)
+    this.cluster.on('worker_drain', ({ to }) =>
+      this.#drain({ ...(to !== null && { to }), onProgress() {} }),
+    )
     this.#knownAccounts = new Coherence(this.cluster, 'accounts')
     this.#knownAccounts.keep({ forget: (account) => accounts.forget(parseBare(account)) })
     this.lifecycle = new AccountLifecycle({
@@ -246,7 +258,12 @@ export class Server {
     const storage = await openStorage(settings.url, { ...settings, log })
     let server: Server
     try {
-      server = new Server(options, storage, await openGround(loaded.config, log))
+      const { worker, onFenced: onLost = endAtOnce } = options
+      server = new Server(
+        options,
+        storage,
+        await openGround(loaded.config, { worker, log, onLost }),
+      )
     } catch (error) {
       await storage.close()
       throw error
@@ -353,7 +370,27 @@ export class Server {
    * another node. Those with stream management lose nothing, and resume there. Nothing new is accepted;
    * what is on its way goes on.
    */
-  drain({ to, spare, onProgress }: DrainOptions): Promise<Drained> {
+  async drain(options: DrainOptions): Promise<Drained> {
+    const { worker } = this.#options
+    const own = await this.#drain(options)
+    const { to } = options
+    const others = await Promise.all(
+      (worker?.names ?? [])
+        .filter((name) => name !== worker?.name)
+        .map((name) =>
+          this.cluster.ask(nodeOf(this.#config, name), 'worker_drain', { to: to ?? null }),
+        ),
+    )
+    return others.reduce(
+      (sum, { sessions, resumable }) => ({
+        sessions: sum.sessions + sessions,
+        resumable: sum.resumable + resumable,
+      }),
+      own,
+    )
+  }
+
+  #drain({ to, spare, onProgress }: DrainOptions): Promise<Drained> {
     return this.#inTurn(async () => {
       this.#isDrained = true
       for (const listener of this.#listeners.all) listener.stopListening()
@@ -391,6 +428,8 @@ export class Server {
 
   async #stop(timeout: number): Promise<void> {
     this.#isStopping = true
+    // What others leave from now on is not for this one to take care of.
+    await this.cluster.drain().catch((error) => this.log.warn('cluster_not_told', { error }))
     const listeners = this.#listeners.all
     for (const listener of listeners) listener.stopListening()
     this.federation?.drain()

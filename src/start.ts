@@ -9,12 +9,22 @@ import type { StreamCommand } from './admin/stream-command.ts'
 import { endpoint } from './config/listeners.ts'
 import { ConfigError, type LoadedConfig } from './config.ts'
 import type { Logger } from './core/log.ts'
+import type { Worker } from './server/cluster.ts'
 import { NeedsRestartError, Server, type ServerOptions } from './server.ts'
 import { listenersOf } from './server-admin/listeners.ts'
 import { adminContext } from './server-admin.ts'
 
+declare module './core/cluster.ts' {
+  interface Topics {
+    /** The workers of a machine are to read their configuration again. */
+    worker_reload: { readonly question: string; readonly answer: null }
+  }
+}
+
 type Foreground = {
   readonly loaded: LoadedConfig
+  /** Which of several processes of one server this is. */
+  readonly worker?: Worker | undefined
   readonly log: Logger
   readonly version: string
   readonly commands: readonly Command[]
@@ -39,13 +49,13 @@ const STOP_TIMEOUT_MS = 10_000
 
 /** Runs until it is asked to stop. Throws StartError. */
 export async function runServer(options: Foreground): Promise<void> {
-  const { loaded, log, version, commands, streams, say, stopRequested, onFenced } = options
+  const { loaded, worker, log, version, commands, streams, say, stopRequested, onFenced } = options
   const { config } = loaded
   const { control, server } = await startable(async () => {
     await mkdir(config.data_dir, { recursive: true, mode: 0o700 })
     const control = await openControl({ path: config.admin.socket, commands, streams, log })
     try {
-      return { control, server: await started({ loaded, log, onFenced }) }
+      return { control, server: await started({ loaded, log, worker, onFenced }) }
     } catch (error) {
       await control.close()
       throw error
@@ -54,7 +64,7 @@ export async function runServer(options: Foreground): Promise<void> {
   await using _ = closing(control, server)
   const reload = reloading(server, options)
   options.onReload(() => void reload({ isDry: false }).catch(() => {}))
-  server.reloadFile = reload
+  server.reloadFile = worker === undefined ? reload : reloadingAll(server, reload)
   const admin = adminContext(server, version)
   control.serve(admin)
   for (const listening of listenersOf(server)) say(announcement(listening))
@@ -92,6 +102,25 @@ function reloading(server: Server, { load, log }: Pick<Foreground, 'load' | 'log
       throw new CommandError('invalid', `nothing was changed: ${text}`, { cause: error })
     }
   }
+}
+
+/** The other workers of this machine, too. */
+function reloadingAll(server: Server, reload: Reload): Reload {
+  const { cluster } = server
+  cluster.on('worker_reload', async (machine) => {
+    if (machine === machineOf(server)) await reload({ isDry: false })
+    return null
+  })
+  return async (options) => {
+    const result = await reload(options)
+    if (!options.isDry) await cluster.tell('worker_reload', machineOf(server))
+    return result
+  }
+}
+
+/** Workers of other machines have files of their own. */
+function machineOf({ config }: Server): string {
+  return config.cluster?.node ?? ''
 }
 
 function isUnexpected(error: unknown): boolean {

@@ -178,6 +178,7 @@ const GROUPS: Readonly<Record<string, string>> = {
   account: 'Accounts',
   archive: 'Archives of messages',
   blocklist: 'Whom accounts have blocked',
+  cluster: 'Nodes that serve the same domains',
   component: 'External components',
   domain: 'Domains of this server',
   hook: 'Handlers along the route of stanzas',

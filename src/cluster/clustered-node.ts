@@ -204,7 +204,7 @@ export class ClusteredNode implements Cluster, MemberListener {
   }
 
   async drain(): Promise<void> {
-    await this.#members.drain()
+    if (this.self.epoch > 0 && this.#parts.registry.isConnected) await this.#members.drain()
   }
 
   async leave(): Promise<void> {

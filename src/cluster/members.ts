@@ -283,6 +283,20 @@ export class Members {
   }
 }
 
+/** The run of a node is over, as whoever holds the registry knows before anybody misses it. */
+export function runOver(
+  registry: {
+    get(key: string): Change | undefined
+    put(key: string, value: string, expected: number): number
+  },
+  node: string,
+): void {
+  const current = registry.get(NODE_PREFIX + node)
+  if (current?.value === undefined) return
+  const record = over(JSON.parse(current.value) as NodeRecord)
+  registry.put(current.key, JSON.stringify(record), current.revision)
+}
+
 function over(record: NodeRecord): NodeRecord {
   if (record.state === 'gone') return record
   return { ...record, state: 'gone', dead: record.epoch }

@@ -1,5 +1,6 @@
 import { accessSync, constants } from 'node:fs'
 import { resolve } from 'node:path'
+import type { Listeners } from './listeners.ts'
 import { whyUnusable } from './paths.ts'
 import type { Problem } from './problems.ts'
 import type { FileSettings } from './schema.ts'
@@ -47,6 +48,24 @@ export function* clusterProblems(
       accessSync(resolve(directory, file), constants.R_OK)
     } catch (error) {
       yield { path: [...path], text: `found ${JSON.stringify(file)}, which ${whyUnusable(error)}` }
+    }
+  }
+}
+
+/** What keeps several processes from sharing the work. */
+export function* workerProblems(
+  listeners: Listeners,
+  storage: FileSettings['storage'] | undefined,
+): Generator<Problem> {
+  if (storage?.url === 'sqlite::memory:') {
+    const text = `found "sqlite::memory:", expected a file or a database that all workers share`
+    yield { path: ['storage', 'url'], text }
+  }
+  for (const [kind, all] of Object.entries(listeners)) {
+    for (const [place, { port }] of all) {
+      if (port !== 0) continue
+      const path = ['listen', kind, place, 'port']
+      yield { path, text: 'found 0, expected the port that all workers share' }
     }
   }
 }

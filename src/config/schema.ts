@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { z } from 'zod'
 import { accountJid, domain, duration, size } from '../core/config-types.ts'
 import { LOG_LEVELS } from '../core/log.ts'
@@ -286,11 +287,21 @@ const host = z
   .default({})
   .describe('What is different for single domains.')
 
+const workers = z
+  .union([z.literal('auto'), z.int().min(1).max(64)], 'a number from 1 to 64, or "auto"')
+  .transform((count) => (count === 'auto' ? availableParallelism() : count))
+
 export const fileSchema = z.strictObject({
   domains: z.array(domain()).min(1).describe('The domains whose users live here.'),
   data_dir: path
     .default('data')
     .describe('Directory for everything the server keeps. Made if it is not there.'),
+  workers: workers
+    .prefault(1)
+    .describe(
+      'Processes that share the work, and the ports; "auto": one for each core. For the whole server ' +
+        'they are one: what any of them knows, all know.',
+    ),
   routing_modules: z
     .array(z.string().min(1))
     .min(1)

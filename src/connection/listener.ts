@@ -11,6 +11,8 @@ export type ListenerOptions = {
   readonly host: string | undefined
   readonly port: number
   readonly backlog: number
+  /** Other processes of this server listen there, too. */
+  readonly isPortShared: boolean
   /** Octets per second and at once, of each connection. */
   readonly shaper: { readonly rate: number; readonly burst: number } | undefined
   readonly maxConnections: number
@@ -92,11 +94,11 @@ export abstract class Listener {
 
   /** As `listen`, but whoever connects waits until `admit`. */
   bind(): Promise<void> {
-    const { host, port, backlog } = this.#options
+    const { host, port, backlog, isPortShared: reusePort } = this.#options
     this.#early = []
     return new Promise((resolve, reject) => {
       this.#server.once('error', reject)
-      this.#server.listen({ ...(host !== undefined && { host }), port, backlog }, () => {
+      this.#server.listen({ ...(host !== undefined && { host }), port, backlog, reusePort }, () => {
         this.#server.off('error', reject)
         this.#server.on('error', (error) => this.#log.error('listener_failed', { error }))
         this.#sweep ??= setInterval(() => this.#lookOver(), SWEEP).unref()

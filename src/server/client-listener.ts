@@ -30,6 +30,7 @@ export function clientListeners(
       host: settings.address === '*' ? undefined : settings.address,
       port: settings.port,
       backlog: settings.backlog,
+      isPortShared: config.workers > 1,
       tls: settings.tls,
       shaper: settings.shaper === 'none' ? undefined : settings.shaper,
       maxConnections: settings.max_connections,

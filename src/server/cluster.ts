@@ -1,5 +1,8 @@
-/** The other nodes, as configured. */
+/** The other nodes, as configured, and the other processes of this one. */
+import { join } from 'node:path'
 import { ClusteredNode } from '../cluster/clustered-node.ts'
+import { MachineRegistry } from '../cluster/machine-registry.ts'
+import { MachineTransport } from '../cluster/machine-transport.ts'
 import { openNats } from '../cluster/nats.ts'
 import { SingleNode } from '../cluster/single-node.ts'
 import { type Registry, systemClock, type Transport } from '../cluster/transport.ts'
@@ -9,15 +12,49 @@ import type { Logger } from '../core/log.ts'
 import { SOFTWARE } from '../core/software.ts'
 import type { Server } from '../server.ts'
 
-/** What a cluster stands on. */
-export type Ground = { readonly transport: Transport; readonly registry: Registry }
+/** One of the processes that share the work. */
+export type Worker = {
+  /** What it is called among them. */
+  readonly name: string
+  /** All of them. */
+  readonly names: readonly string[]
+  /** Where their sockets are, that of the hub (`hub.sock`) among them. */
+  readonly directory: string
+}
 
-/** `undefined` for a server alone. Rejects when the other nodes cannot be reached. */
-export async function openGround({ cluster }: Config, log: Logger): Promise<Ground | undefined> {
-  if (cluster === undefined) return undefined
-  const { nats: servers, name, node, user, password, token, credentials, tls, replicas } = cluster
-  const settings = { servers, name, node, user, password, token, credentials, tls, replicas }
-  return openNats(settings, log)
+/** What a cluster stands on. */
+export type Ground = {
+  readonly transport: Transport
+  readonly registry: Registry
+  readonly node: string
+}
+
+const LEASE = 3_000
+const PATIENCE = 30_000
+
+/** What a worker is called as a node. */
+export function nodeOf({ cluster }: Pick<Config, 'cluster'>, worker: string): string {
+  return cluster === undefined ? worker : `${cluster.node}-${worker}`
+}
+
+/**
+ * `undefined` for a server alone. Rejects when the other nodes cannot be reached. `onLost` is called when
+ * there is nothing to stand on any more.
+ */
+export async function openGround(
+  { cluster }: Config,
+  { worker, log, onLost }: { worker: Worker | undefined; log: Logger; onLost: () => void },
+): Promise<Ground | undefined> {
+  if (cluster !== undefined) {
+    const { nats: servers, name, user, password, token, credentials, tls, replicas } = cluster
+    const node = worker === undefined ? cluster.node : nodeOf({ cluster }, worker.name)
+    const settings = { servers, name, node, user, password, token, credentials, tls, replicas }
+    return { ...(await openNats(settings, log)), node }
+  }
+  if (worker === undefined) return undefined
+  const { name: node, names, directory } = worker
+  const registry = await MachineRegistry.connect(join(directory, 'hub.sock'), onLost)
+  return { registry, transport: await MachineTransport.open(directory, node, names), node }
 }
 
 export function clusterOf(
@@ -30,10 +67,10 @@ export function clusterOf(
 ): Cluster {
   const { version } = SOFTWARE
   const { config, hooks, router, routes, iq, sessionManager, components, log } = server
-  if (ground === undefined || config.cluster === undefined) return new SingleNode(hooks, version)
-  const { node, lease, patience } = config.cluster
+  if (ground === undefined) return new SingleNode(hooks, version)
+  const { lease = LEASE, patience = PATIENCE } = config.cluster ?? {}
   return new ClusteredNode(
-    { node, version, lease, patience },
+    { node: ground.node, version, lease, patience },
     {
       ...ground,
       clock: systemClock,

@@ -6,7 +6,7 @@ import type { TlsCertificates } from '../connection/tls.ts'
 import type { WriteTurn } from '../connection/write-turn.ts'
 import type { Server } from '../server.ts'
 import type { WantedListener } from './listeners.ts'
-import { type Parsing, parsingOf } from './parsing.ts'
+import { parsingOf } from './parsing.ts'
 import type { Plan } from './plan.ts'
 import type { Step } from './step.ts'
 
@@ -22,7 +22,7 @@ export function componentListeners(
   turn: WriteTurn,
 ): WantedListener<'component'>[] {
   return config.listen.component.map((settings) => {
-    const { options, environment } = settingsOf(settings, server, certificates, parsingOf(config))
+    const { options, environment } = settingsOf(settings, server, certificates, config)
     return {
       kind: 'component',
       endpoint: settings,
@@ -50,14 +50,16 @@ function settingsOf(
   settings: Settings,
   { router, components: registry, routes, hooks, log }: Parts,
   certificates: TlsCertificates,
-  parsing: Parsing,
+  config: Config,
 ) {
+  const parsing = parsingOf(config)
   const isOurs = (domain: string) => routes.serves(domain) || registry.has(domain)
   const secrets = new Map(Object.entries(settings.secrets))
   const options = {
     host: settings.address === '*' ? undefined : settings.address,
     port: settings.port,
     backlog: settings.backlog,
+    isPortShared: config.workers > 1,
     tls: settings.tls,
     shaper: settings.shaper === 'none' ? undefined : settings.shaper,
     maxConnections: settings.max_connections,

@@ -153,6 +153,7 @@ export function serverListeners(
       host: settings.address === '*' ? undefined : settings.address,
       port: settings.port,
       backlog: settings.backlog,
+      isPortShared: config.workers > 1,
       tls: settings.tls,
       shaper: undefined,
       maxConnections: settings.max_connections,

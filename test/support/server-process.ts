@@ -10,13 +10,13 @@ import { DOMAIN, PASSWORD } from './server.ts'
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
 
-const configuration = (directory: string, settings: string, storage: string) => `
+const configuration = (directory: string, settings: string, storage: string, port: number) => `
 domains = ["${DOMAIN}"]
 data_dir = "${directory}"
 ${settings}
 [[listen.c2s]]
 address = "127.0.0.1"
-port = 0
+port = ${port}
 tls = "none"
 allow_plain_without_tls = true
 
@@ -37,16 +37,18 @@ export class ServerProcess implements AsyncDisposable {
 
   /**
    * `settings`: tables of the configuration file. `shell`: what a shell does before it becomes the
-   * server. `storage`: the URL of its database, of its own unless told.
+   * server. `storage`: the URL of its database, of its own unless told. `listen`: the port; any unless
+   * told.
    */
   static async start(
     directory: string,
     settings = '',
     shell = '',
     storage = `sqlite:${directory}/meerkat.db`,
+    listen = 0,
   ): Promise<ServerProcess> {
     const file = join(directory, 'meerkat.toml')
-    await writeFile(file, configuration(directory, settings, storage))
+    await writeFile(file, configuration(directory, settings, storage, listen))
     const args = [process.execPath, MAIN, 'start', '--config', file]
     const child = spawn('bash', ['-c', `${shell}\nexec "$0" "$@"`, ...args], {
       env: { ...process.env, NODE_TEST_CONTEXT: '' },

@@ -1,0 +1,177 @@
+/**
+ * What a message costs in a cluster, and on several processes of one machine, beside one server alone.
+ * Prints a line for each set-up and scenario, then JSON.
+ *
+ *   node bench/cluster.ts [--seconds 4] [--rounds 1] [--clients 200] [--setups alone,apart]
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { callCommand } from '../src/admin/control.ts'
+import { NatsServer } from '../test/support/nats.ts'
+import { PostgresServer } from '../test/support/postgres.ts'
+import { buildGenerator, type Figures, generate } from './generator.ts'
+import { describeMachine, gitCommit } from './machine.ts'
+import { configuration } from './targets/meerkat.ts'
+import { PASSWORD } from './targets/target.ts'
+
+const { values: options } = parseArgs({
+  options: {
+    seconds: { type: 'string', default: '4' },
+    rounds: { type: 'string', default: '1' },
+    clients: { type: 'string', default: '200' },
+    setups: { type: 'string', default: 'alone,workers-1,workers-2,node-1,apart,node-3' },
+    variant: { type: 'string', default: 'bare' },
+  },
+})
+const CLIENTS = Number(options.clients)
+const PROGRAM = fileURLToPath(new URL('../src/main.ts', import.meta.url))
+const variant = options.variant === 'typical' ? 'typical' : 'bare'
+
+/** A server, or node, in processes of its own. */
+type Running = { readonly child: ChildProcess; readonly port: number; readonly directory: string }
+
+type Setup = { readonly nodes: number; readonly workers: number; readonly isCluster: boolean }
+
+const SETUPS: Readonly<Record<string, Setup>> = {
+  /** One server, SQLite. */
+  alone: { nodes: 1, workers: 1, isCluster: false },
+  'workers-1': { nodes: 1, workers: 1, isCluster: false },
+  /** Two processes that share a port: half of the pairs are apart. */
+  'workers-2': { nodes: 1, workers: 2, isCluster: false },
+  /** One node on NATS and PostgreSQL. */
+  'node-1': { nodes: 1, workers: 1, isCluster: true },
+  /** Two nodes: every sender at one, every recipient at the other. */
+  apart: { nodes: 2, workers: 1, isCluster: true },
+  /** Three nodes: every pair at two of them. */
+  'node-3': { nodes: 3, workers: 1, isCluster: true },
+}
+
+const LOAD = ['--clients', `${CLIENTS}`, '--body', '100', '--time', `${options.seconds}`]
+const EXTENSIONS = variant === 'typical' ? ['--sm', '--carbons'] : []
+const SCENARIOS: Readonly<Record<string, readonly string[]>> = {
+  login: ['--clients', `${CLIENTS}`, ...EXTENSIONS, 'login'],
+  'pairs-w1': [...LOAD, '--window', '1', ...EXTENSIONS, 'pairs'],
+  'pairs-w10': [...LOAD, '--window', '10', ...EXTENSIONS, 'pairs'],
+  'rate-1000': [...LOAD, '--rate', '1000', ...EXTENSIONS, 'rate'],
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+async function start(directory: string, extra: string, top: string): Promise<Running> {
+  mkdirSync(directory, { recursive: true })
+  const port = await freePort()
+  const file = join(directory, 'meerkat.toml')
+  writeFileSync(file, top + configuration({ variant, port, directory }, extra))
+  const child = spawn(process.execPath, [PROGRAM, 'start', '--config', file], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  for await (const line of createInterface({ input: child.stdout })) {
+    if (line.startsWith('ready')) {
+      child.stdout.resume()
+      return { child, port, directory }
+    }
+  }
+  throw new Error(`a server in ${directory} could not start`)
+}
+
+async function register({ directory }: Running): Promise<void> {
+  const socket = join(directory, 'data', 'meerkat.sock')
+  const all = Array.from({ length: CLIENTS }, (_, index) => `user${index}@localhost`)
+  for (let i = 0; i < all.length; i += 8) {
+    const some = all.slice(i, i + 8)
+    await Promise.all(
+      some.map((jid) => callCommand(socket, 'account register', { jid, password: PASSWORD })),
+    )
+  }
+}
+
+/** The process and its children. */
+function familyOf(pid: number): number[] {
+  const file = `/proc/${pid}/task/${pid}/children`
+  const children = readFileSync(file, 'utf8').split(' ').filter(Boolean).map(Number)
+  return [pid, ...children.flatMap(familyOf)]
+}
+
+async function measure(name: string, { nodes, workers, isCluster }: Setup): Promise<Figures[]> {
+  const directory = mkdtempSync(join(tmpdir(), 'meerkat-bench-'))
+  const running: Running[] = []
+  await using stack = new AsyncDisposableStack()
+  stack.defer(() => rmSync(directory, { recursive: true, force: true }))
+  stack.defer(async () => {
+    for (const { child } of running) {
+      child.kill()
+      await once(child, 'exit')
+    }
+  })
+  const pids: number[] = []
+  let extra = ''
+  if (isCluster) {
+    const nats = stack.use(await NatsServer.start())
+    const postgres = stack.use(await PostgresServer.start({ fsync: 'on' }))
+    pids.push(nats.pid)
+    extra = `[storage]\nurl = "${await postgres.createSchema('bench')}"\n[cluster]\nnats = ["${nats.url}"]\n`
+  }
+  for (let i = 0; i < nodes; i++) {
+    const node = isCluster ? `${extra}node = "n${i}"\n` : extra
+    running.push(await start(join(directory, `n${i}`), node, `workers = ${workers}\n`))
+  }
+  pids.push(...running.flatMap(({ child }) => familyOf(child.pid as number)))
+  await register(running[0] as Running)
+  const ports = running.map(({ port }) => port)
+  const figures: Figures[] = []
+  await generate([...(SCENARIOS.login as string[]), '--ports', ports.join()], {
+    port: ports[0] as number,
+    pids,
+  })
+  for (const [scenario, load] of Object.entries(SCENARIOS)) {
+    const where = ['--ports', ports.join()]
+    const result = await generate([...where, ...load], { port: ports[0] as number, pids })
+    figures.push({ setup: name, scenario, ...result })
+    const cpu = Number(result.server_cpu_s_per_1000 ?? 0) * 1_000
+    const login = Number(result.login_server_cpu_ms_each ?? 0)
+    const line = [
+      name.padEnd(10),
+      scenario.padEnd(10),
+      scenario === 'login'
+        ? `${login.toFixed(2)} ms CPU a login`
+        : `${cpu.toFixed(1)} ms CPU per 1,000`,
+      `${result.msgs_per_s ?? result.logins_per_s}/s`,
+      `p50 ${result.lat_p50_ms ?? result.login_p50_ms} ms`,
+      `p99 ${result.lat_p99_ms ?? result.login_p99_ms} ms`,
+      `other cores ${result.other_cores}`,
+    ]
+    console.log(line.join('  '))
+  }
+  return figures
+}
+
+buildGenerator()
+const all: Figures[] = []
+for (let round = 0; round < Number(options.rounds); round++) {
+  for (const name of options.setups.split(',')) {
+    const setup = SETUPS[name]
+    if (setup === undefined) throw new Error(`there is no set-up ${name}`)
+    all.push(...(await measure(name, setup)))
+  }
+}
+console.log(
+  JSON.stringify(
+    { machine: describeMachine(), commit: gitCommit(), variant, runs: all },
+    undefined,
+    1,
+  ),
+)

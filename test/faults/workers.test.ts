@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { callCommand } from '../../src/admin/control.ts'
+import type { Client } from '../support/client.ts'
+import { PASSWORD } from '../support/server.ts'
+import { ServerProcess } from '../support/server-process.ts'
+import { chat } from '../support/stanzas.ts'
+import { temporaryDirectory } from '../support/storage-backends.ts'
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+/** Two processes of one server, with accounts for romeo and juliet. */
+async function open() {
+  const stack = new AsyncDisposableStack()
+  const directory = stack.use(await temporaryDirectory())
+  const port = await freePort()
+  const database = `sqlite:${directory.path}/meerkat.db`
+  const start = ServerProcess.start(directory.path, 'workers = 2\n', '', database, port)
+  const server = stack.use(await start)
+  const socket = join(directory.path, 'meerkat.sock')
+  for (const localpart of ['romeo', 'juliet']) {
+    const jid = `${localpart}@im.example.com`
+    await callCommand(socket, 'account register', { jid, password: PASSWORD })
+  }
+  const sessions = async () => {
+    const { nodes } = (await callCommand(socket, 'cluster status', {})) as {
+      readonly nodes: readonly { readonly name: string; readonly sessions: number }[]
+    }
+    return nodes
+  }
+  return { server, sessions, [Symbol.asyncDispose]: () => stack.disposeAsync() }
+}
+
+/** Clients of one account, some with each worker. */
+async function connectBoth(
+  { server, sessions }: Awaited<ReturnType<typeof open>>,
+  localpart: string,
+): Promise<Client[]> {
+  const clients: Client[] = []
+  for (let attempt = 0; attempt < 30; attempt++) {
+    const client = await server.connect(localpart, `resource-${attempt}`)
+    await client.becomesAvailable()
+    clients.push(client)
+    // Heartbeats tell how many sessions another worker has.
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  for (let attempt = 0; attempt < 200; attempt++) {
+    const nodes = await sessions()
+    if (nodes.length === 2 && nodes.every((node) => node.sessions > 0)) return clients
+    await new Promise((resolve) => setTimeout(resolve, 25))
+  }
+  throw new Error('one worker got all connections')
+}
+
+test('clients of one server are on several processes, and do not notice', async () => {
+  await using stage = await open()
+  const juliets = await connectBoth(stage, 'juliet')
+  const romeo = await stage.server.connect('romeo', 'orchard')
+  await romeo.becomesAvailable()
+  for (const juliet of juliets) {
+    romeo.send(chat(juliet.fullJid, `to ${juliet.fullJid}`))
+    juliet.send(chat(romeo.fullJid, `from ${juliet.fullJid}`))
+  }
+  for (const juliet of juliets) {
+    await juliet.receives({ body: `to ${juliet.fullJid}` })
+    await romeo.receives({ body: `from ${juliet.fullJid}` })
+  }
+})
+
+test('a worker that is killed is started again, and the others go on', async () => {
+  await using stage = await open()
+  const juliets = await connectBoth(stage, 'juliet')
+  const children = `/proc/${stage.server.pid}/task/${stage.server.pid}/children`
+  const pids = () => readFileSync(children, 'utf8').split(' ').filter(Boolean).map(Number)
+  const before = pids()
+  assert.equal(before.length, 2)
+  process.kill(before[1] as number, 'SIGKILL')
+  const closed = () => juliets.filter(({ isClosed }) => isClosed)
+  const until = async (condition: () => boolean) => {
+    for (let attempt = 0; !condition(); attempt++) {
+      assert.ok(attempt < 800, 'it did not come about')
+      await new Promise((resolve) => setTimeout(resolve, 25))
+    }
+  }
+  await until(() => closed().length > 0)
+  const left = juliets.filter((one) => !closed().includes(one))
+  assert.ok(left.length > 0)
+  for (const one of left) await one.roundTrip()
+  await until(() => pids().length === 2 && !pids().includes(before[1] as number))
+  const later = await stage.server.connect('romeo', 'street')
+  await later.becomesAvailable()
+  const [one] = left as [Client]
+  later.send(chat(one.fullJid, 'still here?'))
+  await one.receives({ body: 'still here?' })
+})
