@@ -1,5 +1,6 @@
 /** What there is to count on a server, and where it stands. */
 import { SOFTWARE } from './core/software.ts'
+import type { Stage } from './core/stages.ts'
 import type { StorageLoad } from './core/storage.ts'
 import type { Sample, Source } from './metrics/index.ts'
 import type { Server } from './server.ts'
@@ -76,14 +77,24 @@ function ofStanzas({ router, hooks }: Server): Source[] {
     },
     {
       name: 'meerkat_stage_stanzas_total',
-      help: 'How many stanzas came to each stage of the route.',
+      help: 'Stanzas that reached each stage of the route; routing modules are stages, too.',
       kind: 'counter',
       labels: ['stage'],
-      read: () =>
-        router.stages.all.map(({ name, stanzas }) => ({
-          labels: { stage: name },
-          value: stanzas,
-        })),
+      read: () => byStage(router.stages.all, ({ stanzas }) => stanzas),
+    },
+    {
+      name: 'meerkat_stage_timed_stanzas_total',
+      help: 'Those of them that somebody followed, so that they were timed.',
+      kind: 'counter',
+      labels: ['stage'],
+      read: () => byStage(router.stages.all, ({ timed }) => timed),
+    },
+    {
+      name: 'meerkat_stage_seconds_total',
+      help: 'What these took, together with all stages behind.',
+      kind: 'counter',
+      labels: ['stage'],
+      read: () => byStage(router.stages.all, ({ milliseconds }) => milliseconds / 1_000),
     },
     {
       name: 'meerkat_hook_runs_total',
@@ -100,6 +111,10 @@ function ofStanzas({ router, hooks }: Server): Source[] {
       read: () => byHandler(hooks.all, ({ failures }) => failures).filter(isMore),
     },
   ]
+}
+
+function byStage(stages: readonly Stage[], count: (stage: Stage) => number): Sample[] {
+  return stages.map((stage) => ({ labels: { stage: stage.name }, value: count(stage) }))
 }
 
 function isMore({ value }: Sample): boolean {
