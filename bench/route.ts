@@ -6,7 +6,8 @@
  * session manager and the recipient's session are the server's own; the socket is a stream that
  * throws away what is written. Times are of the processor, of the whole process. `--bare` leaves out
  * what writes to the disk. What is allocated is told with `node --expose-gc
- * --min-semi-space-size=512 --max-semi-space-size=512`, which keep the collector away while that is measured.
+ * --min-semi-space-size=512 --max-semi-space-size=512`, which keep the collector away while that is
+ * measured. `--follow JID`: while somebody follows that account.
  */
 
 import type { Socket } from 'node:net'
@@ -34,6 +35,7 @@ const { values } = parseArgs({
     batch: { type: 'string', default: '10' },
     body: { type: 'string', default: '100' },
     bare: { type: 'boolean', default: false },
+    follow: { type: 'string' },
   },
 })
 const rounds = Number(values.rounds)
@@ -55,6 +57,10 @@ const environment = {
   stages: outboundStages(points),
   log: silentLogger,
 }
+
+let told = 0
+const isFollowed = values.follow !== undefined
+if (values.follow !== undefined) server.tracing.follow({ jid: values.follow }, () => told++)
 
 let written = 0
 
@@ -109,11 +115,13 @@ const message = `<message to='bob@localhost/b' type='chat' id='0123456789abcdef'
 const chunk = Buffer.from(message.repeat(batch))
 
 /** Microseconds of processor time for each stanza. */
-function measure(): number {
+async function measure(): Promise<number> {
   const start = process.cpuUsage()
   for (let i = 0; i < COUNT; i += batch) {
     alice.emit('data', chunk)
     turn.flush()
+    // What is followed is told between turns.
+    if (isFollowed && i % 1_000 === 0) await new Promise((resolve) => setImmediate(resolve))
   }
   const { user, system } = process.cpuUsage(start)
   return (user + system) / COUNT
@@ -147,9 +155,9 @@ function allocated(): number | undefined {
 
 console.log(`${COUNT} messages of ${message.length} octets, ${batch} a chunk; ${rounds} rounds`)
 await begin()
-measure()
+await measure()
 const results: number[] = []
-for (let round = 0; round < rounds; round++) results.push(measure())
+for (let round = 0; round < rounds; round++) results.push(await measure())
 results.sort((a, b) => a - b)
 if (delivered() !== COUNT * (rounds + 1) + 1) throw new Error(`delivered ${delivered()}`)
 if (written === 0) throw new Error('nothing was written')
@@ -157,3 +165,4 @@ const median = results[Math.floor(results.length / 2)] as number
 console.log(`least ${results[0]?.toFixed(2)} µs, median ${median.toFixed(2)} µs a message`)
 const octets = allocated()
 if (octets !== undefined) console.log(`${Math.round(octets)} octets of the heap a message`)
+if (isFollowed) console.log(`${told} parts of traces told`)
