@@ -18,6 +18,7 @@ import {
 } from './stream-failure.ts'
 import type { Traffic, TrafficOwner } from './traffic.ts'
 import { Verifications } from './verifications.ts'
+import { Waiting } from './waiting.ts'
 
 /** Durations in milliseconds. */
 export type LinkLimits = {
@@ -41,8 +42,6 @@ export type LinkParts = {
   readonly slots: { readonly stanzas: Slots; readonly keys: Slots }
   readonly log: Logger
 }
-
-type Waiting = { readonly envelope: Envelope; readonly at: number }
 
 /** A stream whose connection broke, and until when it may be resumed: milliseconds since the epoch. */
 type Interrupted = { readonly ledger: Ledger; readonly until: number }
@@ -85,8 +84,7 @@ export class Link implements OutgoingOwner, TrafficOwner {
   readonly #parts: LinkParts
   readonly #forwarded: Outcome
   readonly #verifications = new Verifications()
-  #queue: Waiting[] = []
-  #queued = 0
+  readonly #queue = new Waiting()
   /** A stream of ours, from when it is negotiated. */
   #stream: OutgoingStream | undefined
   /** What takes stanzas: of our stream, or of one that the other server has opened. */
@@ -110,7 +108,7 @@ export class Link implements OutgoingOwner, TrafficOwner {
   /** Nothing of it would be missed. */
   get isUnused(): boolean {
     return (
-      this.#queue.length === 0 &&
+      this.#queue.isEmpty &&
       this.#carrier === undefined &&
       this.#stream === undefined &&
       this.#ours === undefined &&
@@ -124,7 +122,7 @@ export class Link implements OutgoingOwner, TrafficOwner {
   /** All that was sent has arrived. */
   get isDrained(): boolean {
     const isSent = this.#carrier === undefined || this.#carrier.ledger.sent.size === 0
-    return this.#queue.length === 0 && isSent && !this.#isHeld
+    return this.#queue.isEmpty && isSent && !this.#isHeld
   }
 
   /** For the administrator's eyes. */
@@ -138,8 +136,8 @@ export class Link implements OutgoingOwner, TrafficOwner {
       isOurs: carrier !== undefined && carrier === this.#stream?.traffic,
       isTwoWay: carrier?.isTwoWay ?? false,
       isManaged: carrier?.isManaged ?? false,
-      waiting: this.#queue.length,
-      waitingBytes: this.#queued,
+      waiting: this.#queue.size,
+      waitingBytes: this.#queue.bytes,
       unacknowledged: carrier?.ledger.sent.size ?? 0,
     }
   }
@@ -152,20 +150,18 @@ export class Link implements OutgoingOwner, TrafficOwner {
 
   send(envelope: Envelope): Outcome {
     const carrier = this.#carrier
-    if (carrier !== undefined && this.#queue.length === 0 && !carrier.isBlocked) {
+    if (carrier !== undefined && this.#queue.isEmpty && !carrier.isBlocked) {
       if (carrier.isTooLarge(envelope)) return this.#refuse(envelope, ...TOO_LARGE)
       envelope.settlement?.begin()
       carrier.send(envelope)
       return this.#forwarded
     }
     if (this.#isClosing && carrier === undefined) return this.#refuse(envelope, ...STOPPING)
-    const size = weigh(envelope)
-    if (this.#queued + size > this.#parts.limits.queueSize) {
+    if (this.#queue.bytes + weigh(envelope) > this.#parts.limits.queueSize) {
       return this.#refuse(envelope, 'resource-constraint', 'too much is waiting for this server')
     }
     envelope.settlement?.begin()
-    this.#queue.push({ envelope, at: Date.now() })
-    this.#queued += size
+    this.#queue.push(envelope)
     if (carrier === undefined) this.#wake()
     return this.#forwarded
   }
@@ -173,14 +169,11 @@ export class Link implements OutgoingOwner, TrafficOwner {
   onDrain(): void {
     const carrier = this.#carrier
     if (carrier === undefined) return
-    let taken = 0
-    while (taken < this.#queue.length && !carrier.isBlocked) {
-      const { envelope } = this.#queue[taken++] as Waiting
-      this.#queued -= weigh(envelope)
+    const mayGo = () => !carrier.isBlocked
+    this.#queue.handOn(mayGo, (envelope) => {
       if (carrier.isTooLarge(envelope)) this.#giveBack([envelope], ...TOO_LARGE)
       else carrier.send(envelope)
-    }
-    this.#queue.splice(0, taken)
+    })
   }
 
   #refuse(envelope: Envelope, condition: StanzaCondition, text: string): Outcome {
@@ -196,13 +189,8 @@ export class Link implements OutgoingOwner, TrafficOwner {
   }
 
   /** What waits, of that what has come before. */
-  #giveBackQueue(condition: StanzaCondition, text: string, before = Number.POSITIVE_INFINITY) {
-    let count = this.#queue.findIndex(({ at }) => at >= before)
-    if (count === -1) count = this.#queue.length
-    if (count === 0) return
-    const envelopes = this.#queue.splice(0, count).map(({ envelope }) => envelope)
-    for (const envelope of envelopes) this.#queued -= weigh(envelope)
-    this.#giveBack(envelopes, condition, text)
+  #giveBackQueue(condition: StanzaCondition, text: string, before?: number): void {
+    this.#giveBack(this.#queue.take(before), condition, text)
   }
 
   // --- Connecting.
@@ -210,7 +198,7 @@ export class Link implements OutgoingOwner, TrafficOwner {
   /** Whether there is something that a stream of ours is needed for. */
   get #hasReason(): boolean {
     if (this.#verifications.isWaiting || this.#ours !== undefined) return true
-    return this.#queue.length > 0 && this.#carrier === undefined && this.#theirs === undefined
+    return !this.#queue.isEmpty && this.#carrier === undefined && this.#theirs === undefined
   }
 
   /** Something may be sent again, before which nothing else is. */
@@ -224,7 +212,7 @@ export class Link implements OutgoingOwner, TrafficOwner {
     if (stream !== undefined) {
       if (stream.isNegotiated) this.#verifications.sendOn(stream)
       if (stream.traffic === undefined) {
-        if (this.#queue.length > 0 || this.#ours !== undefined) stream.authenticate()
+        if (!this.#queue.isEmpty || this.#ours !== undefined) stream.authenticate()
       } else this.#use(stream.traffic)
       return
     }
@@ -245,7 +233,7 @@ export class Link implements OutgoingOwner, TrafficOwner {
     let failure: unknown
     try {
       // What strangers make us ask must not keep our own users waiting.
-      using _ = await slots[this.#queue.length > 0 ? 'stanzas' : 'keys'].take()
+      using _ = await slots[!this.#queue.isEmpty ? 'stanzas' : 'keys'].take()
       if (this.#hasReason) await connector.reach(this)
     } catch (error) {
       failure = error
@@ -266,7 +254,7 @@ export class Link implements OutgoingOwner, TrafficOwner {
     }
     // What DNS says may be asked again at once; nobody waits for one of which only strangers spoke.
     const isUnfit = error instanceof StreamFailure && isFinal(error)
-    if (this.#queue.length === 0 && this.#ours === undefined && !isUnfit) return
+    if (this.#queue.isEmpty && this.#ours === undefined && !isUnfit) return
     this.#backOff()
     this.#wake()
   }
@@ -316,7 +304,7 @@ export class Link implements OutgoingOwner, TrafficOwner {
     this.#stream = undefined
     const { message: text } = failure
     this.#verifications.fail(new StanzaError('remote-server-timeout', { text }), { isSent: true })
-    if (stream.traffic === undefined && this.#queue.length > 0) this.#failed(failure)
+    if (stream.traffic === undefined && !this.#queue.isEmpty) this.#failed(failure)
     else this.#wake()
   }
 
@@ -364,18 +352,13 @@ export class Link implements OutgoingOwner, TrafficOwner {
       else this.#theirs = { ledger, until: now + Math.min(THEIR_GRACE, resumeTimeout) }
     } else {
       const left = ledger.sent.take(ledger.sent.size)
-      if (ending === 'finished' && traffic.isManaged && !this.#isClosing) this.#putBack(left)
-      else this.#giveBack(left, ...LOST)
+      if (ending === 'finished' && traffic.isManaged && !this.#isClosing) {
+        // The other side has not taken them, and said so.
+        this.#queue.putBack(left)
+      } else this.#giveBack(left, ...LOST)
     }
     // Not in the midst of the end of a connection.
     queueMicrotask(() => this.#wake())
-  }
-
-  /** The other side has not taken them, and said so. */
-  #putBack(envelopes: readonly Envelope[]): void {
-    const at = Date.now()
-    this.#queue.unshift(...envelopes.map((envelope) => ({ envelope, at })))
-    for (const envelope of envelopes) this.#queued += weigh(envelope)
   }
 
   /** It will not be resumed. */
