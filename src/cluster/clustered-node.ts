@@ -10,7 +10,7 @@ import {
 } from '../core/cluster.ts'
 import type { Component } from '../core/components.ts'
 import type { Envelope } from '../core/envelope.ts'
-import type { Hooks } from '../core/hooks.ts'
+import { type Hooks, resultOf } from '../core/hooks.ts'
 import type { IqDispatcher } from '../core/iq.ts'
 import type { LocalRoutes } from '../core/local-routes.ts'
 import type { Logger } from '../core/log.ts'
@@ -200,7 +200,9 @@ export class ClusteredNode implements Cluster, MemberListener {
     }
     expire()
     this.#isReady = true
+    await this.#takeOverOwn()
     await this.#cleanUp()
+    this.#parts.clock.after(this.#settings.lease, () => void this.#takeOverOrphans())
   }
 
   async drain(): Promise<void> {
@@ -564,6 +566,38 @@ export class ClusteredNode implements Cluster, MemberListener {
 
   get #ownKey(): string {
     return keyOf(this.self)
+  }
+
+  /** What is left of this node's runs that the registry does not know any more. */
+  async #takeOverOwn(): Promise<void> {
+    const { node, epoch } = this.self
+    if (this.#members.remains.some((run) => run.node === node)) return
+    await this.#takeOver({ node, epoch: epoch - 1 })
+  }
+
+  /**
+   * What is left of nodes that nobody knows: they were called something else, or the registry was lost. Who
+   * is alive has been heard of by now.
+   */
+  async #takeOverOrphans(): Promise<void> {
+    const { hooks, log } = this.#parts
+    try {
+      await this.exclusively('orphans', async () => {
+        const left = resultOf(await hooks.at('nodes_with_remains').run([], {}), [])
+        for (const node of left) {
+          if (!this.#isReady || this.#members.isKnown(node)) continue
+          log.warn('cluster_node_unknown', { node })
+          await this.#takeOver({ node, epoch: Number.MAX_SAFE_INTEGER })
+        }
+      })
+    } catch (error) {
+      log.warn('cluster_orphans_left', { error })
+    }
+  }
+
+  async #takeOver(run: NodeRun): Promise<void> {
+    const nobody = { unregister: async () => {}, found: () => {} }
+    await this.#parts.hooks.at('node_remains').run({ ...run, ...nobody }, {})
   }
 
   /** Takes care of what lost nodes left, as far as that is this node's turn. */

@@ -61,6 +61,7 @@ export const NODE_NAME = /^[A-Za-z0-9_-]{1,63}$/
 export class Members {
   readonly #parts: Parts
   readonly #members = new Map<string, Member>()
+  readonly #heardOf = new Set<string>()
   #epoch = 0
   #lookedAt = 0
   #stop: (() => void) | undefined
@@ -225,7 +226,13 @@ export class Members {
     }
   }
 
+  /** It has a record, or was heard of. */
+  isKnown(node: string): boolean {
+    return this.#members.has(node) || this.#heardOf.has(node)
+  }
+
   onHeartbeat(node: string, epoch: number, sessions: number): void {
+    this.#heardOf.add(node)
     const member = this.#members.get(node)
     if (member === undefined || member.record.epoch !== epoch) return
     member.heardAt = this.#parts.clock.now()

@@ -1,6 +1,6 @@
 import type { Answer, Cluster, NodeStatus, Question, Topic, TopicHandler } from '../core/cluster.ts'
 import { ClusterError } from '../core/cluster.ts'
-import type { Hooks } from '../core/hooks.ts'
+import { type Hooks, resultOf } from '../core/hooks.ts'
 import { Lanes } from '../core/lanes.ts'
 
 /** Under which name a node alone keeps what outlives it. */
@@ -64,8 +64,13 @@ export class SingleNode implements Cluster {
 
   async start(): Promise<void> {
     const { node, epoch } = this.self
-    const remains = { node, epoch: epoch - 1, unregister: async () => {}, found: () => {} }
-    await this.#hooks.at('node_remains').run(remains, {})
+    const nobody = { unregister: async () => {}, found: () => {} }
+    const left = resultOf(await this.#hooks.at('nodes_with_remains').run([], {}), [])
+    // What it was called as long as it was one of several, it is not any more.
+    for (const name of left) {
+      const before = name === node ? epoch - 1 : Number.MAX_SAFE_INTEGER
+      await this.#hooks.at('node_remains').run({ node: name, epoch: before, ...nobody }, {})
+    }
   }
 
   async drain(): Promise<void> {}

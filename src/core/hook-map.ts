@@ -269,6 +269,8 @@ export interface HookMap {
    * run, or one of a node that was lost. Global; run on one node.
    */
   node_remains: Hook<Remains, object>
+  /** Names of the nodes of which the storage has something that `node_remains` would take over. Global. */
+  nodes_with_remains: Hook<readonly string[], object>
   /** A session of another node is gone, or takes no messages for its account any more. */
   remote_session_left: Hook<Resource, object>
 

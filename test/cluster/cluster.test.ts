@@ -217,3 +217,21 @@ test('an account that is removed is gone on every node', options, async () => {
   romeo.send(chat(juliet.bareJid, 'Are you there?'))
   await romeo.receives({ name: 'message', type: 'error' })
 })
+
+test('what a node of another name has left is taken over, too', options, async () => {
+  await using cluster = await TestCluster.start()
+  const before = await cluster.node('before')
+  const juliet = await connectResumable(before, 'juliet', 'balcony')
+  await juliet.client.becomesAvailable(0)
+  const { fullJid } = juliet.client
+  await before.stop()
+  // Nobody was there to take it over, and the registry forgets.
+  await cluster.nats.stop()
+  await cluster.forget()
+  const after = await cluster.node('after')
+  const isHere = () =>
+    after.server.sessionManager.sessions.get(parseJid(fullJid))?.priority !== undefined
+  await until(isHere)
+  const { client } = await resume(after, { id: juliet.id, h: 0, fullJid })
+  await client.roundTrip()
+})

@@ -41,6 +41,12 @@ export class TestCluster implements AsyncDisposable {
     return node
   }
 
+  /** All nodes are stopped; NATS begins again without what it had. */
+  async forget(): Promise<void> {
+    this.#nodes.length = 0
+    await this.nats.begin({ isEmpty: true })
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     for (const node of this.#nodes.reverse()) await node[Symbol.asyncDispose]()
     await this.nats[Symbol.asyncDispose]()

@@ -41,8 +41,9 @@ export class NatsServer implements AsyncDisposable {
     return this.#process.pid
   }
 
-  /** Starts it, once more after it was stopped or killed, with what it had. */
-  async begin(): Promise<void> {
+  /** Starts it, once more after it was stopped or killed, with what it had or without. */
+  async begin({ isEmpty = false }: { readonly isEmpty?: boolean } = {}): Promise<void> {
+    if (isEmpty) rmSync(this.#directory, { recursive: true, force: true })
     const child = spawn(
       PROGRAM,
       ['-a', '127.0.0.1', '-p', `${this.port}`, '-js', '-sd', this.#directory],

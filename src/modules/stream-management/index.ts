@@ -320,6 +320,10 @@ export const streamManagement = defineModule({
       partsOf: parts,
       forget,
     })
+    hooks.on('nodes_with_remains', async (names) => {
+      const own = [...(await kept.nodes()), ...(await snapshots.nodes())]
+      return [...new Set([...names, ...own])]
+    })
     hooks.on('node_remains', async (remains) => {
       await restoration.takeOver(remains)
       return remains

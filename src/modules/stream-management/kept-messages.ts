@@ -34,6 +34,7 @@ const LEFT = `select epoch, id from sm_kept where node = ? and epoch <= ?
 const TAKE = `update sm_kept set node = ?, epoch = ?, id = ? where node = ? and epoch = ? and id = ?`
 const PAGE = `select id, stanza, notes from sm_kept
   where node = ? and epoch = ? and id > ? and id <= ? order by id limit ?`
+const NODES = 'select distinct node from sm_kept'
 const PAGE_SIZE = 500
 
 /**
@@ -214,6 +215,12 @@ export class KeptMessages {
       }
       if (rows.length < PAGE_SIZE) return new TakenOver(numbers)
     }
+  }
+
+  /** Whose messages the disk has. */
+  async nodes(): Promise<readonly string[]> {
+    const rows = await this.#storage.read<{ node: string }>(NODES, [])
+    return rows.map(({ node }) => node)
   }
 
   /** Takes over one. Resolves to its number; `undefined` if it is kept no more. */

@@ -116,6 +116,7 @@ const PAGE = `select id, expires_at, state, node, epoch from sm_session
 const TAKE = `update sm_session set node = ?, epoch = ? where id = ? and node = ? and epoch <= ?
   returning id, expires_at, state`
 const QUEUE = 'select seq, at, stanza, notes from sm_queue where session = ? order by seq'
+const NODES = 'select distinct node from sm_session'
 const PAGE_SIZE = 200
 
 type Row = { readonly id: string; readonly expires_at: number; readonly state: string }
@@ -152,6 +153,12 @@ export class Snapshots {
 
   async forget(id: string): Promise<void> {
     await this.#storage.writeAll(forgetting(id))
+  }
+
+  /** Whose sessions the disk has. */
+  async nodes(): Promise<readonly string[]> {
+    const rows = await this.#storage.read<{ node: string }>(NODES, [])
+    return rows.map(({ node }) => node)
   }
 
   /**
