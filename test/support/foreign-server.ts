@@ -12,7 +12,7 @@ import type { Internet } from './federation.ts'
 import { freePort } from './relay.ts'
 import { PASSWORD } from './server.ts'
 
-const PATIENCE_MS = 20_000
+const PATIENCE_MS = 60_000
 
 /** Where another program's server is, and what it shows. */
 export type Place = {
