@@ -28,6 +28,7 @@ import type { Worker } from './server/cluster.ts'
 import { FENCED, Server } from './server.ts'
 import { adminContext } from './server-admin.ts'
 import { runServer, StartError } from './start.ts'
+import { backUp, restore } from './storage-backup.ts'
 import { copiedText, moveStorage } from './storage-copy.ts'
 import { forWorker, runWorkers, thisWorker } from './workers.ts'
 
@@ -185,6 +186,14 @@ function write(text: string): Promise<void> {
   })
 }
 
+/** Where nobody sees a bar, lines. */
+function shown(onProgress: (progress: Progress) => void): (progress: Progress) => void {
+  const { stderr } = process
+  if (stderr.isTTY) return onProgress
+  const log = new ProgressLog((line) => void stderr.write(line), Date.now)
+  return (progress) => log.show(progress)
+}
+
 /** NO_COLOR and terminals without colours count. */
 const paint = process.stdout.hasColors?.() ? styleText : plain
 
@@ -220,12 +229,13 @@ const exitCode = await runCli(process.argv.slice(2), {
       say(JSON.stringify(jsonSchema(modules), null, 2))
     },
     async copyStorage(from, to, { onProgress, ...options }) {
-      const { stderr } = process
-      const log = new ProgressLog((line) => void stderr.write(line), Date.now)
-      const show = stderr.isTTY ? onProgress : (progress: Progress) => log.show(progress)
       const loaded = load(options)
-      return copiedText(await moveStorage({ from, to, loaded, onProgress: show }))
+      return copiedText(await moveStorage({ from, to, loaded, onProgress: shown(onProgress) }))
     },
+    backUp: (target, { onProgress, ...options }) =>
+      backUp(target, { loaded: load(options), onProgress: shown(onProgress) }),
+    restore: (file, { onProgress, ...options }) =>
+      restore(file, { loaded: load(options), onProgress: shown(onProgress) }),
     readFile: async (name) =>
       name === '-' ? await text(process.stdin) : readFileSync(name, 'utf8'),
     readSecret: (name) => readSecret(name, { input: process.stdin, output: process.stderr }),

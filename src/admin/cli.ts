@@ -2,6 +2,8 @@
 import { Argument, Command as CliCommand, CommanderError, Option } from 'commander'
 import type { Progress } from '../core/command.ts'
 import { CommandError } from '../core/command-error.ts'
+import { configOption, examples, jsonOption } from './cli-options.ts'
+import { addStorageCommands, type StorageActions } from './cli-storage.ts'
 import type { Command } from './command.ts'
 import { type CompletionNode, completionScript, SHELLS, type Shell } from './completion.ts'
 import { type Field, fieldsOf } from './fields.ts'
@@ -15,17 +17,11 @@ export const FAILED = 1
 export const USAGE = 2
 
 /** What the command line can set off. Whatever these throw is told in one line, with exit code 1. */
-export interface CliActions {
+export interface CliActions extends StorageActions {
   /** Runs a server until it is told to stop. */
   start(options: { readonly config?: string }): Promise<void>
   checkConfig(file: string | undefined, options: { readonly json: boolean }): Promise<void>
   printConfigSchema(): Promise<void>
-  /** Returns a line for each table. */
-  copyStorage(
-    from: string,
-    to: string,
-    options: { readonly config?: string; readonly onProgress: (progress: Progress) => void },
-  ): Promise<string>
   /** Through the running server, or else without one if the command allows that. */
   run(
     command: Command,
@@ -145,30 +141,7 @@ function programOf(cli: Cli): CliCommand {
     )
     .action((shell: Shell) => cli.stdout(completionScript(shell, completionNode(program))))
 
-  program
-    .command('storage')
-    .description('Where everything is kept')
-    .command('copy')
-    .description(
-      'Copy all data from one database to another, while no server uses either. Interrupted, it goes on where it was.',
-    )
-    .argument('<from>', 'its URL, as in the configuration; a path starts here')
-    .argument('<to>', 'that of an empty database')
-    .addOption(configOption())
-    .addHelpText(
-      'after',
-      examples(calledAs, [
-        'storage copy sqlite:data/meerkat.db postgres://meerkat@db.example.com/meerkat',
-        'storage copy postgres://meerkat@db.example.com/meerkat sqlite:data/meerkat.db',
-      ]),
-    )
-    .action(async (from: string, to: string, options: { config?: string }) => {
-      const { progress } = cli
-      const onProgress = (each: Progress) => progress.show(each)
-      const copying = actions.copyStorage(from, to, { ...options, onProgress })
-      await cli.stdout(`${await copying.finally(() => progress.clear())}\n`)
-    })
-
+  addStorageCommands(program, cli)
   for (const command of cli.commands) addCommand(program, command, cli)
   for (const stream of cli.streams) addStream(program, stream, cli)
   return program
@@ -332,20 +305,4 @@ function optionFor(
   if (type === 'number') option.argParser(Number)
   if (choices !== undefined) option.choices(choices)
   return option.makeOptionMandatory(isRequired && name !== secret)
-}
-
-function configOption(): Option {
-  return new Option(
-    '--config <file>',
-    'configuration file; default: meerkat.toml in the current directory',
-  )
-}
-
-function jsonOption(): Option {
-  return new Option('--json', 'print JSON')
-}
-
-function examples(calledAs: string, lines: readonly string[]): string {
-  const typed = lines.map((line) => `  $ ${calledAs} ${line}`)
-  return `\n${lines.length === 1 ? 'Example' : 'Examples'}:\n${typed.join('\n')}`
 }

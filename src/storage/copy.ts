@@ -17,6 +17,7 @@ import {
   giveAfter,
   lastGiven,
   rowsBehind,
+  type Source,
   tableNames,
 } from './tables.ts'
 
@@ -34,7 +35,7 @@ const MADE_AT_START: ReadonlySet<string> = new Set([...OWN, 'secret'])
 export type Copied = { readonly table: string; readonly rows: number }
 
 type Plan = {
-  readonly from: Storage
+  readonly from: Source
   readonly to: Storage
   /** Says which database a copy that was interrupted came from. */
   readonly source: string
@@ -46,7 +47,8 @@ type Plan = {
 /**
  * Copies every table, page by page; each page and how far it goes are stored together, so that a
  * copy that was interrupted goes on where it was. Rejects with a `StorageError` that says what is in
- * the way: then the target has nothing new, or may be gone on with. No server may use either.
+ * the way: then the target has nothing new, or may be gone on with. No server may use the target, nor the source unless
+ * it is a picture.
  */
 export async function copyStorage(plan: Plan): Promise<readonly Copied[]> {
   const { from, to } = plan
@@ -76,7 +78,7 @@ const ownerOf = (name: string) => name.slice(0, name.lastIndexOf('/'))
 
 /** What the source has been through; all of it, and nothing that is not known here. */
 async function migrationsOf(
-  from: Storage,
+  from: Source,
   known: readonly Migration[],
 ): Promise<readonly Migration[]> {
   if (!(await tableNames(from)).includes('migration')) {
@@ -145,7 +147,7 @@ async function prepare({ to, source }: Plan, migrations: readonly Migration[]): 
   ])
 }
 
-async function tablesToCopy(from: Storage, to: Storage): Promise<readonly string[]> {
+async function tablesToCopy(from: Source, to: Storage): Promise<readonly string[]> {
   const there = await tableNames(to)
   const tables = (await tableNames(from)).filter((name) => !OWN.has(name) && !DERIVED.test(name))
   const unknown = tables.find((name) => !there.includes(name))

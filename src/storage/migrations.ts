@@ -75,7 +75,7 @@ export async function refuseUnfinished(storage: Storage, database: string): Prom
   if (!(await tableNames(storage)).includes(COPY_TABLE)) return
   throw new StorageError(
     'incompatible',
-    `The copy into ${database} was interrupted. Give the command "storage copy" once more; it goes on where it was.`,
+    `The copy into ${database} was interrupted. Give the command that began it ("storage copy" or "restore") once more; it goes on where it was.`,
   )
 }
 

@@ -15,6 +15,10 @@ export interface OpenOptions {
   readonly isExclusive?: boolean
   /** A file that is not there is not created. */
   readonly mustExist?: boolean
+  /** How long a transaction may stand idle before it is rolled back, in milliseconds. */
+  readonly idleTransactionMs?: number
+  /** PostgreSQL: how long a statement may take, in milliseconds; 0 for any time. */
+  readonly statementTimeoutMs?: number
   readonly log?: Logger
 }
 
@@ -24,17 +28,23 @@ export interface OpenOptions {
  * `postgres://user@host/database`.
  */
 export async function openStorage(url: string, options: OpenOptions = {}): Promise<Storage> {
-  const { connections, patience, isExclusive, mustExist, log } = options
+  const { connections, patience, mustExist, log } = options
+  const { isExclusive, idleTransactionMs, statementTimeoutMs } = options
+  const ofBoth = {
+    ...(isExclusive !== undefined && { isExclusive }),
+    ...(idleTransactionMs !== undefined && { idleTransactionMs }),
+  }
   const colon = url.indexOf(':')
   const scheme = url.slice(0, colon)
   const rest = url.slice(colon + 1)
   if (scheme === 'sqlite' && rest !== '') {
     if (mustExist && !existsSync(rest)) throw new StorageError('io', `There is no ${rest}`)
-    return await openSqlite(rest, isExclusive === undefined ? {} : { isExclusive })
+    return await openSqlite(rest, ofBoth)
   }
   if (scheme === 'postgres' || scheme === 'postgresql') {
     return await openPostgres(url, {
-      ...(isExclusive !== undefined && { isExclusive }),
+      ...ofBoth,
+      ...(statementTimeoutMs !== undefined && { statementTimeoutMs }),
       ...(connections !== undefined && { connections }),
       ...(patience !== undefined && { patienceMs: patience }),
       ...(log !== undefined && { log }),

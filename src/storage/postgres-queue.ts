@@ -369,7 +369,8 @@ export class PostgresQueue implements StatementQueue {
     }
     return new Transaction(
       {
-        begin: () => run(isReadOnly ? 'begin read only' : 'begin'),
+        // As in SQLite, all that it reads is of one moment.
+        begin: () => run(isReadOnly ? 'begin isolation level repeatable read read only' : 'begin'),
         run,
         commit: () => run('commit'),
         rollback: () => run('rollback'),

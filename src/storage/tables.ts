@@ -3,6 +3,9 @@ import type { SqlDialect, SqlRow, SqlValue, Storage } from '../core/storage.ts'
 /** While a copy into a database is not complete, it has this table; no server uses it then. */
 export const COPY_TABLE = 'storage_copy'
 
+/** A database that is only read. */
+export type Source = Pick<Storage, 'dialect' | 'read'>
+
 const TABLES: Readonly<Record<SqlDialect, string>> = {
   sqlite: `select name from sqlite_schema
     where type = 'table' and name not like 'sqlite\\_%' escape '\\' order by name`,
@@ -11,7 +14,7 @@ const TABLES: Readonly<Record<SqlDialect, string>> = {
 }
 
 /** The names of all tables of a database, of whatever owner, in alphabetical order. */
-export async function tableNames(storage: Storage): Promise<readonly string[]> {
+export async function tableNames(storage: Source): Promise<readonly string[]> {
   const rows = await storage.read<{ name: string }>(TABLES[storage.dialect], [])
   return rows.map(({ name }) => name)
 }
@@ -30,20 +33,20 @@ export type Columns = {
   readonly key: readonly string[]
 }
 
-export async function columnsOf(storage: Storage, table: string): Promise<Columns> {
+export async function columnsOf(storage: Source, table: string): Promise<Columns> {
   type Row = { readonly name: string; readonly place: number }
   const rows = await storage.read<Row>(COLUMNS[storage.dialect], [table])
   const key = rows.filter(({ place }) => place > 0).sort((a, b) => a.place - b.place)
   return { all: rows.map(({ name }) => name), key: key.map(({ name }) => name) }
 }
 
-export async function countRows(storage: Storage, table: string): Promise<number> {
+export async function countRows(storage: Source, table: string): Promise<number> {
   const [row] = await storage.read<{ count: number }>(`select count(*) as count from ${table}`, [])
   return row?.count ?? 0
 }
 
 /** The greatest number that a table with a counted key has ever given. */
-export async function lastGiven(storage: Storage, table: string, key: string): Promise<number> {
+export async function lastGiven(storage: Source, table: string, key: string): Promise<number> {
   const [text, parameters] =
     storage.dialect === 'sqlite'
       ? ['select seq as last from sqlite_sequence where name = ?', [table]]
@@ -90,7 +93,7 @@ export async function countedKeys(storage: Storage): Promise<ReadonlyMap<string,
 
 /** Rows of a table behind `after` in the order of its key; `undefined` for the beginning. */
 export async function rowsBehind(
-  storage: Storage,
+  storage: Source,
   table: string,
   { key }: Columns,
   after: readonly SqlValue[] | undefined,
