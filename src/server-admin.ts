@@ -25,7 +25,7 @@ export function adminContext(server: Server, version: string): AdminContext {
     outcomes: server.router.outcomes,
     stages: server.router.stages,
     tokens: server.tokens,
-    traces: server.tracing,
+    traces: server.traces,
     modules: server.commands,
     get cluster() {
       const { nodes } = server.cluster

@@ -34,6 +34,7 @@ import type { ServerListener } from './s2s/listener.ts'
 import { certificateStep } from './server/certificates.ts'
 import { clientListeners } from './server/client-listener.ts'
 import { clusterOf, type Ground, nodeOf, openGround, type Worker } from './server/cluster.ts'
+import { ClusterTraces } from './server/cluster-traces.ts'
 import { componentListeners, expectedComponents } from './server/component-listener.ts'
 import { Domains } from './server/domains.ts'
 import { DynamicDomains } from './server/dynamic-domains.ts'
@@ -117,6 +118,8 @@ export class Server {
   readonly hooks: Hooks
   readonly router: Router
   readonly tracing: Tracing
+  /** What is followed on all nodes. */
+  readonly traces: ClusterTraces
   readonly iq: IqDispatcher
   readonly routes = new LocalRoutes()
   readonly accounts: Accounts
@@ -201,6 +204,7 @@ export class Server {
     this.sessionManager = new SessionManager({ hooks, router, iq, limits, cluster })
     const { sessionManager } = this
     this.cluster = clusterOf(this, ground, onFenced)
+    this.traces = new ClusterTraces(this.tracing, this.cluster)
     this.cluster.on('worker_drain', ({ to }) =>
       this.#drain({ ...(to !== null && { to }), onProgress() {} }),
     )

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { isLocalSession } from '../../src/core/session.ts'
+import type { TraceItem } from '../../src/core/trace-item.ts'
 import { parseJid } from '../../src/xmpp/jid.ts'
 import { el } from '../../src/xmpp/xml.ts'
 import { skipWithoutCluster, TestCluster, until } from '../support/cluster.ts'
@@ -234,4 +235,31 @@ test('what a node of another name has left is taken over, too', options, async (
   await until(isHere)
   const { client } = await resume(after, { id: juliet.id, h: 0, fullJid })
   await client.roundTrip()
+})
+
+test('who follows an account sees what happens to its stanzas on all nodes', options, async () => {
+  await using cluster = await TestCluster.start()
+  const [one, two, three] = [
+    await cluster.node('one'),
+    await cluster.node('two'),
+    await cluster.node('three'),
+  ]
+  const romeo = await one.connect('romeo', 'orchard')
+  const juliet = await two.connect('juliet', 'balcony')
+  await until(knows(one, juliet.fullJid))
+  const items: TraceItem[] = []
+  const unfollow = three.server.traces.follow({ jid: juliet.bareJid }, (item) => items.push(item))
+  const seenBy = (node: string) =>
+    items.some((item) => item.node === node && item.stanza.from === romeo.fullJid)
+  for (let attempt = 0; !(seenBy('one') && seenBy('two')); attempt++) {
+    assert.ok(attempt < 500, `seen by ${items.map(({ node }) => node)}`)
+    romeo.send(chat(juliet.fullJid, 'Wherefore?'))
+    await romeo.roundTrip()
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+  unfollow()
+  const stories = (node: string) =>
+    new Set(items.filter((item) => item.node === node).map(({ trace }) => trace))
+  const shared = [...stories('one')].filter((story) => stories('two').has(story))
+  assert.ok(shared.length > 0, 'it is one story')
 })
