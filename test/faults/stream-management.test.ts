@@ -93,6 +93,30 @@ test('a session without a connection is resumed after the server was killed', as
   assert.deepEqual(bodies(back), lines(0, 99))
 })
 
+test('what waits for a session comes once, though the server is killed again before it is resumed', async () => {
+  await using directory = await stage()
+  await using first = await ServerProcess.start(directory.path, WITHOUT_ARCHIVE)
+  const juliet = await first.connect('juliet')
+  await enable(juliet)
+  const romeo = await first.connect('romeo', 'orchard')
+  const id = (await enable(romeo)).attr('id') ?? ''
+  await romeo.becomesAvailable()
+  await romeo.vanishes()
+  for (const line of lines(0, 20)) juliet.send(chat(romeo.bareJid, line))
+  await handles(juliet, 20)
+  await first.kill()
+  await using second = await ServerProcess.start(directory.path, WITHOUT_ARCHIVE)
+  await second.kill()
+
+  await using third = await ServerProcess.start(directory.path, WITHOUT_ARCHIVE)
+  const back = await third.authenticate('romeo')
+  const answer = await tryToResume(back, id, 2)
+  assert.equal(answer.name, 'resumed')
+  await back.receives({ body: 'line 19' })
+  await back.roundTrip()
+  assert.deepEqual(bodies(back), lines(0, 19))
+})
+
 test('a session that had a connection when the server was killed is not resumed', async () => {
   await using directory = await stage()
   await using first = await ServerProcess.start(directory.path)

@@ -121,6 +121,27 @@ async function turns(): Promise<void> {
   for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve))
 }
 
+test('a message is known again however often it is taken over, and in its order', async (context) => {
+  const storage = await openStorage(context)
+  const first = keptIn(storage)
+  const before = ['one', 'two'].map((body) => first.keep(chat(body)))
+  await first.stop()
+  await keptIn(storage).takeAll({ node: NODE, epoch: runs - 1 })
+  const third = keptIn(storage)
+  const taken = await third.takeAll({ node: NODE, epoch: runs - 1 })
+  const now: Envelope[] = []
+  for await (const envelope of third.left(taken)) now.push(envelope)
+  const numbers = before.map((envelope) => taken.numberOf(envelope))
+  assert.deepEqual(
+    now.map(({ notes, stanza }) => [stanza.id, notes.kept]),
+    [
+      ['one', numbers[0]],
+      ['two', numbers[1]],
+    ],
+  )
+  await third.stop()
+})
+
 test('a write that fails leaves the message unhandled until it is tried again', async (context) => {
   context.mock.timers.enable({ apis: ['setTimeout'] })
   const storage = await openStorage(context)

@@ -1,9 +1,9 @@
 import type { NodeRun } from '../../core/cluster.ts'
-import { Envelope } from '../../core/envelope.ts'
+import { Envelope, type Notes } from '../../core/envelope.ts'
 import type { Logger } from '../../core/log.ts'
 import type { Places } from '../../core/places.ts'
 import { Settlement } from '../../core/settlement.ts'
-import type { Storage } from '../../core/storage.ts'
+import type { Schema, Storage } from '../../core/storage.ts'
 import type { Eventually } from './eventually.ts'
 import { fromStored, toStored } from './stored-envelope.ts'
 
@@ -29,8 +29,8 @@ const ADD = `insert into sm_kept (node, epoch, id, account, stanza, notes)
   values (?, ?, ?, ?, ?, ?)`
 const REMOVE = 'delete from sm_kept where node = ? and epoch = ? and id = ?'
 const REMOVE_ALL = 'delete from sm_kept where account = ?'
-const LEFT = `select epoch, id from sm_kept where node = ? and epoch <= ?
-  order by epoch, id limit ?`
+const LEFT = `select epoch, id, account, notes from sm_kept
+  where node = ? and epoch <= ? and (epoch, id) > (?, ?) order by epoch, id limit ?`
 const TAKE = `update sm_kept set node = ?, epoch = ?, id = ? where node = ? and epoch = ? and id = ?`
 const PAGE = `select id, stanza, notes from sm_kept
   where node = ? and epoch = ? and id > ? and id <= ? order by id limit ?`
@@ -44,6 +44,11 @@ const PAGE_SIZE = 500
 const PATIENCE = 40
 
 const NONE: readonly Envelope[] = []
+/** Of messages that have no place. */
+const NOWHERE = -1
+
+type LeftRow = Pick<Schema['sm_kept'], 'epoch' | 'id' | 'account' | 'notes'>
+type Left = LeftRow & { readonly place: number }
 
 type Parts = {
   readonly storage: Storage
@@ -195,25 +200,34 @@ export class KeptMessages {
   }
 
   /**
-   * Takes over what a run has left, and those before it. Resolves to the numbers that the messages have
-   * from now on, by those that they had.
+   * Takes over what a run has left, and those before it: killed in the midst of that, another does. So
+   * a message is known by its place, which nobody changes, and has a number of ours in that order.
    */
-  async takeAll({ node, epoch }: NodeRun): Promise<TakenOver> {
+  async takeAll(run: NodeRun): Promise<TakenOver> {
     const self = this.#self()
+    const rows = (await this.#leftBy(run)).sort((a, b) => a.place - b.place)
     const numbers = new Map<string, number>()
+    const statements = rows.map(({ epoch, id, account, place }) => {
+      const number = this.#firstId + this.#waiting.push(undefined) - 1
+      numbers.set(keyOf(account, place), number)
+      return { sql: TAKE, parameters: [self.node, self.epoch, number, run.node, epoch, id] }
+    })
+    if (rows.length > 0) this.#timer ??= this.#nextRound()
+    while (statements.length > 0) await this.#storage.writeAll(statements.splice(0, PAGE_SIZE))
+    return new TakenOver(numbers)
+  }
+
+  async #leftBy({ node, epoch }: NodeRun): Promise<Left[]> {
+    const all: Left[] = []
+    let last = { epoch: -1, id: -1 }
     while (true) {
-      const parameters = [node, epoch, PAGE_SIZE]
-      const rows = await this.#storage.read<{ epoch: number; id: number }>(LEFT, parameters)
-      const statements = rows.map((row) => {
-        const id = this.#firstId + this.#waiting.push(undefined) - 1
-        numbers.set(`${row.epoch} ${row.id}`, id)
-        return { sql: TAKE, parameters: [self.node, self.epoch, id, node, row.epoch, row.id] }
-      })
-      if (rows.length > 0) {
-        this.#timer ??= this.#nextRound()
-        await this.#storage.writeAll(statements)
+      const parameters = [node, epoch, last.epoch, last.id, PAGE_SIZE]
+      const rows = await this.#storage.read<LeftRow>(LEFT, parameters)
+      for (const row of rows) {
+        all.push({ ...row, place: placeIn(row.notes) })
+        last = row
       }
-      if (rows.length < PAGE_SIZE) return new TakenOver(numbers)
+      if (rows.length < PAGE_SIZE) return all
     }
   }
 
@@ -344,9 +358,22 @@ export class TakenOver {
     return this.#new.has(id)
   }
 
-  /** The number of what a run of that epoch kept as `id`; `undefined` if it is kept no more. */
-  numberOf(epoch: number, id: number): number | undefined {
-    return this.#numbers.get(`${epoch} ${id}`)
+  /** The number of a message that was kept; `undefined` if it is no more. */
+  numberOf({ to, notes: { place = NOWHERE } }: Envelope): number | undefined {
+    return this.#numbers.get(keyOf(to.bare, place))
+  }
+}
+
+function keyOf(account: string, place: number): string {
+  return `${place} ${account}`
+}
+
+/** A damaged row is found to be so when it is read. */
+function placeIn(notes: string): number {
+  try {
+    return (JSON.parse(notes) as Notes).place ?? NOWHERE
+  } catch {
+    return NOWHERE
   }
 }
 

@@ -1,5 +1,4 @@
 import type { NodeRun } from '../../core/cluster.ts'
-import type { Envelope } from '../../core/envelope.ts'
 import type { Remains } from '../../core/hook-map.ts'
 import type { ModuleContext } from '../../core/module.ts'
 import type { Session, StreamSession } from '../../core/session.ts'
@@ -7,7 +6,7 @@ import { parseJid } from '../../xmpp/jid.ts'
 import { encode } from '../../xmpp/octets.ts'
 import { CLIENT_NS, Stanza } from '../../xmpp/stanza.ts'
 import { readElement } from '../../xmpp/xml-parser.ts'
-import type { KeptMessages, TakenOver } from './kept-messages.ts'
+import type { KeptMessages } from './kept-messages.ts'
 import { ManagedStream } from './managed-stream.ts'
 import { RestoredDeliveries } from './restored-deliveries.ts'
 import type { Queued, Snapshot, Snapshots } from './snapshots.ts'
@@ -48,15 +47,19 @@ export class Restoration {
     const waiting = new Set<number>()
     const deliveries = new RestoredDeliveries()
     const restored: Session[] = []
-    for await (const { snapshot, owner } of snapshots.takeAll(run, this.#damaged)) {
+    for await (const snapshot of snapshots.takeAll(run, this.#damaged)) {
+      let isChanged = false
       const queue = snapshot.queue.map(([envelope, at]): Queued => {
         if (envelope.notes.handed !== undefined) found(envelope.notes.handed)
-        const id = numberOf(envelope, owner, taken)
+        const id = envelope.notes.kept === undefined ? undefined : taken.numberOf(envelope)
         if (id === undefined) return [deliveries.restore(envelope, false).unnoted('kept'), at]
         waiting.add(id)
+        isChanged = true
         return [deliveries.restore(envelope.noted({ kept: id }), true), at]
       })
-      const session = await this.restore({ ...snapshot, queue })
+      // With the numbers of this run, should it go on at another node.
+      const isWhole = snapshot.isWhole && !isChanged
+      const session = await this.restore({ ...snapshot, queue, isWhole })
       if (session !== undefined) restored.push(session)
     }
     await unregister()
@@ -124,9 +127,4 @@ export class Restoration {
     this.#parts.context.log.error('session_unreadable', { id, error })
     this.#parts.forget(id)
   }
-}
-
-/** The number of a message's durable copy, if there is one still. */
-function numberOf({ notes }: Envelope, owner: NodeRun, taken: TakenOver): number | undefined {
-  return notes.kept === undefined ? undefined : taken.numberOf(owner.epoch, notes.kept)
 }

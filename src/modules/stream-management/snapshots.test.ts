@@ -42,7 +42,7 @@ for (const { name, seqs, ids, isWhole } of [
     const next = new Snapshots(storage, () => ({ node: 'one', epoch: 2 }))
     const damaged = () => assert.fail('it is damaged')
     let count = 0
-    for await (const { snapshot } of next.takeAll({ node: 'one', epoch: 1 }, damaged)) {
+    for await (const snapshot of next.takeAll({ node: 'one', epoch: 1 }, damaged)) {
       const found = snapshot.queue.map(([{ stanza }]) => stanza.id)
       assert.deepEqual([snapshot.isWhole, found], [isWhole, ids])
       count++

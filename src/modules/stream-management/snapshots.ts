@@ -173,23 +173,22 @@ export class Snapshots {
   }
 
   /**
-   * Takes over all sessions of a run and those before it, each with the run that had it. Damaged ones
-   * are given to `onDamage`, and left out.
+   * Takes over all sessions of a run and those before it. Damaged ones are given to `onDamage`, and left
+   * out.
    */
   async *takeAll(
     from: NodeRun,
     onDamage: (id: string, error: unknown) => void,
-  ): AsyncGenerator<{ readonly snapshot: Snapshot; readonly owner: NodeRun }> {
+  ): AsyncGenerator<Snapshot> {
     let after = ''
     while (true) {
       const parameters = [from.node, from.epoch, after, PAGE_SIZE]
       const rows = await this.#storage.read<OwnedRow>(PAGE, parameters)
       for (const { id, node, epoch } of rows) {
         after = id
-        const owner = { node, epoch }
         try {
-          const snapshot = await this.take(id, owner)
-          if (snapshot !== undefined) yield { snapshot, owner }
+          const snapshot = await this.take(id, { node, epoch })
+          if (snapshot !== undefined) yield snapshot
         } catch (error) {
           onDamage(id, error)
         }
