@@ -53,7 +53,7 @@ export class Settlement {
     return this.#open === 0 && this.#failure === undefined
   }
 
-  /** Tells one listener what becomes of it. It must not be settled. */
+  /** Tells one listener what becomes of it. */
   tell(listener: SettlementListener): void {
     this.#listener = listener
     if (this.#failure !== undefined) listener.onUnsettled(this, this.#failure.error)

@@ -60,7 +60,8 @@ export class Handled implements SettlementListener {
       return
     }
     this.#pending.push(settlement)
-    if (!settlement.isSettled) settlement.tell(this)
+    // One that is settled may be begun again while it waits here for those before it.
+    if (settlement !== SETTLED) settlement.tell(this)
   }
 
   /** The client begins anew after what was settled. */

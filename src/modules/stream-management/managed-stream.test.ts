@@ -92,3 +92,16 @@ test('nor is it saved twice when all is settled', async () => {
   await stream.saved(60_000)
   assert.equal(saves.length, 1)
 })
+
+test('a stanza that waits again behind an earlier one still counts in the end', () => {
+  const { stream } = detached()
+  const [first, second] = [new Settlement(), new Settlement()]
+  first.begin()
+  stream.handled.take(first)
+  stream.handled.take(second)
+  second.begin()
+  first.finish()
+  assert.equal(stream.handled.h, 1)
+  second.finish()
+  assert.equal(stream.handled.h, 2)
+})
