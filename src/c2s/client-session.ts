@@ -284,7 +284,7 @@ export class ClientSession implements StreamSession, ConnectionHandler {
     const { router } = this.#environment
     for (const envelope of envelopes) {
       // Another resource has it, or will give it back in its turn.
-      if (envelope.delivery?.giveBack() === false) continue
+      if (envelope.delivery?.giveBack(envelope) === false) continue
       const outcome = router.route(envelope.shared(undefined).noted({ isRetry: true }))
       if (outcome instanceof Promise) await outcome
     }

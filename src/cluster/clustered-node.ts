@@ -20,7 +20,7 @@ import { isLocalSession, type Session } from '../core/session.ts'
 import type { SessionManager } from '../core/session-manager.ts'
 import { parseJid } from '../xmpp/jid.ts'
 import type { StreamError } from '../xmpp/stream-error.ts'
-import { HAND_OFF_ENTRIES, HandOff, type Taker } from './hand-off.ts'
+import { HAND_OFF_ENTRIES, HandOff, readHanded, type Taker } from './hand-off.ts'
 import { Link } from './link.ts'
 import { LOCK_PREFIX, Locks } from './locks.ts'
 import { type MemberListener, Members, NODE_PREFIX } from './members.ts'
@@ -39,6 +39,7 @@ import { SESSION_PREFIX, SessionTable } from './session-table.ts'
 import {
   type Change,
   type Clock,
+  keyOf,
   type Registry,
   RegistryConflict,
   type Transport,
@@ -59,13 +60,13 @@ declare module '../core/cluster.ts' {
       readonly question: { readonly id: string; readonly error: StreamErrorText }
       readonly answer: null
     }
-    /** What was found at the place of a lost node: numbers of hand-offs, by the node that made them. */
-    remains_found: {
-      readonly question: NodeRun & {
-        readonly rerouted: Readonly<Record<string, readonly number[]>>
-      }
-      readonly answer: null
-    }
+    /** What was found at the place of lost nodes, named as in `Notes.handed`. */
+    remains_found: { readonly question: readonly string[]; readonly answer: null }
+    /**
+     * One that was found there in nobody's hands, and others have as well. Answered when whoever gave it
+     * to all of them has settled what becomes of it.
+     */
+    remains_returned: { readonly question: string; readonly answer: null }
   }
 }
 
@@ -111,7 +112,7 @@ const AT_ONCE = 200
 
 /**
  * A node among others. What it knows of them comes from the registry (who is there, which sessions
- * they have), what it has for them goes over links; see `docs/decisions/0015-cluster.md`.
+ * they have), what it has for them goes over links; see `docs/decisions/0021-cluster.md`.
  */
 export class ClusteredNode implements Cluster, MemberListener {
   readonly isShared = true
@@ -161,6 +162,8 @@ export class ClusteredNode implements Cluster, MemberListener {
       handOffTo,
       closeRemote: (resource, error) => this.#closeRemote(resource, error),
       remains: (run) => this.#remainsOf(run),
+      isCleaned: (run) => this.#members.isCleaned(run),
+      isCleaner: (node) => this.#members.isCleaner(node),
       holdBack: (jid, until) => sessionManager.holdBack(jid, until),
       onLess: (resource) => this.#tellLess(resource),
       wrote: (revision) => this.#wrote(revision),
@@ -196,11 +199,11 @@ export class ClusteredNode implements Cluster, MemberListener {
     this.#members.start()
     const expire = () => {
       for (const peer of this.#peers.values()) if (!peer.isLost) peer.handOff.expire()
+      void this.#sessions.removeStray()
       this.#stopExpiry = this.#parts.clock.after(1_000, expire)
     }
     expire()
     this.#isReady = true
-    await this.#takeOverOwn()
     await this.#cleanUp()
     this.#parts.clock.after(this.#settings.lease, () => void this.#takeOverOrphans())
   }
@@ -346,8 +349,13 @@ export class ClusteredNode implements Cluster, MemberListener {
       await this.#components.find(id)?.close(fromText(error))
       return null
     })
-    this.on('remains_found', ({ node, epoch, rerouted }) => {
-      this.#note({ node, epoch }, rerouted[this.#ownKey] ?? [])
+    this.on('remains_found', (all) => {
+      this.#note(all)
+      return null
+    })
+    this.on('remains_returned', async (handed) => {
+      const { to, number } = readHanded(handed)
+      await this.#lost.get(to)?.handOff.returned(number)
       return null
     })
   }
@@ -403,8 +411,12 @@ export class ClusteredNode implements Cluster, MemberListener {
       const taken = sessionManager.take(target, envelope, this.#domainType(envelope))
       return after(taken, (isTaken) => {
         if (isTaken) return undefined
+        // Others have it, too: whoever gave it to all of them decides.
+        if (envelope.delivery?.giveBack(envelope) === false) return undefined
         // What the session that was here gives back comes first.
-        return after(sessionManager.leaving(envelope.to.bare), () => this.#taker.again(envelope))
+        return after(sessionManager.leaving(envelope.to.bare), () =>
+          this.#taker.again(envelope.shared(undefined)),
+        )
       })
     },
     toComponent: (target, envelope) => {
@@ -416,6 +428,12 @@ export class ClusteredNode implements Cluster, MemberListener {
       const hops = (envelope.notes.hops ?? 0) + 1
       if (hops > MAX_HOPS) return this.#taker.unreachable(envelope)
       return this.#parts.router.route(envelope.noted({ isRetry: true, hops }))
+    },
+    keptElsewhere: (envelope) => {
+      const { hooks, log } = this.#parts
+      const point = hooks.at('message_kept_elsewhere', this.#domainType(envelope))
+      const told = point.run(envelope, {})
+      if (told instanceof Promise) told.catch((error) => log.error('message_stays_kept', { error }))
     },
     unreachable: (envelope) =>
       this.#parts.sessionManager.unreachable(envelope, this.#domainType(envelope)),
@@ -455,7 +473,6 @@ export class ClusteredNode implements Cluster, MemberListener {
     for (const { link, isLost } of this.#peers.values()) if (!isLost) link.resend()
     this.#sessions.rewrite()
     this.#components.rewrite()
-    void this.#sessions.removeStray()
   }
 
   // --- The registry.
@@ -463,7 +480,7 @@ export class ClusteredNode implements Cluster, MemberListener {
   #onChange(change: Change): void {
     const { key, revision } = change
     if (key.startsWith(SESSION_PREFIX)) this.#sessions.onChange(change)
-    else if (key.startsWith(NODE_PREFIX)) this.#members.onChange(change)
+    else if (key.startsWith(NODE_PREFIX)) this.#onNodeChange(change)
     else if (key.startsWith(COMPONENT_PREFIX)) this.#components.onChange(change)
     else if (key.startsWith(LOCK_PREFIX)) this.#locks.onChange(change)
     if (revision <= this.#seen) return
@@ -471,6 +488,12 @@ export class ClusteredNode implements Cluster, MemberListener {
     while (this.#watchers.length > 0 && (this.#watchers[0]?.revision as number) <= revision) {
       this.#watchers.shift()?.resolve()
     }
+  }
+
+  #onNodeChange(change: Change): void {
+    this.#members.onChange(change)
+    // Whoever is to take care of what others left may have changed, too.
+    if (this.#isReady) void this.#cleanUp()
   }
 
   #wrote(revision: number): void {
@@ -507,15 +530,15 @@ export class ClusteredNode implements Cluster, MemberListener {
     this.#sendHeartbeat()
   }
 
-  onLost({ node, epoch }: NodeRun): void {
-    this.#parts.log.warn('cluster_node_gone', { node, epoch })
+  onLost({ node, epoch }: NodeRun, isNews: boolean): void {
     for (const peer of this.#peers.values()) {
       if (peer.run.node === node && peer.run.epoch <= epoch && !peer.isLost) this.#lose(peer)
     }
     this.#locks.onLost()
+    if (!isNews) return
+    this.#parts.log.warn('cluster_node_gone', { node, epoch })
     const told = this.#parts.hooks.at('node_cleanup').run({}, { clusterNode: node })
     if (told instanceof Promise) told.catch(() => {})
-    if (this.#isReady) void this.#cleanUp()
   }
 
   onFenced(): void {
@@ -533,6 +556,7 @@ export class ClusteredNode implements Cluster, MemberListener {
       this.#cleaned.get(key)?.resolve()
       this.#cleaned.delete(key)
     }
+    this.#sessions.onCleaned({ node, epoch })
   }
 
   #lose(peer: Peer): void {
@@ -555,24 +579,13 @@ export class ClusteredNode implements Cluster, MemberListener {
     return this.#cleaned.get(keyOf(run))?.promise
   }
 
-  #note({ node, epoch }: NodeRun, numbers: readonly number[]): void {
-    for (const { run } of this.#lost.values()) {
-      if (run.node !== node || run.epoch > epoch) continue
-      const found = this.#found.get(keyOf(run)) ?? new Set()
-      for (const number of numbers) found.add(number)
-      this.#found.set(keyOf(run), found)
+  #note(found: readonly string[]): void {
+    const own = keyOf(this.self)
+    for (const { from, to, number } of found.map(readHanded)) {
+      if (from !== own || !this.#lost.has(to)) continue
+      const numbers = this.#found.get(to) ?? new Set()
+      this.#found.set(to, numbers.add(number))
     }
-  }
-
-  get #ownKey(): string {
-    return keyOf(this.self)
-  }
-
-  /** What is left of this node's runs that the registry does not know any more. */
-  async #takeOverOwn(): Promise<void> {
-    const { node, epoch } = this.self
-    if (this.#members.remains.some((run) => run.node === node)) return
-    await this.#takeOver({ node, epoch: epoch - 1 })
   }
 
   /**
@@ -587,7 +600,13 @@ export class ClusteredNode implements Cluster, MemberListener {
         for (const node of left) {
           if (!this.#isReady || this.#members.isKnown(node)) continue
           log.warn('cluster_node_unknown', { node })
-          await this.#takeOver({ node, epoch: Number.MAX_SAFE_INTEGER })
+          const nobody = {
+            unregister: async () => {},
+            found: () => {},
+            giveBack: async () => false,
+          }
+          const remains = { node, epoch: Number.MAX_SAFE_INTEGER, ...nobody }
+          await hooks.at('node_remains').run(remains, {})
         }
       })
     } catch (error) {
@@ -595,46 +614,59 @@ export class ClusteredNode implements Cluster, MemberListener {
     }
   }
 
-  async #takeOver(run: NodeRun): Promise<void> {
-    const nobody = { unregister: async () => {}, found: () => {} }
-    await this.#parts.hooks.at('node_remains').run({ ...run, ...nobody }, {})
-  }
-
   /** Takes care of what lost nodes left, as far as that is this node's turn. */
   async #cleanUp(): Promise<void> {
-    for (const run of this.#members.remains) {
-      const key = keyOf(run)
-      if (this.#cleaning.has(key)) continue
-      this.#cleaning.add(key)
-      try {
-        await this.#clean(run)
-      } catch (error) {
-        this.#parts.log.error('cluster_cleanup_failed', { ...run, error })
-        this.#parts.clock.after(CLEAN_RETRY, () => {
-          if (this.#isReady) void this.#cleanUp()
-        })
-      } finally {
-        this.#cleaning.delete(key)
+    const runs = this.#members.remains.filter((run) => !this.#cleaning.has(keyOf(run)))
+    if (runs.length === 0) return
+    for (const run of runs) this.#cleaning.add(keyOf(run))
+    try {
+      const found: string[] = []
+      for (const run of runs) await this.#takeOver(run, found)
+      // What one of them had taken over from another is found before anybody decides about it.
+      this.#note(found)
+      await this.tell('remains_found', found)
+      for (const run of runs) {
+        await this.#members.cleaned(run)
+        this.#parts.log.info('cluster_node_cleaned', { ...run })
       }
+    } catch (error) {
+      this.#parts.log.error('cluster_cleanup_failed', { runs, error })
+      this.#parts.clock.after(CLEAN_RETRY, () => {
+        if (this.#isReady) void this.#cleanUp()
+      })
+    } finally {
+      for (const run of runs) this.#cleaning.delete(keyOf(run))
     }
   }
 
-  async #clean(run: NodeRun): Promise<void> {
-    const { hooks, log } = this.#parts
-    const rerouted: Record<string, number[]> = {}
-    const unregister = () => this.#unregister(run)
-    const found = (handed: string) => {
-      const [origin = '', number] = handed.split(' ')
-      rerouted[origin] ??= []
-      rerouted[origin].push(Number(number))
+  async #takeOver(run: NodeRun, found: string[]): Promise<void> {
+    const remains = {
+      ...run,
+      unregister: () => this.#unregister(run),
+      found: (handed: string) => void found.push(handed),
+      giveBack: async (handed: string) => {
+        if (await this.#isAnsweredFor(handed)) return true
+        found.push(handed)
+        return false
+      },
     }
-    await hooks.at('node_remains').run({ ...run, unregister, found }, {})
-    await unregister()
+    await this.#parts.hooks.at('node_remains').run(remains, {})
+    await this.#unregister(run)
     await this.#components.removeLost(run)
-    this.#note(run, rerouted[this.#ownKey] ?? [])
-    await this.tell('remains_found', { ...run, rerouted })
-    await this.#members.cleaned(run)
-    log.info('cluster_node_cleaned', { ...run })
+  }
+
+  /** Whether whoever handed it to several resources has settled what becomes of it. */
+  async #isAnsweredFor(handed: string): Promise<boolean> {
+    const { from, isShared } = readHanded(handed)
+    if (!isShared) return false
+    const origin = [this.self, ...this.#members.others].find((run) => keyOf(run) === from)
+    if (origin === undefined) return false
+    try {
+      await this.ask(origin.node, 'remains_returned', handed)
+      return true
+    } catch {
+      return false
+    }
   }
 
   async #unregister(run: NodeRun): Promise<void> {
@@ -642,7 +674,7 @@ export class ClusteredNode implements Cluster, MemberListener {
     const rows = this.#sessions.of(run)
     for (let i = 0; i < rows.length; i += AT_ONCE) {
       const some = rows.slice(i, i + AT_ONCE)
-      const removals = some.map(({ key, row }) => this.#sessions.removeLost(key, row.revision))
+      const removals = some.map(({ key, row }) => this.#removeLost(key, row.revision))
       const removed = await Promise.all(removals)
       await this.#whenSeen(this.#written)
       for (const [index, { row }] of some.entries()) {
@@ -653,8 +685,17 @@ export class ClusteredNode implements Cluster, MemberListener {
       }
     }
   }
-}
 
-function keyOf({ node, epoch }: NodeRun): string {
-  return `${node}:${epoch}`
+  /** Tries until it is known whether the row is gone, for who asks has begun what cannot begin anew. */
+  async #removeLost(key: string, revision: number): Promise<boolean> {
+    while (true) {
+      try {
+        return await this.#sessions.removeLost(key, revision)
+      } catch (error) {
+        if (!this.#isReady) throw error
+        this.#parts.log.warn('session_row_not_removed', { error })
+        await new Promise<void>((resolve) => void this.#parts.clock.after(CLEAN_RETRY, resolve))
+      }
+    }
+  }
 }

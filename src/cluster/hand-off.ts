@@ -5,7 +5,7 @@ import type { DeliveryShare } from '../core/shared-delivery.ts'
 import { packEnvelope, unpackEnvelope } from './handed-envelope.ts'
 import type { Link } from './link.ts'
 import type { RemoteResource } from './remote-resource.ts'
-import type { Clock } from './transport.ts'
+import { type Clock, keyOf } from './transport.ts'
 
 /** What a node does with stanzas that others hand to it. */
 export interface Taker {
@@ -16,6 +16,8 @@ export interface Taker {
   toNode(envelope: Envelope): void
   /** To be decided about anew: its node is lost, or no resource has got it. */
   again(envelope: Envelope): Maybe<unknown>
+  /** Another node answers for it, of which there is a durable copy here. */
+  keptElsewhere(envelope: Envelope): void
   /** Waited too long for a node that is out of reach. */
   unreachable(envelope: Envelope): Maybe<unknown>
 }
@@ -63,24 +65,25 @@ export class HandOff {
   readonly #parts: Parts
   readonly #open = new Map<number, Open>()
   #acknowledged = 0
+  /** Something has waited too long, and the node may be out of reach still. */
+  #isExpired = false
   /** Set when the other node's run is over. */
   #isLost = false
+  /** And what it left is decided about. */
+  #isSettled = false
   #last = 0
   #settled: number[] = []
   #isReportDue = false
 
   readonly #whenLeft = Promise.withResolvers<void>()
-  readonly #origin: string
 
   constructor(parts: Parts) {
     this.#parts = parts
-    const { node, epoch } = parts.link.peer
-    this.#origin = `${node}:${epoch}`
   }
 
   // --- To the other node.
 
-  /** False: too much waits for it. */
+  /** False: too much waits for it, or it is not there any more. */
   deliver(target: RemoteResource, envelope: Envelope): boolean {
     const number = this.#hand(SESSION, target.jid.full, envelope)
     if (number === undefined) return false
@@ -98,9 +101,11 @@ export class HandOff {
 
   #hand(type: string, target: string, envelope: Envelope): number | undefined {
     const { link, clock } = this.#parts
-    if (link.waitingBytes > MAX_WAITING) return undefined
-    const { settlement, delivery } = envelope
-    const wantsSettlement = settlement !== undefined
+    if (this.#isSettled || link.waitingBytes > MAX_WAITING) return undefined
+    if (this.#isExpired && !link.isConnected) return undefined
+    this.#isExpired = false
+    const { settlement, delivery, notes } = envelope
+    const wantsSettlement = settlement !== undefined || notes.kept !== undefined
     const isShared = delivery !== undefined
     settlement?.begin()
     if (this.#isLost) this.#last++
@@ -113,10 +118,15 @@ export class HandOff {
     return this.#last
   }
 
-  /** Resolves when the other node has dealt with all up to `number`; `undefined` if it has. */
+  /**
+   * Resolves when the other node has dealt with all up to `number`, or what it had is decided about here;
+   * `undefined` if it has.
+   */
   decided(number: number): Promise<void> | undefined {
-    if (this.#isLost) return this.#open.has(number) ? this.#whenLeft.promise : undefined
-    return this.#parts.link.acknowledged(number)
+    if (this.#isSettled) return undefined
+    if (this.#isLost) return this.#whenLeft.promise
+    const acknowledged = this.#parts.link.acknowledged(number)
+    return acknowledged?.then(() => (this.#isLost ? this.#whenLeft.promise : undefined))
   }
 
   onAcknowledged(upTo: number): void {
@@ -133,15 +143,22 @@ export class HandOff {
     if (isTaken && isSettled && !isShared) this.#open.delete(number)
   }
 
-  /** Called now and then while the node is out of reach. */
+  /**
+   * Called now and then. If something has waited too long for a node out of reach, all that was not sent
+   * goes elsewhere, and what comes does as well until the node is back: so the order stays.
+   */
   expire(): void {
     const { clock, patience, link, taker } = this.#parts
+    if (link.isConnected) return
     const before = clock.now() - patience
     for (const [number, open] of this.#open) {
-      if (open.at > before) return
+      if (!this.#isExpired && open.at > before) return
       if (open.isTaken || !link.withdraw(number)) continue
+      this.#isExpired = true
       this.#open.delete(number)
-      this.#finish(open, taker.unreachable(open.envelope.shared(undefined)))
+      const isLast = !open.isShared || this.#givesBack(open)
+      const decided = isLast ? taker.unreachable(open.envelope.shared(undefined)) : undefined
+      this.#finish(open, decided)
     }
   }
 
@@ -158,14 +175,20 @@ export class HandOff {
     const { taker } = this.#parts
     const left = [...this.#open]
     this.#open.clear()
+    this.#isSettled = true
     for (const [number, open] of left) {
       const { envelope, isSettled } = open
-      const isDone = rerouted.has(number) || envelope.delivery?.giveBack() === false
-      if (isDone) {
-        if (!isSettled) envelope.settlement?.finish()
-      } else this.#finish(open, taker.again(envelope.shared(undefined)))
+      if (rerouted.has(number)) {
+        if (!isSettled) this.#safe(open)
+      } else if (open.isShared && !this.#givesBack(open)) this.#finish(open, undefined)
+      else this.#finish(open, taker.again(envelope.shared(undefined)))
     }
     this.#whenLeft.resolve()
+  }
+
+  /** It does not arrive at the other node. True: nor anywhere else. */
+  #givesBack({ envelope }: Open): boolean {
+    return envelope.delivery?.giveBack(envelope) !== false
   }
 
   #finish({ envelope, isSettled }: Open, decided: Maybe<unknown>): void {
@@ -205,7 +228,7 @@ export class HandOff {
     const { handed, envelope: make } = unpackEnvelope(body)
     const { target, wantsSettlement, isShared } = handed
     const settlement = wantsSettlement ? new Settlement() : undefined
-    const as = wantsSettlement ? `${this.#origin} ${number}` : undefined
+    const as = wantsSettlement ? this.#nameOf(number, isShared) : undefined
     const envelope = make(as, settlement, isShared ? this.#share(number) : undefined)
     const taken = this.#give(type, target, envelope)
     if (settlement === undefined) return taken
@@ -214,6 +237,11 @@ export class HandOff {
       return undefined
     }
     return taken.finally(() => this.#report(number, settlement))
+  }
+
+  #nameOf(number: number, isShared: boolean): string {
+    const { self, peer } = this.#parts.link
+    return writeHanded({ from: keyOf(peer), to: keyOf(self), number, isShared })
   }
 
   #give(type: string, target: string, envelope: Envelope): Maybe<unknown> {
@@ -232,12 +260,20 @@ export class HandOff {
     const { link } = this.#parts
     return {
       acknowledge: () => void link.send(ARRIVED + number),
-      giveBack: () => {
+      giveBack: (held) => {
         if (this.#isLost) return true
-        link.send(RETURNED + number)
+        const returned = link.send(RETURNED + number)
+        if (held.notes.kept !== undefined) void this.#letGo(held, returned)
         return false
       },
     }
+  }
+
+  /** A durable copy stays until the other node answers for what was given back to it. */
+  async #letGo(held: Envelope, returned: number): Promise<void> {
+    await this.#parts.link.acknowledged(returned)
+    if (this.#isLost) await this.#parts.taker.again(held.shared(undefined))
+    else this.#keptElsewhere(held)
   }
 
   #report(number: number, settlement: Settlement): void {
@@ -263,8 +299,18 @@ export class HandOff {
     const open = this.#open.get(number)
     if (open === undefined || open.isSettled) return
     open.isSettled = true
-    open.envelope.settlement?.finish()
+    this.#safe(open)
     this.#close(number, open)
+  }
+
+  /** Its fate is settled elsewhere. What others have as well is kept for them. */
+  #safe({ envelope, isShared }: Open): void {
+    if (!isShared) this.#keptElsewhere(envelope)
+    envelope.settlement?.finish()
+  }
+
+  #keptElsewhere(envelope: Envelope): void {
+    if (envelope.notes.kept !== undefined) this.#parts.taker.keptElsewhere(envelope)
   }
 
   #onFailed(number: number): void {
@@ -280,17 +326,50 @@ export class HandOff {
     if (open === undefined || !open.isShared) return
     open.isShared = false
     open.envelope.delivery?.acknowledge()
+    this.#keptElsewhere(open.envelope)
     this.#close(number, open)
   }
 
-  #onReturned(number: number): Maybe<unknown> {
+  /** Whoever takes care of what the other node has left has found it, in nobody's hands. */
+  returned(number: number): Promise<void> {
+    return this.#onReturned(number)
+  }
+
+  /** The other node keeps its copy until what is returned here is safe. */
+  async #onReturned(number: number): Promise<void> {
     const open = this.#open.get(number)
-    if (open === undefined || !open.isShared) return undefined
+    if (open === undefined || !open.isShared) return
     open.isShared = false
     this.#close(number, open)
-    if (open.envelope.delivery?.giveBack() !== true) return undefined
-    return this.#parts.taker.again(open.envelope.shared(undefined))
+    if (!this.#givesBack(open)) return
+    const { settlement } = open.envelope
+    settlement?.begin()
+    try {
+      await this.#parts.taker.again(open.envelope.shared(undefined))
+      settlement?.finish()
+      await settlement?.done
+    } catch (error) {
+      settlement?.fail(error)
+      throw error
+    }
   }
+}
+
+/** What a stanza is known by that one run handed to another: those two, and its number between them. */
+export type Handed = {
+  readonly from: string
+  readonly to: string
+  readonly number: number
+  readonly isShared: boolean
+}
+
+function writeHanded({ from, to, number, isShared }: Handed): string {
+  return `${from} ${to} ${number}${isShared ? ' shared' : ''}`
+}
+
+export function readHanded(handed: string): Handed {
+  const [from = '', to = '', number, shared] = handed.split(' ')
+  return { from, to, number: Number(number), isShared: shared !== undefined }
 }
 
 /** Ascending runs: `3-7,9`. */

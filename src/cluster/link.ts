@@ -57,6 +57,7 @@ const NOTHING: Entry = { text: WHOLE, size: 0 }
  *   has seen as much, so that nothing overtakes what it builds upon: a presence the session it is of.
  */
 export class Link {
+  readonly self: NodeRun
   readonly peer: NodeRun
   readonly #parts: Parts
   // --- To the peer.
@@ -66,6 +67,8 @@ export class Link {
   #bytes = 0
   /** How many of `#entries` were sent. */
   #sent = 0
+  /** Number of the last that was ever sent. */
+  #lastSent = 0
   #isFlushDue = false
   #stopResend: (() => void) | undefined
   #resendAfter = RESEND_AFTER
@@ -86,6 +89,7 @@ export class Link {
 
   constructor(parts: Parts) {
     this.#parts = parts
+    this.self = parts.self
     this.peer = parts.peer
   }
 
@@ -108,6 +112,10 @@ export class Link {
     return this.#entries.length
   }
 
+  get isConnected(): boolean {
+    return this.#parts.isConnected()
+  }
+
   get waitingBytes(): number {
     return this.#bytes
   }
@@ -125,7 +133,7 @@ export class Link {
   withdraw(number: number): boolean {
     const index = number - this.#first
     const entry = this.#entries[index]
-    if (entry === undefined || index < this.#sent) return false
+    if (entry === undefined || number <= this.#lastSent) return false
     if (this.#entries[index - 1]?.text[0] === PARTIAL) return false
     this.#bytes -= entry.size
     this.#entries[index] = NOTHING
@@ -187,6 +195,7 @@ export class Link {
         size += entry.size
         count++
         this.#sent++
+        this.#lastSent = Math.max(this.#lastSent, this.#first + this.#sent - 1)
       } while (this.#sent < this.#entries.length)
       this.#write(body, this.#first + from, false)
     }

@@ -17,7 +17,6 @@ type NodeRecord = {
 type Member = {
   readonly node: string
   record: NodeRecord
-  revision: number
   /** When it was last heard of. */
   heardAt: number
   sessions: number
@@ -26,8 +25,8 @@ type Member = {
 export interface MemberListener {
   /** A run of a node begins, here seen for the first time. */
   onAlive(run: NodeRun): void
-  /** A run is over: nothing of it is accepted any more. */
-  onLost(run: NodeRun): void
+  /** A run is over: nothing of it is accepted any more. `isNews`: it was not when this node began. */
+  onLost(run: NodeRun, isNews: boolean): void
   /** What it left is taken care of. */
   onCleaned(run: NodeRun): void
   /** The others have given this run up. */
@@ -47,6 +46,9 @@ type Parts = {
   /** A node not heard of for so long is lost, milliseconds. */
   readonly lease: number
 }
+
+/** How long to wait before a write is tried again, milliseconds. */
+const RETRY = 500
 
 export const NODE_PREFIX = 'node.'
 /** Names that are part of keys and subjects. */
@@ -77,20 +79,21 @@ export class Members {
 
   /** Writes this node's record; the one of its last run, if there is any, is over by that. */
   async join(): Promise<void> {
-    const { node, registry, version } = this.#parts
+    const { node, registry, version, clock } = this.#parts
     const key = NODE_PREFIX + node
     while (this.#epoch === 0) {
       const before = await registry.get(key)
       const last =
         before?.value === undefined ? undefined : (JSON.parse(before.value) as NodeRecord)
       // Beyond every earlier run, even if the registry has forgotten them.
-      const epoch = Math.max((last?.epoch ?? 0) + 1, Date.now())
-      const dead = Math.max(last?.dead ?? 0, last?.epoch ?? 0)
+      const epoch = Math.max((last?.epoch ?? 0) + 1, clock.wallTime())
+      const dead = Math.max(last?.dead ?? 0, last?.epoch ?? epoch - 1)
       const record: NodeRecord = {
         epoch,
         state: 'alive',
         dead,
-        cleaned: last?.cleaned ?? 0,
+        // Once more, should it have been given up while it still wrote.
+        cleaned: Math.min(last?.cleaned ?? 0, dead - 1),
         version,
       }
       try {
@@ -179,8 +182,13 @@ export class Members {
   /** Runs that left something for this node to take care of. */
   get remains(): readonly NodeRun[] {
     return this.all.flatMap(({ node, record: { dead, cleaned } }) =>
-      dead > cleaned && this.#cleanerOf(node) === this.#parts.node ? [{ node, epoch: dead }] : [],
+      dead > cleaned && this.isCleaner(node) ? [{ node, epoch: dead }] : [],
     )
+  }
+
+  /** Whether this node takes care of what that one has left. */
+  isCleaner(node: string): boolean {
+    return this.#cleanerOf(node) === this.#parts.node
   }
 
   /** The node itself, if it runs again; else one of the others. */
@@ -192,34 +200,46 @@ export class Members {
 
   // --- What is heard.
 
-  onChange({ key, value, revision }: Change): void {
+  onChange({ key, value }: Change): void {
     const node = key.slice(NODE_PREFIX.length)
     const { clock, listener } = this.#parts
     const known = this.#members.get(node)
     if (value === undefined) {
-      this.#members.delete(node)
+      // The registry has lost it. Its node says again what it is, or else it is given up.
+      if (node === this.#parts.node && this.#epoch > 0 && !this.#isLeaving) this.#sayAgain()
       return
     }
-    const record = JSON.parse(value) as NodeRecord
-    const member = known ?? { node, record, revision, heardAt: clock.now(), sessions: 0 }
+    const told = JSON.parse(value) as NodeRecord
     const before = known?.record
+    // A registry that has lost what it had does not bring anybody back to life.
+    const record = before === undefined ? told : notBehind(told, before)
+    const member = known ?? { node, record, heardAt: clock.now(), sessions: 0 }
     this.#members.set(node, member)
     member.record = record
-    member.revision = revision
+    // Whatever was heard of it before this record, such as its sessions.
+    const deadBefore = before?.dead ?? 0
+    if (record.dead > deadBefore)
+      listener.onLost({ node, epoch: record.dead }, before !== undefined)
     if (node === this.#parts.node) {
       const isOver = this.#epoch > 0 && this.#epoch <= record.dead && !this.#isLeaving
       if (isOver || (this.#epoch > 0 && record.epoch > this.#epoch)) listener.onFenced()
     } else this.#compare(node, before, member)
+    if (told.state !== 'gone' && told.epoch <= record.dead) this.#giveUp(node, told.epoch)
     const cleanedBefore = before?.cleaned ?? 0
     if (record.cleaned > cleanedBefore) listener.onCleaned({ node, epoch: record.cleaned })
+  }
+
+  #sayAgain(): void {
+    const { node, clock, log } = this.#parts
+    this.#rewrite(node, (record) => record).catch((error) => {
+      log.warn('cluster_node_not_known', { error })
+      clock.after(RETRY, () => this.#sayAgain())
+    })
   }
 
   #compare(node: string, before: NodeRecord | undefined, member: Member): void {
     const { listener, clock } = this.#parts
     const { record } = member
-    if (before !== undefined && record.dead > before.dead) {
-      listener.onLost({ node, epoch: record.dead })
-    }
     if (record.state !== 'gone' && before?.epoch !== record.epoch) {
       member.heardAt = clock.now()
       listener.onAlive({ node, epoch: record.epoch })
@@ -276,12 +296,14 @@ export class Members {
     const key = NODE_PREFIX + node
     while (true) {
       const current = await registry.get(key)
-      if (current?.value === undefined) return
-      const record = JSON.parse(current.value) as NodeRecord
+      const isThere = current?.value !== undefined
+      const known = this.#members.get(node)?.record
+      const record = isThere ? (JSON.parse(current.value as string) as NodeRecord) : known
+      if (record === undefined) return
       const changed = change(record)
-      if (changed === record) return
+      if (changed === record && isThere) return
       try {
-        await registry.put(key, JSON.stringify(changed), current.revision)
+        await registry.put(key, JSON.stringify(changed), isThere ? current.revision : 0)
         return
       } catch (error) {
         if (!(error instanceof RegistryConflict)) throw error
@@ -302,6 +324,13 @@ export function runOver(
   if (current?.value === undefined) return
   const record = over(JSON.parse(current.value) as NodeRecord)
   registry.put(current.key, JSON.stringify(record), current.revision)
+}
+
+/** What is over, or taken care of, is so for good. */
+function notBehind(record: NodeRecord, before: NodeRecord): NodeRecord {
+  const dead = Math.max(record.dead, before.dead)
+  const cleaned = Math.max(record.cleaned, before.cleaned)
+  return { ...record, dead, cleaned, state: record.epoch <= dead ? 'gone' : record.state }
 }
 
 function over(record: NodeRecord): NodeRecord {

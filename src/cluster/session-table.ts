@@ -23,6 +23,10 @@ type Parts = {
   readonly closeRemote: (resource: RemoteResource, error?: StreamError) => Promise<void>
   /** Resolves when what a lost run left is taken care of; `undefined` if it is, or is not lost. */
   readonly remains: (run: NodeRun) => Promise<void> | undefined
+  /** Whether a run is lost, and nothing that it left is to be taken care of any more. */
+  readonly isCleaned: (run: NodeRun) => boolean
+  /** Whether this node takes care of what that one has left. */
+  readonly isCleaner: (node: string) => boolean
   /** Lets new stanzas for the account wait. */
   readonly holdBack: (jid: FullJid, until: Promise<unknown>) => void
   /** A session of another node is not available any more, or gone. */
@@ -61,10 +65,10 @@ export class SessionTable {
   readonly #own = new Map<Session, Own>()
   readonly #ownByKey = new Map<string, Own>()
   readonly #rows = new Map<string, Row>()
-  /** Revisions of rows that are about to be taken over. */
-  readonly #latest = new Map<string, number>()
-  /** Rows that could not be removed, with their revisions. */
-  readonly #stray = new Map<string, number>()
+  /** Rows that are about to be taken over, as they were last. */
+  readonly #latest = new Map<string, Change>()
+  /** Rows of no session: with their revisions, and the nodes that wrote them. */
+  readonly #stray = new Map<string, { readonly revision: number; readonly node: string }>()
 
   constructor(parts: Parts) {
     this.#parts = parts
@@ -128,8 +132,17 @@ export class SessionTable {
   }
 
   #forget(own: Own): void {
-    this.#own.delete(own.session)
-    if (this.#ownByKey.get(own.key) === own) this.#ownByKey.delete(own.key)
+    const { key, session } = own
+    this.#own.delete(session)
+    if (this.#ownByKey.get(key) !== own) return
+    this.#ownByKey.delete(key)
+    // What it stood before is seen again.
+    const latest = this.#latest.get(key)
+    this.#latest.delete(key)
+    if (latest !== undefined) return this.onChange(latest)
+    const row = this.#rows.get(key)
+    const { sessions } = this.#parts
+    if (row !== undefined && sessions.get(session.jid) === undefined) sessions.add(row.resource)
   }
 
   #write(own: Own): Promise<void> | undefined {
@@ -151,16 +164,18 @@ export class SessionTable {
       const text = JSON.stringify(this.#rowOf(own.session))
       if (text === own.text && own.revision > 0) continue
       try {
-        own.revision = await registry.put(own.key, text, this.#expected(own))
-        own.text = text
-        this.#latest.delete(own.key)
-        wrote(own.revision)
-      } catch (error) {
-        own.isDirty = true
-        if (error instanceof RegistryConflict) {
+        const revision = await this.#put(own, text)
+        if (revision === undefined) {
+          own.isDirty = true
           if (await this.#isLost(own)) return this.#lose(own)
           continue
         }
+        own.revision = revision
+        own.text = text
+        this.#latest.delete(own.key)
+        wrote(revision)
+      } catch (error) {
+        own.isDirty = true
         if (registry.isConnected) log.warn('session_row_not_written', { error })
         clock.after(RETRY, () => void this.#write(own))
         return
@@ -168,10 +183,20 @@ export class SessionTable {
     }
   }
 
+  /** `undefined`: it was changed meanwhile. */
+  async #put(own: Own, text: string): Promise<number | undefined> {
+    try {
+      return await this.#parts.registry.put(own.key, text, this.#expected(own))
+    } catch (error) {
+      if (error instanceof RegistryConflict) return undefined
+      throw error
+    }
+  }
+
   /** The revision that the row has as far as is known here. */
   #expected(own: Own): number {
     if (own.revision > 0) return own.revision
-    return this.#latest.get(own.key) ?? this.#rows.get(own.key)?.revision ?? 0
+    return this.#latest.get(own.key)?.revision ?? this.#rows.get(own.key)?.revision ?? 0
   }
 
   /** Somebody else has written the row. One that was never written takes it over. */
@@ -180,12 +205,19 @@ export class SessionTable {
     this.#latest.delete(own.key)
     const row = current?.value === undefined ? undefined : (JSON.parse(current.value) as SessionRow)
     if (current !== undefined && row !== undefined) {
-      const isOurs = row.id === own.session.id && row.node === this.#parts.self().node
-      if (own.revision > 0 && !isOurs && current.revision > own.revision) return true
-      this.#latest.set(own.key, current.revision)
+      // What this run has written itself is older than what it has, whenever it was done.
+      const isLost = own.revision > 0 && !this.#isOfThisRun(row) && current.revision > own.revision
+      this.#latest.set(own.key, current)
+      if (isLost) return true
     }
     own.revision = 0
+    own.text = ''
     return false
+  }
+
+  #isOfThisRun({ node, epoch }: SessionRow): boolean {
+    const { self } = this.#parts
+    return node === self().node && epoch === self().epoch
   }
 
   #lose(own: Own): void {
@@ -203,21 +235,35 @@ export class SessionTable {
       if (error instanceof RegistryConflict) return
       // Nobody has the session any more; whoever hands something to it hears so.
       log.warn('session_row_not_removed', { error })
-      this.#stray.set(own.key, own.revision)
+      this.#stray.set(own.key, { revision: own.revision, node: this.#parts.self().node })
     }
   }
 
-  /** Rows of sessions that ended while the registry was out of reach. */
+  /**
+   * Removes rows of sessions that are not there: they ended while the registry was out of reach, or were
+   * written late by a node that others had given up.
+   */
   async removeStray(): Promise<void> {
-    for (const [key, revision] of this.#stray) {
+    const { registry, self, isCleaner, wrote } = this.#parts
+    for (const [key, stray] of this.#stray) {
+      if (!registry.isConnected) return
+      if (stray.node !== self().node && !isCleaner(stray.node)) continue
       this.#stray.delete(key)
       try {
-        await this.#parts.registry.remove(key, revision)
+        wrote(await registry.remove(key, stray.revision))
       } catch (error) {
         if (error instanceof RegistryConflict) continue
-        this.#stray.set(key, revision)
+        this.#stray.set(key, stray)
         return
       }
+    }
+  }
+
+  /** A run is taken care of: whatever it may still have written is of nothing. */
+  onCleaned(run: NodeRun): void {
+    for (const { key, row } of this.of(run)) {
+      this.#stray.set(key, { revision: row.revision, node: run.node })
+      this.#dropRow(key)
     }
   }
 
@@ -236,27 +282,51 @@ export class SessionTable {
 
   // --- Sessions of others.
 
-  onChange({ key, value, revision }: Change): void {
-    const row = value === undefined ? undefined : (JSON.parse(value) as SessionRow)
+  onChange(change: Change): void {
+    const { key, value, revision } = change
     const own = this.#ownByKey.get(key)
-    if (row === undefined || row.node === this.#parts.self().node) {
-      if (row?.epoch === this.#parts.self().epoch || row === undefined) this.#dropRow(key)
-      else this.#setRow(key, row, revision)
-      // Somebody has removed what is there still.
-      if (own !== undefined && row === undefined && own.revision > 0 && revision > own.revision) {
-        own.revision = 0
-        own.text = ''
-        this.changed(own.session)
-      }
+    this.#stray.delete(key)
+    if (value === undefined) return this.#onRemoved(key, revision, own)
+    const row = JSON.parse(value) as SessionRow
+    if (this.#isOfThisRun(row)) return this.#onOwnRow(row, change, own)
+    if (own !== undefined && own.revision > 0 && revision > own.revision) {
+      this.#latest.set(key, change)
+      return this.#lose(own)
+    }
+    if (own !== undefined) {
+      // Ours is newer, and about to be written.
+      this.#latest.set(key, change)
       return
     }
-    if (own !== undefined && own.revision > 0 && revision > own.revision) this.#lose(own)
-    if (this.#ownByKey.has(key)) {
-      // Ours is newer, and about to be written.
-      this.#latest.set(key, revision)
+    if (this.#parts.isCleaned(row)) {
+      this.#dropRow(key)
+      this.#stray.set(key, { revision, node: row.node })
       return
     }
     this.#setRow(key, row, revision)
+  }
+
+  #onRemoved(key: string, revision: number, own: Own | undefined): void {
+    this.#latest.delete(key)
+    this.#dropRow(key)
+    if (own === undefined || own.revision === 0 || revision <= own.revision) return
+    // Somebody has removed what is there still.
+    own.revision = 0
+    own.text = ''
+    this.changed(own.session)
+  }
+
+  /** This run has written it, perhaps without hearing so. */
+  #onOwnRow({ id }: SessionRow, { key, value, revision }: Change, own: Own | undefined): void {
+    this.#dropRow(key)
+    if (own === undefined || own.session.id !== id) {
+      if (own === undefined) this.#stray.set(key, { revision, node: this.#parts.self().node })
+      else if (own.revision === 0) this.#latest.set(key, { key, value, revision })
+      return
+    }
+    if (revision <= own.revision) return
+    own.revision = revision
+    own.text = value ?? ''
   }
 
   #setRow(key: string, row: SessionRow, revision: number): void {

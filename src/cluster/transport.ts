@@ -1,3 +1,6 @@
+import type { NodeRun } from '../core/cluster.ts'
+import { systemTimers, type Timers } from '../core/timers.ts'
+
 /**
  * What a cluster stands on. Two implementations: NATS (`nats-*.ts`) and the processes of one machine
  * (`machine-*.ts`); tests simulate a third.
@@ -59,20 +62,23 @@ export class RegistryConflict extends Error {
 }
 
 /** Time as a node sees it, a parameter so that it can be simulated. */
-export interface Clock {
+export interface Clock extends Timers {
   /** Milliseconds, never going back. */
   now(): number
-  /** Calls `work` in `ms` milliseconds. Returns how to prevent it. */
-  after(ms: number, work: () => void): () => void
+  /** Milliseconds since 1970; may be set. */
+  wallTime(): number
   /** Calls `work` at the end of this turn of the event loop. */
   soon(work: () => void): void
 }
 
 export const systemClock: Clock = {
+  ...systemTimers,
   now: () => performance.now(),
-  after(ms, work) {
-    const timer = setTimeout(work, ms).unref()
-    return () => clearTimeout(timer)
-  },
+  wallTime: Date.now,
   soon: (work) => void setImmediate(work),
+}
+
+/** A run as text. */
+export function keyOf({ node, epoch }: NodeRun): string {
+  return `${node}:${epoch}`
 }

@@ -25,7 +25,7 @@ export interface Notes {
   readonly isRetry?: boolean
   /** How many nodes of the cluster have handed it on because what it was for was not there. */
   readonly hops?: number
-  /** Which node handed it to this one, and as what number. */
+  /** Which node handed it to which, as what number, and whether others got it as well. */
   readonly handed?: string
   /** The id under which the recipient's archive has the message. */
   readonly archived?: string

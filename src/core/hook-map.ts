@@ -79,8 +79,16 @@ export type Remains = {
    * until all that was left is routed.
    */
   readonly unregister: () => Promise<void>
-  /** A stanza was found that `handed` names: whoever handed it to that run need not mind it any more. */
+  /**
+   * A stanza was found that `handed` (`Notes`) names, and is in somebody's hands here: whoever handed it
+   * over need not mind it any more.
+   */
   readonly found: (handed: string) => void
+  /**
+   * The same of one that is in nobody's hands. True: other resources got it as well, and whoever gave it
+   * to all of them answers for it, so that it is neither to be routed nor kept here.
+   */
+  readonly giveBack: (handed: string) => Promise<boolean>
 }
 
 /** Why a session ended. */
@@ -271,6 +279,11 @@ export interface HookMap {
   node_remains: Hook<Remains, object>
   /** Names of the nodes of which the storage has something that `node_remains` would take over. Global. */
   nodes_with_remains: Hook<readonly string[], object>
+  /**
+   * A message that had its durable copy here (`kept`) went to another node, which answers for it by now:
+   * it has a copy of its own, or its client has acknowledged it.
+   */
+  message_kept_elsewhere: Hook<Envelope, object>
   /** A session of another node is gone, or takes no messages for its account any more. */
   remote_session_left: Hook<Resource, object>
 

@@ -15,6 +15,7 @@ import type { Router } from './router.ts'
 import { isLocalSession, type Resource, type Session, type StreamSession } from './session.ts'
 import { Sessions } from './sessions.ts'
 import { SharedDelivery } from './shared-delivery.ts'
+import { systemTimers, type Timers } from './timers.ts'
 import type { Tracer } from './tracer.ts'
 
 export type SessionLimits = {
@@ -36,6 +37,7 @@ type Parts = {
   readonly limits: SessionLimits
   /** Made later. */
   readonly cluster: () => Cluster
+  readonly timers?: Timers
 }
 
 /** Senders whose messages to nobody are counted. */
@@ -150,9 +152,10 @@ export class SessionManager {
     const before = this.#leaving.get(bare)
     const all = before === undefined ? leaving : Promise.all([before, leaving])
     const { promise: late, resolve } = Promise.withResolvers<void>()
-    const timer = setTimeout(resolve, HOLD_BACK).unref()
+    const { timers = systemTimers } = this.#parts
+    const cancel = timers.after(HOLD_BACK, resolve)
     const done = Promise.race([all, late]).finally(() => {
-      clearTimeout(timer)
+      cancel()
       if (this.#leaving.get(bare) === done) this.#leaving.delete(bare)
     })
     this.#leaving.set(bare, done)

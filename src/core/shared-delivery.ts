@@ -1,9 +1,14 @@
+import type { Envelope } from './envelope.ts'
+
 /** What one holder of a message that several have says of it. */
 export interface DeliveryShare {
   /** It has arrived. */
   acknowledge(): void
-  /** It will not arrive here. True: nor anywhere else, so somebody has to decide about it anew. */
-  giveBack(): boolean
+  /**
+   * It will not arrive here, where it is `held`. True: nor anywhere else, so that it is to be decided about
+   * anew.
+   */
+  giveBack(held: Envelope): boolean
 }
 
 /**

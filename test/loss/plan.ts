@@ -143,3 +143,10 @@ function pickShare(random: Random): (typeof SHARES)[number][1] {
   }
   return 'cut'
 }
+
+/** The first half of it; `undefined`: it is short already. */
+export function shortened(plan: Plan): Plan | undefined {
+  if (plan.messages <= 100) return undefined
+  const messages = Math.ceil(plan.messages / 2)
+  return { ...plan, messages, happenings: plan.happenings.filter(({ at }) => at <= messages) }
+}

@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Ledger } from './ledger.ts'
-import { makePlan, type Plan } from './plan.ts'
+import { makePlan, type Plan, shortened } from './plan.ts'
 import { shrink } from './shrink.ts'
 import { type Told, Total } from './total.ts'
 import { type Report, runTrial } from './trial.ts'
@@ -122,6 +122,7 @@ async function explain(plan: Plan, { breaches, history }: Report): Promise<void>
   const found = await shrink(plan, new Set(breaches.keys()), probe, {
     tries: 2,
     until,
+    shorten: shortened,
     onFound({ messages, happenings }) {
       shortest = last
       say(`it fails with ${messages} messages and ${happenings.length} happenings as well`)

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Breach } from './ledger.ts'
-import { makePlan, type Plan } from './plan.ts'
+import { makePlan, type Plan, shortened } from './plan.ts'
 import { shrink } from './shrink.ts'
 
 const plan = makePlan({
@@ -15,10 +15,11 @@ const plan = makePlan({
 })
 
 const shrunk = (probe: (plan: Plan) => Promise<ReadonlySet<Breach>>) =>
-  shrink(plan, new Set(['lost']), probe, {
+  shrink(plan, new Set<Breach>(['lost']), probe, {
     tries: 1,
     until: Number.POSITIVE_INFINITY,
     onFound() {},
+    shorten: shortened,
   })
 
 test('what has nothing to do with a failure is left out', async () => {

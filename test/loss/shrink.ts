@@ -1,26 +1,25 @@
-import type { Breach } from './ledger.ts'
-import type { Plan } from './plan.ts'
+/** What happens in a trial: in the order of time. */
+type Happenings = { readonly happenings: readonly unknown[] }
 
-/** Whether a plan fails in one of these ways. */
-type Probe = (plan: Plan) => Promise<ReadonlySet<Breach>>
-
-export type ShrinkOptions = {
+export type ShrinkOptions<Plan> = {
   /** How often a plan is tried, for its timing is not the same each time. */
   readonly tries: number
   /** When to be content with what was found, milliseconds since the epoch. */
   readonly until: number
   readonly onFound: (plan: Plan) => void
+  /** One that ends earlier; `undefined`: there is none. */
+  readonly shorten?: (plan: Plan) => Plan | undefined
 }
 
 /**
  * Looks for a shorter plan that fails in one of the same ways: without some of the happenings, and
  * ending earlier (delta debugging: halves first, then ever smaller parts).
  */
-export async function shrink(
+export async function shrink<Plan extends Happenings, Breach>(
   plan: Plan,
   wanted: ReadonlySet<Breach>,
-  probe: Probe,
-  { tries, until, onFound }: ShrinkOptions,
+  probe: (plan: Plan) => Promise<ReadonlySet<Breach>>,
+  { tries, until, onFound, shorten }: ShrinkOptions<Plan>,
 ): Promise<Plan> {
   let best = plan
   const isFailing = async (candidate: Plan): Promise<boolean> => {
@@ -36,7 +35,10 @@ export async function shrink(
     onFound(best)
     return true
   }
-  while (Date.now() < until && best.messages > 100 && (await accept(shortened(best))));
+  while (Date.now() < until) {
+    const shorter = shorten?.(best)
+    if (shorter === undefined || !(await accept(shorter))) break
+  }
   for (let parts = 2; Date.now() < until && best.happenings.length > 0; ) {
     const size = Math.ceil(best.happenings.length / parts)
     let isShorter = false
@@ -49,10 +51,4 @@ export async function shrink(
     parts = isShorter ? Math.max(2, parts - 1) : Math.min(parts * 2, best.happenings.length)
   }
   return best
-}
-
-/** The first half of it. */
-function shortened(plan: Plan): Plan {
-  const messages = Math.ceil(plan.messages / 2)
-  return { ...plan, messages, happenings: plan.happenings.filter(({ at }) => at <= messages) }
 }

@@ -7,9 +7,9 @@ import { type Cursor, type OfflineStore, restore, START, type StoredMessage } fr
 import type { UsageCache } from './usage.ts'
 
 type Parts = {
-  readonly store: OfflineStore
-  readonly usage: UsageCache
-  readonly removals: Removals
+  readonly store: Pick<OfflineStore, 'page'>
+  readonly usage: Pick<UsageCache, 'release' | 'forget'>
+  readonly removals: Pick<Removals, 'remove' | 'has'>
   readonly sessions: Sessions
   readonly log: Logger
   /** Has another node look whether there is something for an account. */

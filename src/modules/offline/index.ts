@@ -76,6 +76,8 @@ export const offline = defineModule({
         })
         const removals = new Removals({ store, usage, log })
         const lookAt = (node: string, account: string) => {
+          // What an earlier run of this node had is not there any more, nor is it elsewhere.
+          if (node === cluster.self.node) return
           // A node that is gone has no session to give it to.
           cluster.ask(node, 'offline_look', account).catch(() => {})
         }

@@ -239,6 +239,10 @@ export const streamManagement = defineModule({
       // What was kept before is not explained.
       { explain: (outcome) => ({ verdict: outcome }) },
     )
+    hooks.on('message_kept_elsewhere', (envelope) => {
+      if (envelope.notes.kept !== undefined) kept.release(envelope.notes.kept)
+      return envelope
+    })
     hooks.on('stanza_acknowledged', (envelope) => {
       if (envelope.notes.kept !== undefined) kept.release(envelope.notes.kept)
       return envelope

@@ -40,7 +40,7 @@ export class Restoration {
    * All that a run has left: its sessions without a connection go on here; what was in the hands of
    * other clients is routed anew.
    */
-  async takeOver({ node, epoch, unregister, found }: Remains): Promise<void> {
+  async takeOver({ node, epoch, unregister, found, giveBack }: Remains): Promise<void> {
     const { kept, snapshots, context } = this.#parts
     const run = { node, epoch }
     const taken = await kept.takeAll(run)
@@ -71,8 +71,15 @@ export class Restoration {
         .run(session.jid, { session })
     }
     for await (const envelope of kept.left(taken)) {
-      if (envelope.notes.handed !== undefined) found(envelope.notes.handed)
-      if (waiting.has(envelope.notes.kept as number)) continue
+      const { handed, kept: id } = envelope.notes
+      if (waiting.has(id as number)) {
+        if (handed !== undefined) found(handed)
+        continue
+      }
+      if (handed !== undefined && (await giveBack(handed))) {
+        kept.release(id as number)
+        continue
+      }
       await context.router.route(envelope.noted({ isRetry: true }))
     }
   }

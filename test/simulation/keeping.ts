@@ -1,0 +1,204 @@
+import type { Clock } from '../../src/cluster/transport.ts'
+import type { Cluster } from '../../src/core/cluster.ts'
+import type { Envelope } from '../../src/core/envelope.ts'
+import type { Remains } from '../../src/core/hook-map.ts'
+import { type Hooks, stop } from '../../src/core/hooks.ts'
+import { silentLogger } from '../../src/core/log.ts'
+import { Outcome } from '../../src/core/outcome.ts'
+import { Places } from '../../src/core/places.ts'
+import type { Router } from '../../src/core/router.ts'
+import { isLocalSession } from '../../src/core/session.ts'
+import type { SessionManager } from '../../src/core/session-manager.ts'
+import { Backlog } from '../../src/modules/offline/backlog.ts'
+import { fromStored, toStored } from '../../src/modules/stream-management/stored-envelope.ts'
+import type { Kept, StoreClient, Waiting } from './store.ts'
+
+type Parts = {
+  readonly hooks: Hooks
+  readonly router: Router
+  readonly sessionManager: SessionManager
+  readonly cluster: Cluster
+  readonly store: StoreClient
+  readonly clock: Clock
+}
+
+/** How long a recipient may take before what it has is written, milliseconds. */
+const PATIENCE = 40
+
+/**
+ * What keeps messages safe: the modules for stream management and for offline messages, as far as a
+ * cluster's promises rest on them, on the simulated store and clock.
+ */
+export class Keeping {
+  readonly #parts: Parts
+  readonly #places: Places
+  readonly #backlog: Backlog
+  readonly #removed = new Set<number>()
+  /** Not written yet, by number. */
+  readonly #waiting = new Map<number, Envelope>()
+  /** Being written, and not released meanwhile. */
+  readonly #adding = new Map<number, Envelope>()
+  #lastId = 0
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+    const { clock, store, sessionManager, cluster } = parts
+    this.#places = new Places(() => clock.wallTime())
+    this.#backlog = new Backlog({
+      store: {
+        page: (account, after, limit) =>
+          store.do(({ offline }) => {
+            const own = [...offline.values()].filter((row) => row.account === account)
+            own.sort((a, b) => a.place - b.place || a.seq - b.seq)
+            const isBehind = ({ place, seq }: Waiting) =>
+              place > after.place || (place === after.place && seq > after.seq)
+            return own.filter(isBehind).slice(0, limit)
+          }),
+      },
+      usage: { forget: () => {}, release: () => {} },
+      removals: {
+        has: (seq) => this.#removed.has(seq),
+        remove: (_, seq) => {
+          this.#removed.add(seq)
+          void store.do(({ offline }) => offline.delete(seq))
+        },
+      },
+      sessions: sessionManager.sessions,
+      log: silentLogger,
+      lookAt: (node, account) => {
+        if (node === cluster.self.node) return
+        cluster.ask(node, 'offline_look', account).catch(() => {})
+      },
+      settingsFor: () => ({ batch: 10_000, patience: 1_000 }),
+    })
+    this.#register()
+  }
+
+  #register(): void {
+    const { hooks, cluster } = this.#parts
+    hooks.on('does_user_exist', () => true)
+    hooks.on('sm_message_decided', (envelope, { targets }) =>
+      targets.some(isLocalSession) ? this.#keep(envelope) : envelope,
+    )
+    hooks.on('sm_message_taken', (envelope) => this.#keep(envelope))
+    hooks.on('offline_message', (_, { envelope }) => stop(this.#store(envelope)))
+    hooks.on('sm_message_kept', (outcome, { envelope }) => {
+      if (envelope.notes.kept !== undefined) this.#release(envelope.notes.kept)
+      return outcome
+    })
+    hooks.on('message_kept_elsewhere', (envelope) => {
+      if (envelope.notes.kept !== undefined) this.#release(envelope.notes.kept)
+      return envelope
+    })
+    hooks.on('stanza_acknowledged', (envelope, { session }) => {
+      const { kept, offline } = envelope.notes
+      if (kept !== undefined) this.#release(kept)
+      if (offline !== undefined) this.#backlog.acknowledged(offline, session)
+      return envelope
+    })
+    hooks.on('resend_offline_messages', (jid, { session }) => {
+      this.#backlog.deliverTo(session)
+      return jid
+    })
+    hooks.on('sm_remove_connection', (resource) => {
+      if (isLocalSession(resource)) this.#backlog.ended(resource)
+      return resource
+    })
+    hooks.on('remote_session_left', (resource) => {
+      this.#backlog.look(resource.jid.bare)
+      return resource
+    })
+    hooks.on('filter_unacknowledged_messages', (envelopes) =>
+      envelopes.filter(({ notes }) => notes.offline === undefined),
+    )
+    hooks.on('node_remains', async (remains) => {
+      await this.#takeOver(remains)
+      return remains
+    })
+    cluster.on('offline_look', (account) => {
+      this.#backlog.look(account)
+      return null
+    })
+  }
+
+  #keep(envelope: Envelope): Envelope {
+    const { settlement, notes } = envelope
+    const isKept = notes.kept !== undefined || notes.offline !== undefined
+    if (settlement === undefined || isKept) return envelope
+    const id = ++this.#lastId
+    const kept = envelope.noted({ kept: id, place: notes.place ?? this.#places.next() })
+    settlement.begin()
+    this.#waiting.set(id, kept)
+    this.#parts.clock.after(PATIENCE, () => this.#write(id))
+    return kept
+  }
+
+  #write(id: number): void {
+    const envelope = this.#waiting.get(id)
+    if (envelope === undefined) return
+    this.#waiting.delete(id)
+    this.#adding.set(id, envelope)
+    const { node, epoch } = this.#parts.cluster.self
+    const row = { node, epoch, id, ...toStored(envelope) }
+    void this.#parts.store
+      .do(({ kept }) => kept.set(keyOf(row), row))
+      .then(() => {
+        if (this.#adding.delete(id)) envelope.settlement?.finish()
+      })
+  }
+
+  #release(id: number): void {
+    const waiting = this.#waiting.get(id)
+    this.#waiting.delete(id)
+    const envelope = waiting ?? this.#adding.get(id)
+    this.#adding.delete(id)
+    envelope?.settlement?.finish()
+    if (waiting !== undefined) return
+    const { node, epoch } = this.#parts.cluster.self
+    void this.#parts.store.do(({ kept }) => kept.delete(keyOf({ node, epoch, id })))
+  }
+
+  #store(envelope: Envelope): Outcome {
+    const { store, clock } = this.#parts
+    const account = envelope.to.bare
+    if (envelope.notes.offline !== undefined) {
+      this.#backlog.look(account)
+      return new Outcome('stored', 'offline', 'kept before')
+    }
+    const place = envelope.notes.place ?? this.#places.next()
+    const row = { account, place, stored_at: clock.wallTime(), size: 0, ...toStored(envelope) }
+    const written = store.do((all) => {
+      const seq = all.nextSeq()
+      all.offline.set(seq, { ...row, seq })
+    })
+    envelope.settlement?.waitFor(written)
+    this.#backlog.look(account, written)
+    return new Outcome('stored', 'offline')
+  }
+
+  async #takeOver({ node, epoch, unregister, giveBack }: Remains): Promise<void> {
+    const { store, cluster, router } = this.#parts
+    const { self } = cluster
+    const rows = await store.do(({ kept }) => {
+      const left = [...kept.values()].filter((row) => row.node === node && row.epoch <= epoch)
+      left.sort((a, b) => a.epoch - b.epoch || a.id - b.id)
+      return left.map((row): Kept => {
+        const own = { ...row, node: self.node, epoch: self.epoch, id: ++this.#lastId }
+        kept.delete(keyOf(row))
+        kept.set(keyOf(own), own)
+        return own
+      })
+    })
+    await unregister()
+    for (const row of rows) {
+      const envelope = fromStored(row).noted({ kept: row.id, isRetry: true })
+      const { handed } = envelope.notes
+      if (handed !== undefined && (await giveBack(handed))) this.#release(row.id)
+      else await router.route(envelope)
+    }
+  }
+}
+
+function keyOf({ node, epoch, id }: Pick<Kept, 'node' | 'epoch' | 'id'>): string {
+  return `${node} ${epoch} ${id}`
+}

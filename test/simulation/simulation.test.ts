@@ -1,0 +1,22 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { play } from './history.ts'
+import { makePlan } from './plan.ts'
+
+/** Always the same, so that whoever changes something sees what it has changed. */
+const FIRST = 1
+const HISTORIES = 300
+
+test('a cluster loses nothing, and agrees again on who is where, whatever happens', async () => {
+  for (let seed = FIRST; seed < FIRST + HISTORIES; seed++) {
+    const { breaches } = await play(makePlan(seed))
+    assert.deepEqual([...breaches], [], `npm run test:simulation -- --seed ${seed} --histories 1`)
+  }
+})
+
+test('the same seed is the same history', async () => {
+  const plan = makePlan(7)
+  const [one, other] = [await play(plan, { isLogged: true }), await play(plan, { isLogged: true })]
+  assert.ok(one.log.length > 20)
+  assert.deepEqual(one.log, other.log)
+})
