@@ -110,8 +110,9 @@ export class ComponentSession implements Component, ConnectionHandler {
     return this.#outbound.send(verdict instanceof Stop ? verdict.acc : verdict)
   }
 
+  /** Its stream ends; what it has sent already is taken still. Resolves when what waited has gone back. */
   close(error: StreamError): Promise<void> {
-    return this.#end(error)
+    return this.#finish(error)
   }
 
   // --- From the connection.
@@ -125,11 +126,13 @@ export class ComponentSession implements Component, ConnectionHandler {
   }
 
   onStreamEnd(): void {
-    void this.#end(undefined)
+    void this.#finish(undefined)
   }
 
   onStreamError(error: StreamError): void {
-    void this.#end(error)
+    this.#leave(error.message)
+    void this.#outbound.close()
+    this.#connection.end((error.toOctets() + CLOSING) as Octets)
   }
 
   onFlush(): void {
@@ -145,12 +148,11 @@ export class ComponentSession implements Component, ConnectionHandler {
     void this.#outbound.lost()
   }
 
-  /** Resolves when what waited has gone back. */
-  async #end(error: StreamError | undefined): Promise<void> {
+  async #finish(error: StreamError | undefined): Promise<void> {
     if (this.#isClosed) return
     this.#leave(error?.message ?? 'closed')
     const returned = this.#outbound.close()
-    this.#connection.end(((error?.toOctets() ?? NO_OCTETS) + CLOSING) as Octets)
+    this.#connection.close(((error?.toOctets() ?? NO_OCTETS) + CLOSING) as Octets)
     await returned
   }
 

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import type { Logger } from '../core/log.ts'
-import type { Octets } from '../xmpp/octets.ts'
+import { NO_OCTETS, type Octets } from '../xmpp/octets.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
 import {
   type Frame,
@@ -65,8 +65,12 @@ export class Connection implements StreamHandler {
   #paused = 0
   /** Of `waitFor`, not done yet. */
   #works = 0
+  /** Our last word is said; the peer may still be speaking. */
+  #isSilent = false
+  #hasPeerClosed = false
   #isEnding = false
   #isClosed = false
+  #lingering: NodeJS.Timeout | undefined
   #flushed: (() => void)[] | undefined
   /** Since when the kernel has taken nothing, milliseconds since the epoch; 0 while it does. */
   blockedSince = 0
@@ -95,7 +99,9 @@ export class Connection implements StreamHandler {
   }
 
   onStreamEnd(): void {
+    this.#hasPeerClosed = true
     if (!this.#isEnding) this.handler.onStreamEnd()
+    if (this.#isSilent) this.end(NO_OCTETS)
   }
 
   /** Takes nothing more from the client until `work` is done; its later stanzas wait their turn. */
@@ -124,7 +130,7 @@ export class Connection implements StreamHandler {
 
   /** Whether what is written now would wait, or be lost. */
   get isBlocked(): boolean {
-    return this.blockedSince !== 0 || this.#isEnding
+    return this.blockedSince !== 0 || this.#isSilent || this.#isEnding
   }
 
   get isClosed(): boolean {
@@ -132,7 +138,7 @@ export class Connection implements StreamHandler {
   }
 
   write(octets: Octets): void {
-    if (this.#isEnding) return
+    if (this.#isSilent || this.#isEnding) return
     this.#out += octets
     if (this.blockedSince !== 0) {
       if (this.#out.length > MAX_WAITING) this.#fail(new StreamError('resource-constraint'))
@@ -151,7 +157,7 @@ export class Connection implements StreamHandler {
   /** Hands the kernel what has been written this turn, unless it took the last in part only. */
   flush(): void {
     try {
-      if (!this.#isEnding) this.handler.onFlush()
+      if (!this.#isSilent && !this.#isEnding) this.handler.onFlush()
     } catch (error) {
       this.#fail(error)
     }
@@ -181,24 +187,44 @@ export class Connection implements StreamHandler {
     })
   }
 
-  /** Says a last word and closes; the peer gets a moment to close its side. */
+  /**
+   * Says a last word, and hears the peer out: what it sends until it closes its side goes to the handler
+   * as before (RFC 6120 §4.4). It has a moment for that.
+   */
+  close(last: Octets): void {
+    if (this.#hasPeerClosed || this.#isBeforeTls) return this.end(last)
+    if (this.#isSilent || this.#isEnding) return
+    this.#isSilent = true
+    this.#out += last
+    this.#push()
+    this.#linger()
+  }
+
+  /** Says a last word and closes; nothing more is taken. The peer gets a moment to close its side. */
   end(last: Octets): void {
     if (this.#isEnding) return
     this.#isEnding = true
     const socket = this.#socket
-    if (socket instanceof TLSSocket && socket.getFinished() === undefined) {
-      // There is no channel yet to say anything on.
+    if (this.#isBeforeTls) {
       socket.destroy()
       return
     }
-    this.#out += last
+    if (!this.#isSilent) this.#out += last
     this.#push()
     socket.end()
     // A paused socket would never see the peer's end.
     socket.resume()
-    const linger = setTimeout(() => socket.destroy(), LINGER)
-    linger.unref()
-    socket.once('close', () => clearTimeout(linger))
+    this.#linger()
+  }
+
+  /** There is no channel yet to say anything on. */
+  get #isBeforeTls(): boolean {
+    return this.#socket instanceof TLSSocket && this.#socket.getFinished() === undefined
+  }
+
+  #linger(): void {
+    if (this.#lingering !== undefined) return
+    this.#lingering = setTimeout(() => this.#socket.destroy(), LINGER).unref()
   }
 
   /** Without a word. */
@@ -282,6 +308,7 @@ export class Connection implements StreamHandler {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#isEnding = true
+    clearTimeout(this.#lingering)
     this.#out = ''
     this.handler.onClosed(error)
   }

@@ -24,6 +24,7 @@ import {
   PROCEED,
   SASL_NS,
   SASL_SUCCESS,
+  SERVER_NS,
   SM_NS,
   saslFailure,
   streamFeatures,
@@ -81,6 +82,8 @@ export class IncomingStream implements ConnectionHandler {
   /** Of the header, by SASL. */
   #isAuthenticated = false
   #wantsBidi = false
+  /** We close the stream; the peer may not have heard of it yet. */
+  #isClosing = false
   #ending: Ending = 'lost'
   /** From when a domain is proved. */
   #incoming: IncomingTraffic | undefined
@@ -203,6 +206,7 @@ export class IncomingStream implements ConnectionHandler {
 
   onElement(frame: Frame): void {
     this.#checkSize()
+    if (this.#isClosing) return this.#hearOut(frame)
     if (this.#state !== 'features') throw new StreamError('not-authorized')
     if (frame.ns === TLS_NS && frame.name === 'starttls') return this.#startTls()
     if (this.#mustSecure) throw new StreamError('policy-violation', 'use STARTTLS first')
@@ -223,6 +227,12 @@ export class IncomingStream implements ConnectionHandler {
     }
     if (this.#traffic === undefined) throw new StreamError('not-authorized')
     this.#traffic.receive(frame)
+  }
+
+  /** What the peer has sent before it knew that the stream ends (RFC 6120 §4.4). */
+  #hearOut(frame: Frame): void {
+    if (frame.ns === SERVER_NS) return this.#traffic?.receive(frame)
+    if (frame.ns === SM_NS && frame.name === 'a') return this.#await(this.#incoming?.manage(frame))
   }
 
   #error(frame: Frame): void {
@@ -333,12 +343,12 @@ export class IncomingStream implements ConnectionHandler {
   /** Called every second or so: ends a stream on which nothing was said for `timeout` milliseconds. */
   look(now: number, timeout: number): void {
     const traffic = this.#traffic
-    if (traffic === undefined || this.#state === 'ended') return
+    if (traffic === undefined || this.#isClosing || this.#state === 'ended') return
     traffic.look(now)
     const { idleSince } = traffic
     if (idleSince === undefined || now - idleSince < timeout) return
     this.#ending = 'finished'
-    this.#state = 'ended'
+    this.#isClosing = true
     void traffic.finish()
     this.#over()
   }
@@ -348,6 +358,7 @@ export class IncomingStream implements ConnectionHandler {
     const error = new StreamError('system-shutdown')
     if (this.#traffic === undefined) return this.onStreamError(error)
     this.#ending = 'finished'
+    this.#isClosing = true
     await this.#traffic.finish(error.toOctets())
   }
 

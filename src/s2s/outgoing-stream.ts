@@ -102,6 +102,8 @@ export class OutgoingStream implements ConnectionHandler {
   #isBidi = false
   #failure: StreamFailure | undefined
   #ending: Ending = 'lost'
+  /** We close the stream; the peer may not have heard of it yet. */
+  #isClosing = false
   #hasEnded = false
   readonly #negotiation = Promise.withResolvers<void>()
   /** What comes the other way, also before we may send. */
@@ -178,12 +180,14 @@ export class OutgoingStream implements ConnectionHandler {
     this.#ended()
   }
 
-  /** Says goodbye once what came in is settled. */
+  /** Says goodbye once what came in is settled. The peer may have to say yet what it has got. */
   close(): void {
-    if (this.#state === 'ended') return
+    if (this.#state === 'ended' || this.#isClosing) return
     if (this.traffic === undefined) return this.fail(new StreamFailure('closed'))
-    this.#ending = 'finished'
+    this.#isClosing = true
     void this.traffic.finish()
+    if (this.traffic.ledger.sent.size > 0) return
+    this.#ending = 'finished'
     this.#ended()
   }
 
@@ -271,6 +275,7 @@ export class OutgoingStream implements ConnectionHandler {
   onElement(frame: Frame): void {
     if (frame.ns === STREAMS_NS) return this.#streamElement(frame)
     const { traffic } = this
+    if (this.#isClosing) return this.#hearOut(frame)
     if (traffic !== undefined && frame.ns === SM_NS) return this.#managedElement(frame, traffic)
     switch (frame.ns) {
       case SERVER_NS:
@@ -289,6 +294,12 @@ export class OutgoingStream implements ConnectionHandler {
         return this.#managing(frame)
     }
     throw new StreamError('not-authorized')
+  }
+
+  /** What the peer has sent before it knew that the stream ends (RFC 6120 §4.4). */
+  #hearOut(frame: Frame): void {
+    if (frame.ns === SERVER_NS) return this.traffic?.receive(frame)
+    if (frame.ns === SM_NS && frame.name === 'a') this.traffic?.takeAnswer(countOf(frame))
   }
 
   #streamElement(frame: Frame): void {

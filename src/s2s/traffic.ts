@@ -101,6 +101,8 @@ export class Traffic {
   /** The count that it was told last. */
   #told = 0
   #hasNews = true
+  /** The last count is told. */
+  #isFinished = false
   #lastUsed = Date.now()
 
   constructor(connection: Connection, parts: TrafficParts, options: TrafficOptions) {
@@ -147,6 +149,8 @@ export class Traffic {
   // --- In. All throw `StreamError` for what ends the stream.
 
   receive(frame: Frame): void {
+    // The peer knows by the last count that it was not taken, and keeps it.
+    if (this.#isFinished && this.isManaged) return
     const { from, to } = addressesOf(frame, this.#accepts)
     this.#hasNews = true
     const settlement = this.isManaged ? new Settlement() : undefined
@@ -352,12 +356,13 @@ export class Traffic {
     return isBusy ? undefined : this.#lastUsed
   }
 
-  /** Closes the stream when what came in is settled, and says so. */
+  /** Closes the stream when what came in is settled, and says so. What comes then goes on to be taken. */
   async finish(last: Octets = NO_OCTETS): Promise<void> {
     const { received } = this.ledger
     await received.settle(LAST_CALL)
     const final = this.isManaged ? answer(received.h) : NO_OCTETS
-    this.connection.end((final + last + CLOSING) as Octets)
+    this.#isFinished = true
+    this.connection.close((final + last + CLOSING) as Octets)
   }
 
   /** Nothing more will be sent or received on it. */

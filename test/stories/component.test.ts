@@ -192,6 +192,19 @@ test('kick_old: a second connection replaces the first', async () => {
   await second.receives({ body: 'Who is there?' })
 })
 
+test('kick_old: what the first has sent already is taken', async () => {
+  await using server = await startServer({ component: { conflict_behaviour: 'kick_old' } })
+  const romeo = await server.connect('romeo')
+  const first = await server.connectComponent(IRC)
+  first.keepsOpen = true
+  await server.connectComponent(IRC)
+  await first.receivesStreamEnd()
+  await first.sends(says(first, romeo.bareJid, 'my last words'))
+  await romeo.receives({ from: `nurse@${IRC}`, body: 'my last words' })
+  await first.sends('<message/><nonsense/>')
+  await first.closes()
+})
+
 test('share: each sender has one of the connections, and another when that one goes', async () => {
   await using server = await startServer({
     component: { conflict_behaviour: 'share' },

@@ -3,48 +3,18 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { el } from '../../src/xmpp/xml.ts'
 import { makeDomainCertificate } from '../support/certificates.ts'
-import { type Client, NS } from '../support/client.ts'
-import { Internet, type ServerWishes } from '../support/federation.ts'
+import { NS } from '../support/client.ts'
 import { type AcceptedPeer, ListeningPeer } from '../support/listening-peer.ts'
 import { DIALBACK_NS, TestPeer } from '../support/peer.ts'
+import { greeting, setStage } from '../support/peer-stage.ts'
 import type { TestServer } from '../support/server.ts'
 import { chat } from '../support/stanzas.ts'
-import { acknowledge, SM_NS } from '../support/stream-management.ts'
+import { SM_NS } from '../support/stream-management.ts'
 
 const BIDI = el('bidi', { xmlns: 'urn:xmpp:features:bidi' })
 const SM = el('sm', { xmlns: SM_NS })
 const DIALBACK = el('dialback', { xmlns: 'urn:xmpp:features:dialback' }, el('errors'))
 
-type Stage = AsyncDisposable & {
-  readonly internet: Internet
-  readonly capulet: TestServer
-  readonly juliet: Client
-  /** Where DNS says that montague.example is. */
-  readonly montague: ListeningPeer
-  /** A certificate for it. */
-  readonly shown: { readonly pem: string }
-}
-
-async function setStage(wishes: ServerWishes = {}): Promise<Stage> {
-  const internet = await Internet.start()
-  const capulet = await internet.server('capulet.example', wishes)
-  const montague = await ListeningPeer.start('montague.example')
-  const { host, port } = montague.address
-  internet.locateAt('montague.example', host, port)
-  return {
-    internet,
-    capulet,
-    montague,
-    juliet: await capulet.connect('juliet', 'balcony'),
-    shown: internet.certify('montague.example'),
-    async [Symbol.asyncDispose]() {
-      await montague[Symbol.asyncDispose]()
-      await internet[Symbol.asyncDispose]()
-    },
-  }
-}
-
-const greeting = chat('romeo@montague.example', 'Wherefore art thou Romeo?')
 const message = (from: string, to: string) => el('message', { from, to }, el('body', {}, 'Hark!'))
 
 /** A connection of another server to us, which proves nothing. */
@@ -359,57 +329,4 @@ test('counts that cannot be', async () => {
 
     await peer.receivesStreamError(condition)
   }
-})
-
-// --- Its end.
-
-test('what comes after an idle connection is closed waits for nobody to close its side', async () => {
-  await using stage = await setStage({ s2s: { idle_timeout: '1s' } })
-  await stage.juliet.sends(greeting)
-  const idle = await stage.montague.next()
-  idle.keepsOpen = true
-  await idle.acceptsExternal(stage.shown, SM)
-  await idle.receives({ name: 'enable', ns: SM_NS })
-  idle.send(el('enabled', { xmlns: SM_NS, id: 'some-id', resume: 'true' }))
-  await idle.receives({ name: 'message' })
-  acknowledge(idle, 1)
-  await idle.receivesStreamEnd()
-
-  await stage.juliet.sends(chat('romeo@montague.example', 'Shall I hear more?'))
-  const fresh = await stage.montague.next()
-  await fresh.acceptsExternal(stage.shown)
-  await fresh.receives({ body: 'Shall I hear more?' })
-
-  assert.equal(stage.capulet.server.federation?.connectionCount, 2)
-})
-
-test('the same where the other side had opened it', async () => {
-  await using stage = await setStage({ s2s: { idle_timeout: '1s' } })
-  const [listener] = stage.capulet.server.serverListeners
-  assert(listener !== undefined)
-  const options = { ...listener.address, domain: 'capulet.example', keepsOpen: true }
-  await using idle = await TestPeer.connect(options, 'montague.example')
-  await idle.startStream()
-  await idle.startTls({ cert: stage.shown.pem, key: stage.shown.pem })
-  idle.send(el('bidi', { xmlns: 'urn:xmpp:bidi' }))
-  await idle.authenticatesExternally()
-  await stage.juliet.sends(greeting)
-  await idle.receives({ body: 'Wherefore art thou Romeo?' })
-  const ping = await idle.receives({ name: 'iq', child: 'urn:xmpp:ping' })
-  idle.send(
-    el('iq', {
-      type: 'result',
-      id: ping.attr('id'),
-      from: 'montague.example',
-      to: 'capulet.example',
-    }),
-  )
-  await idle.receivesStreamEnd()
-
-  await stage.juliet.sends(chat('romeo@montague.example', 'Shall I hear more?'))
-  const fresh = await stage.montague.next()
-  await fresh.acceptsExternal(stage.shown)
-  await fresh.receives({ body: 'Shall I hear more?' })
-
-  assert.equal(listener.connectionCount, 1)
 })
