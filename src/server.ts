@@ -45,6 +45,7 @@ import { coreMigrations } from './server/migrations.ts'
 import { chooseModules, DEFAULT_TYPE, type ExtraModule } from './server/module-choice.ts'
 import type { Plan } from './server/plan.ts'
 import { RoutingChain, type RoutingModuleFactory } from './server/routing-chain.ts'
+import { SharedClock } from './server/shared-clock.ts'
 import { type Step, Steps } from './server/step.ts'
 import { TraceExport } from './server/tracing.ts'
 import { offerAdministration } from './server-adhoc.ts'
@@ -141,6 +142,7 @@ export class Server {
   /** Milliseconds since the epoch; 0 before `start`. */
   startedAt = 0
   readonly #options: ServerOptions
+  readonly #clock: SharedClock
   readonly #knownAccounts: Coherence
   readonly #turn = new WriteTurn()
   readonly #listeners = new Listeners()
@@ -163,6 +165,7 @@ export class Server {
     this.#config = loaded.config
     this.log = log
     this.storage = storage
+    this.#clock = new SharedClock(storage, log)
     this.hooks = new Hooks(log)
     this.dryRun = new DryRun(this.hooks)
     this.router = new Router(log, this.hooks.at('message_routed'))
@@ -234,8 +237,8 @@ export class Server {
         const environment: SessionEnvironment = this.domains.environmentOf(opening.jid.domain)
         return new ClientSession(opening, undefined, environment)
       },
-      clock: Date,
-      places: new Places(Date.now),
+      clock: this.#clock,
+      places: new Places(this.#clock.now),
     })
     this.dynamicDomains = new DynamicDomains({
       server: this,
@@ -273,6 +276,7 @@ export class Server {
       throw error
     }
     try {
+      await server.#clock.start()
       await storage.migrate([...coreMigrations])
       await server.dynamicDomains.load()
       const steps = await server.#prepare(loaded)
@@ -457,6 +461,7 @@ export class Server {
     await this.#traceExport.close()
     await this.cluster.leave()
     this.iq.close()
+    this.#clock.stop()
     await this.storage.close()
     if (this.startedAt > 0) this.log.info('stopped')
   }

@@ -39,6 +39,9 @@ const FEATURES = [
   `${RETRACT_NS}#tombstone`,
 ]
 
+/** How long the nodes of a cluster may take to write what they have given an id, milliseconds. */
+const SETTLES_IN = 200
+
 /**
  * Keeps the messages of each account, sent and received, for all its devices (XEP-0313). A message is
  * on the disk before its sender is told that it arrived; nobody waits for that to see it.
@@ -123,6 +126,8 @@ export const archive = defineModule({
       pageSize: Math.min(config.page_size, config.max_page_size),
       maxPageSize: config.max_page_size,
       replacesOffline: config.replaces_offline,
+      settlesIn: context.cluster.isShared ? SETTLES_IN : 0,
+      now: () => clock.now(),
     })
 
     // At hand before the first message comes, so that it waits for nothing.

@@ -19,6 +19,13 @@ export type ReaderSettings = {
   readonly maxPageSize: number
   /** Whether who reads a message here need not be given it when it becomes available. */
   readonly replacesOffline: boolean
+  /**
+   * For how long after a message others with earlier ids may appear, milliseconds: those that other nodes
+   * are writing. 0 where this one is alone.
+   */
+  readonly settlesIn: number
+  /** Milliseconds since the epoch. */
+  readonly now: () => number
 }
 
 /** A page ends behind the message with which it has so many bytes: it waits in the session's memory. */
@@ -104,12 +111,28 @@ export class ArchiveReader {
     const from = page.before === undefined ? 'oldest' : 'newest'
     // One more tells whether there are more.
     const window = { from, limit: limit + 1, maxBytes: MAX_PAGE_BYTES } as const
-    const found = await this.#store.window(selection, window)
+    let found = await this.#store.window(selection, window)
+    const unsettled = this.#unsettledFor(found, from)
+    if (unsettled > 0) {
+      await new Promise((resolve) => setTimeout(resolve, unsettled))
+      found = await this.#store.window(selection, window)
+    }
     let bytes = 0
     for (const { xml } of found) bytes += Buffer.byteLength(xml)
     const isComplete = found.length <= limit && bytes < MAX_PAGE_BYTES
     const messages = found.slice(0, limit)
     return { messages: from === 'oldest' ? messages : messages.reverse(), isComplete }
+  }
+
+  /**
+   * How long to wait until nothing can appear before the newest message of a page: a client that goes on
+   * from there would never see it.
+   */
+  #unsettledFor(found: readonly Found[], from: 'oldest' | 'newest'): number {
+    const { settlesIn, now } = this.#settings
+    const newest = from === 'oldest' ? found.at(-1) : found[0]
+    if (settlesIn === 0 || newest === undefined) return 0
+    return timeOf(newest.id) + settlesIn - now()
   }
 
   /** Of messages chosen by their ids. */
