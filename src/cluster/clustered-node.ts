@@ -129,6 +129,7 @@ export class ClusteredNode implements Cluster, MemberListener {
   readonly #cleaned = new Map<string, PromiseWithResolvers<void>>()
   readonly #found = new Map<string, Set<number>>()
   readonly #cleaning = new Set<string>()
+  readonly #takingOver = new Set<Promise<void>>()
   readonly #watchers: { readonly revision: number; readonly resolve: () => void }[] = []
   #written = 0
   #seen = 0
@@ -210,6 +211,8 @@ export class ClusteredNode implements Cluster, MemberListener {
 
   async drain(): Promise<void> {
     if (this.self.epoch > 0 && this.#parts.registry.isConnected) await this.#members.drain()
+    // What this node is taking over is its own when it is sent elsewhere.
+    await Promise.allSettled(this.#takingOver)
   }
 
   async leave(): Promise<void> {
@@ -493,7 +496,7 @@ export class ClusteredNode implements Cluster, MemberListener {
   #onNodeChange(change: Change): void {
     this.#members.onChange(change)
     // Whoever is to take care of what others left may have changed, too.
-    if (this.#isReady) void this.#cleanUp()
+    if (this.#isReady) this.#cleanUpSoon()
   }
 
   #wrote(revision: number): void {
@@ -615,6 +618,11 @@ export class ClusteredNode implements Cluster, MemberListener {
   }
 
   /** Takes care of what lost nodes left, as far as that is this node's turn. */
+  #cleanUpSoon(): void {
+    const work = this.#cleanUp().finally(() => this.#takingOver.delete(work))
+    this.#takingOver.add(work)
+  }
+
   async #cleanUp(): Promise<void> {
     const runs = this.#members.remains.filter((run) => !this.#cleaning.has(keyOf(run)))
     if (runs.length === 0) return
@@ -632,7 +640,7 @@ export class ClusteredNode implements Cluster, MemberListener {
     } catch (error) {
       this.#parts.log.error('cluster_cleanup_failed', { runs, error })
       this.#parts.clock.after(CLEAN_RETRY, () => {
-        if (this.#isReady) void this.#cleanUp()
+        if (this.#isReady) this.#cleanUpSoon()
       })
     } finally {
       for (const run of runs) this.#cleaning.delete(keyOf(run))
