@@ -120,6 +120,36 @@ test('a session is resumed on another node, and misses nothing', options, async 
   assert.equal(one.server.sessionManager.sessions.of(client.bareJid).length, 1)
 })
 
+test(
+  'what a session took along to another node, and its client has, is kept nowhere',
+  options,
+  async () => {
+    await using cluster = await TestCluster.start()
+    const [one, two] = [await cluster.node('one'), await cluster.node('two')]
+    const romeo = await one.connect('romeo', 'orchard')
+    await enable(romeo)
+    const juliet = await connectResumable(one, 'juliet', 'balcony')
+    await juliet.client.becomesAvailable(0)
+    const { fullJid } = juliet.client
+    await juliet.client.vanishes()
+    romeo.send(chat(fullJid, 'one'), chat(fullJid, 'two'))
+    await handles(romeo, 2)
+    const kept = () => two.server.storage.read<{ node: string }>('select node from sm_kept', [])
+    assert.deepEqual(await kept(), [{ node: 'one' }, { node: 'one' }])
+    await until(knows(two, fullJid))
+    const { client } = await resume(two, { id: juliet.id, h: 0, fullJid })
+    for (const body of ['one', 'two']) await client.receives({ body })
+    assert.deepEqual(await kept(), [{ node: 'two' }, { node: 'two' }])
+    // Her own presence and an answer were first.
+    acknowledge(client, 4)
+    await client.roundTrip()
+    for (let attempt = 0; (await kept()).length > 0; attempt++) {
+      assert.ok(attempt < 400, 'it is kept still')
+      await new Promise((resolve) => setTimeout(resolve, 25))
+    }
+  },
+)
+
 test('offline messages go to whoever comes, on whatever node', options, async () => {
   await using cluster = await TestCluster.start()
   const [one, two] = [await cluster.node('one'), await cluster.node('two')]

@@ -9,12 +9,12 @@ import type { Streams } from './streams.ts'
 declare module '../../core/cluster.ts' {
   interface Topics {
     /**
-     * Lets go of a stream whose client is at the asking node. Answered when the session is on the disk;
-     * false: there is no such stream (any more).
+     * Lets go of a stream whose client is at the asking node. Answered when the session is on the disk,
+     * with the epoch of the run that has it there; null: there is no such stream (any more).
      */
     stream_release: {
       readonly question: { readonly id: string; readonly account: string }
-      readonly answer: boolean
+      readonly answer: number | null
     }
   }
 }
@@ -57,21 +57,21 @@ export class Relocation {
       const node = session?.shared.clusterNode
       if (node === undefined) return
       try {
-        if (!(await cluster.ask(node, 'stream_release', { id, account }))) return
-        await restoration.fetch(id, { node, epoch: Number.MAX_SAFE_INTEGER })
+        const epoch = await cluster.ask(node, 'stream_release', { id, account })
+        if (epoch !== null) await restoration.fetch(id, { node, epoch })
         return
       } catch (error) {
-        if (!(error instanceof ClusterError) || error.kind !== 'lost') throw error
+        // Lost, or about to stop: whoever takes care of what it left has the session next, or it is gone.
+        if (!(error instanceof ClusterError) || error.kind === 'failed') throw error
       }
-      // Whoever takes care of what that node left has the session next, or it is gone.
       await pause(LOOK)
     }
   }
 
-  async release(id: string, account: string): Promise<boolean> {
-    const { streams, sessions } = this.#parts
+  async release(id: string, account: string): Promise<number | null> {
+    const { streams, sessions, cluster } = this.#parts
     const managed = streams.find(id, account)
-    if (managed === undefined || managed.session.isClosed) return false
+    if (managed === undefined || managed.session.isClosed) return null
     const { session } = managed
     if (session.isConnected) {
       await session.disconnect(new StreamError('conflict', 'Resumed on another connection'))
@@ -81,9 +81,9 @@ export class Relocation {
       streams.remove(managed)
       released = sessions.release(session, this.#moved(session))
     }
-    if (session.isClosed || !(await managed.handOver(letGo))) return false
+    if (session.isClosed || !(await managed.handOver(letGo))) return null
     await released
-    return true
+    return cluster.self.epoch
   }
 
   #elsewhere(id: string, account: string): Resource | undefined {

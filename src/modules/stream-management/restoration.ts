@@ -122,12 +122,15 @@ export class Restoration {
     const snapshot = await snapshots.take(id, from)
     if (snapshot === undefined) return undefined
     const queue: Queued[] = []
+    // Were it to go on at a third node, that has to know by which numbers messages are kept now.
+    let isWhole = snapshot.isWhole
     for (const [envelope, at] of snapshot.queue) {
       const { kept: number } = envelope.notes
+      if (number !== undefined) isWhole = false
       const own = number === undefined ? undefined : await kept.takeOne(from, number)
       queue.push([own === undefined ? envelope.unnoted('kept') : envelope.noted({ kept: own }), at])
     }
-    return this.restore({ ...snapshot, queue })
+    return this.restore({ ...snapshot, queue, isWhole })
   }
 
   readonly #damaged = (id: string, error: unknown) => {
