@@ -1,6 +1,7 @@
 import { connect, type Socket } from 'node:net'
 import { type Frame, XmlStreamParser } from '../../src/xmpp/xml-parser.ts'
 import type { Cut } from './plan.ts'
+import type { Door } from './stage.ts'
 
 export const DOMAIN = 'im.example.com'
 export const PASSWORD = 'wherefore art thou'
@@ -26,13 +27,10 @@ export type Figures = {
   sessions: number
 }
 
-/** Where the server listens now; resolves when it does. */
-export type Address = () => Promise<number>
-
 export type ClientOptions = {
   /** Of the account; `s3`. */
   readonly name: string
-  readonly address: Address
+  readonly door: Door
   readonly figures: Figures
   /** The server broke the protocol. */
   readonly complain: (text: string) => void
@@ -75,6 +73,7 @@ class Link {
  */
 export abstract class Client {
   readonly name: string
+  readonly door: Door
   readonly #options: ClientOptions
   #wantsOnline = false
   #link: Link | undefined
@@ -88,7 +87,9 @@ export abstract class Client {
 
   constructor(options: ClientOptions) {
     this.name = options.name
+    this.door = options.door
     this.#options = options
+    this.door.onForsaken = () => this.cut('dead', RETRY)
   }
 
   protected get h(): number {
@@ -211,7 +212,7 @@ export abstract class Client {
     if (this.#link !== undefined && !isFresh && this.#previd === undefined) return
     this.#isConnecting = true
     clearTimeout(this.#retry)
-    void this.#options.address().then((port) => {
+    void this.door.address().then((port) => {
       this.#isConnecting = false
       const old = this.#link
       if (!this.#wantsOnline || (old !== undefined && !this.isOnline)) return
@@ -222,7 +223,18 @@ export abstract class Client {
       link.socket.on('error', () => {})
       link.socket.on('close', () => this.#closed(link))
       link.write(HEADER)
+      this.#expect(link)
     })
+  }
+
+  /** A node that says nothing is left for another. */
+  #expect(link: Link): void {
+    const { patience } = this.door
+    if (patience === 0) return
+    const giveUp = () => {
+      if (this.#link === link && !this.isOnline) link.socket.destroy()
+    }
+    setTimeout(giveUp, patience).unref()
   }
 
   /** The server is to find out by itself that the client has another connection. */
@@ -313,7 +325,9 @@ export abstract class Client {
   }
 
   #failed({ payload }: Frame): void {
-    if (!BLAMELESS.some((condition) => payload.includes(`<${condition} `))) {
+    // Nodes that cannot reach one another may find out late that it has gone from one to the other.
+    const blameless = this.door.patience === 0 ? BLAMELESS : [...BLAMELESS, 'conflict']
+    if (!blameless.some((condition) => payload.includes(`<${condition} `))) {
       this.complain(`got a stream error: ${payload}`)
     }
   }

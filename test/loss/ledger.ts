@@ -28,6 +28,8 @@ export type Failure = { readonly breach: Breach; readonly text: string }
 const GRACE = 2_000
 /** How long a resource may be bound without stream management, and a message be under way to it. */
 const EXPOSURE = 500
+/** How far the clocks of nodes may be apart, milliseconds. */
+const CLOCKS = 2_000
 /** Of each kind are kept to be shown; of the others only the number. */
 const MAX_FAILURES = 5
 
@@ -62,6 +64,9 @@ type Interval = { readonly from: number; to: number }
  *   once it answered what the client sent behind its acknowledgement (a ping, `<resumed/>`);
  * - if it did know, only if it was killed within `GRACE` of that, or its disk failed at the time.
  *
+ * An archive is in the order of time, which nodes do not agree upon to the millisecond: what one sender
+ * sent to two of them in short order may be there the other way round.
+ *
  * What a failing disk refused is not acknowledged, and its sender sends it again: that may come behind
  * later messages which needed no disk.
  */
@@ -74,6 +79,7 @@ export class Ledger {
   // By transmission.
   readonly #message: number[] = []
   readonly #sentAt: number[] = []
+  readonly #sentTo: number[] = []
   readonly #stream: number[] = []
   readonly #knownAt: number[] = []
   readonly #isArchived: boolean[] = []
@@ -83,14 +89,16 @@ export class Ledger {
   readonly #ackedAt: Float64Array
   /** Streams of recipients that are over. */
   readonly #ended: boolean[] = [true]
-  /** By pair: the last message shown for the first time, and archived for the first time. */
+  /** By pair: the last message shown for the first time. */
   readonly #lastShown: Int32Array
+  /** By pair: the transmission of the last message archived for the first time. */
   readonly #lastArchived: Int32Array
   /** By pair: the stream on which the last transmission was shown, and that. */
   readonly #lastStream: Int32Array
   readonly #lastTransmission: Int32Array
   readonly #kills: Interval[] = []
   readonly #diskFaults: Interval[] = []
+  readonly #splits: Interval[] = []
   /** By recipient: when its resource was bound without stream management, and was lost so. */
   readonly #exposures = new Map<number, Set<Interval>>()
   readonly failures: Failure[] = []
@@ -140,9 +148,10 @@ export class Ledger {
     return (this.#pair[message] as number) % this.#recipients
   }
 
-  /** It is being sent, perhaps not for the first time; the transmission's number. */
-  transmit(message: number, isDirect = false): number {
+  /** It is being sent, perhaps not for the first time, to this node; the transmission's number. */
+  transmit(message: number, isDirect = false, node = 0): number {
     this.#isDirect.push(isDirect)
+    this.#sentTo.push(node)
     this.#sentAt.push(this.#clock())
     this.#stream.push(0)
     this.#knownAt.push(0)
@@ -254,6 +263,15 @@ export class Ledger {
     }
   }
 
+  /** Some nodes cannot know what others do, until the returned function is called. */
+  split(): () => void {
+    const split: Interval = { from: this.#clock(), to: Number.POSITIVE_INFINITY }
+    this.#splits.push(split)
+    return () => {
+      split.to = this.#clock()
+    }
+  }
+
   misbehave(text: string): void {
     this.#record({ breach: 'misbehaved', text })
   }
@@ -274,8 +292,10 @@ export class Ledger {
     this.#mark(message, ARCHIVED)
     const pair = this.#pair[message] as number
     const last = this.#lastArchived[pair] as number
-    if (message < last) this.#fail('archived late', message, `behind ${last}`)
-    else this.#lastArchived[pair] = message
+    if (last === NEVER || this.messageOf(last) < message) this.#lastArchived[pair] = transmission
+    else if (!this.#areByTwoClocks(transmission, last)) {
+      this.#fail('archived late', message, `behind ${this.messageOf(last)}`)
+    }
   }
 
   /** Nothing more will come. */
@@ -304,6 +324,11 @@ export class Ledger {
     this.#lastStream[pair] = stream
     this.#lastTransmission[pair] = Math.max(transmission, before)
     this.#lastShown[pair] = Math.max(message, last)
+  }
+
+  #areByTwoClocks(one: number, other: number): boolean {
+    const [first, second] = [this.#sentAt[one] as number, this.#sentAt[other] as number]
+    return this.#sentTo[one] !== this.#sentTo[other] && Math.abs(first - second) < CLOCKS
   }
 
   #repeat(transmission: number, message: number, stream: number): void {

@@ -3,15 +3,34 @@ import { Random } from './random.ts'
 /** How a socket dies: closed, reset, in the middle of a stanza, or without the server's knowledge. */
 export const CUTS = ['close', 'reset', 'half-sent', 'dead'] as const
 export type Cut = (typeof CUTS)[number]
+export const SEVERANCES = ['silent', 'broken'] as const
+export type Severance = (typeof SEVERANCES)[number]
 
 /**
- * What happens, once `at` messages have been sent. `who` is a client by its place, senders first;
- * times are in milliseconds.
+ * What happens to servers. `node` is one by its place, the first one unless told; times are in
+ * milliseconds.
  */
-export type Happening = { readonly at: number } & (
-  | { readonly what: 'kill' | 'terminate'; readonly away: number }
+export type Fault =
+  | { readonly what: 'kill' | 'terminate'; readonly away: number; readonly node?: number }
   /** The disk is locked by another process, or takes no more. */
   | { readonly what: 'lock' | 'fill'; readonly lasting: number }
+  /** The process does nothing. */
+  | { readonly what: 'pause'; readonly lasting: number; readonly node: number }
+  /** Between a node and NATS all is lost, in silence or with the connections. */
+  | {
+      readonly what: 'sever'
+      readonly how: Severance
+      readonly lasting: number
+      readonly node: number
+    }
+  /** Its clients are sent elsewhere, then it stops. */
+  | { readonly what: 'drain'; readonly away: number; readonly node: number }
+  /** Killed; the second is one of the servers of NATS. */
+  | { readonly what: 'kill database'; readonly away: number }
+  | { readonly what: 'kill nats'; readonly away: number; readonly node: number }
+
+/** What happens to clients. `who` is one by its place, senders first; times are in milliseconds. */
+export type Event =
   | { readonly what: 'cut'; readonly who: number; readonly how: Cut; readonly away: number }
   /** Another connection resumes the session while the first is open still. */
   | { readonly what: 'takeover'; readonly who: number }
@@ -22,7 +41,11 @@ export type Happening = { readonly at: number } & (
   /** The client sends what is not well-formed, so the server closes the stream. */
   | { readonly what: 'offend'; readonly who: number; readonly away: number }
   | { readonly what: 'stall'; readonly who: number; readonly lasting: number }
-)
+  /** The client goes to another node, and resumes its session there, or begins another. */
+  | { readonly what: 'resume at' | 'replace at'; readonly who: number; readonly node: number }
+
+/** It happens once `at` messages have been sent. */
+export type Happening = { readonly at: number } & (Fault | Event)
 
 /** When a recipient acknowledges: with each chunk, when asked, or a while after that. */
 export const ACK_HABITS = ['eager', 'asked', 'tardy'] as const
@@ -47,7 +70,19 @@ export type Plan = {
     readonly maxUnacknowledged: number
     readonly offlineBatch: number
   }
+  /** Several servers instead of one. */
+  readonly cluster?: ClusterPlan
   readonly happenings: readonly Happening[]
+}
+
+export type ClusterPlan = {
+  readonly nodes: number
+  /** How many servers NATS has, each with all of the registry. */
+  readonly nats: number
+  /** Milliseconds. */
+  readonly lease: number
+  /** Of each node: how far its clock is ahead, in seconds. */
+  readonly clocks: readonly number[]
 }
 
 export type Wanted = {
@@ -74,6 +109,8 @@ const SHARES = [
   [3, 'fill'],
 ] as const
 
+type What = (typeof SHARES)[number][1]
+
 /** Other happenings for each kill. */
 const PER_KILL = 10
 /** Beyond it resources are taken for lost, milliseconds. */
@@ -81,13 +118,21 @@ const RESUME_TIMEOUTS = [1_000, 2_000, 60_000]
 const LONGEST_AWAY = 3_000
 
 export function makePlan(wanted: Wanted): Plan {
-  const { seed, messages, kills, senders, recipients, seconds, archive } = wanted
-  const random = new Random(seed)
+  const { messages, kills } = wanted
+  const random = new Random(wanted.seed)
   const others = Math.max(kills, 1) * PER_KILL
   const happenings = [
     ...Array.from({ length: kills }, () => kill(random, messages)),
     ...Array.from({ length: others }, () => happening(random, wanted)),
   ]
+  return planWith(random, wanted, happenings)
+}
+
+export function planWith(
+  random: Random,
+  { seed, messages, senders, recipients, seconds, archive }: Omit<Wanted, 'kills'>,
+  happenings: readonly Happening[],
+): Plan {
   return {
     seed,
     messages,
@@ -110,11 +155,15 @@ function kill(random: Random, messages: number): Happening {
   return { at: random.whole(1, messages), what: 'kill', away: random.skewed(500) }
 }
 
-function happening(random: Random, { messages, senders, recipients }: Wanted): Happening {
+export function happening(
+  random: Random,
+  { messages, senders, recipients }: Pick<Wanted, 'messages' | 'senders' | 'recipients'>,
+  shares: readonly (readonly [number, What])[] = SHARES,
+): Happening {
   const at = random.whole(1, messages)
   const who = random.whole(0, senders + recipients - 1)
   const away = random.skewed(LONGEST_AWAY)
-  const what = pickShare(random)
+  const what = pickShare(random, shares)
   switch (what) {
     case 'cut':
       return { at, what, who, how: random.pick(CUTS), away }
@@ -135,13 +184,14 @@ function happening(random: Random, { messages, senders, recipients }: Wanted): H
   }
 }
 
-function pickShare(random: Random): (typeof SHARES)[number][1] {
+/** The shares are of a hundred. */
+export function pickShare<T>(random: Random, shares: readonly (readonly [number, T])[]): T {
   let left = random.whole(0, 99)
-  for (const [share, what] of SHARES) {
+  for (const [share, what] of shares) {
     left -= share
     if (left < 0) return what
   }
-  return 'cut'
+  throw new Error('the shares are less than a hundred')
 }
 
 /** The first half of it; `undefined`: it is short already. */

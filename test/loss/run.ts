@@ -2,13 +2,16 @@
  * Proves that nothing acknowledged is lost: a real server, killed, cut off and filled up while
  * clients send.
  *
- *   node test/loss/run.ts [options]      (or `npm run test:loss -- [options]`)
+ *   node test/loss/run.ts [options]      (or `npm run test:loss -- [options]`; `test:cluster`: three
+ *                                        nodes)
  */
 import { randomInt } from 'node:crypto'
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { makeClusterPlan } from './cluster-plan.ts'
+import { canSkew } from './cluster-stage.ts'
 import type { Ledger } from './ledger.ts'
 import { makePlan, type Plan, shortened } from './plan.ts'
 import { shrink } from './shrink.ts'
@@ -27,8 +30,13 @@ const USAGE = `usage: npm run test:loss -- [options]
   --minutes N      the same in minutes
   --seed N         the same happenings again (a random one)
   --no-archive     without the archive, so that queues alone keep messages
+  --nodes N        so many nodes on NATS and PostgreSQL, instead of one server (or \`npm run test:cluster\`)
+  --faults N       of a cluster, its NATS and its database, instead of kills (8)
+  --nats N         servers of NATS: 1 or 3 (as the seed has it)
+  --no-skew        the clocks of all nodes are right
   --without A,B    without happenings of these kinds: kill, terminate, lock, fill, cut, takeover,
-                   replace, leave, offend, stall
+                   replace, leave, offend, stall, 'resume at', 'replace at', pause, sever, drain,
+                   'kill nats', 'kill database'
   --main FILE      the server's program
   --shrink N       after a failure, how many minutes to look for a shorter history (2)
   --plan FILE      this plan (JSON) instead of one made from a seed
@@ -38,6 +46,10 @@ const { values } = parseArgs({
   options: {
     messages: { type: 'string', default: '3000' },
     kills: { type: 'string', default: '5' },
+    nodes: { type: 'string', default: '1' },
+    faults: { type: 'string', default: '8' },
+    nats: { type: 'string' },
+    skew: { type: 'boolean', default: true },
     trials: { type: 'string' },
     senders: { type: 'string', default: '4' },
     recipients: { type: 'string', default: '4' },
@@ -95,15 +107,25 @@ function planOf(index: number): Plan {
     Math.floor((all * (index + 1)) / trials) - Math.floor((all * index) / trials)
   const seconds =
     values.minutes === undefined ? Number(values.seconds) : Number(values.minutes) * 60
-  const made = makePlan({
+  const nodes = Number(values.nodes)
+  const common = {
     seed: firstSeed + index,
     messages: share(messages),
-    kills: share(Number(values.kills)),
     senders: Number(values.senders),
     recipients: Number(values.recipients),
     seconds: seconds / trials,
     archive: values.archive && index % 2 === 0,
-  })
+  }
+  const made =
+    nodes === 1
+      ? makePlan({ ...common, kills: share(Number(values.kills)) })
+      : makeClusterPlan({
+          ...common,
+          nodes,
+          faults: share(Number(values.faults)),
+          nats: values.nats === undefined ? undefined : Number(values.nats),
+          hasSkew: values.skew && canSkew,
+        })
   const without = values.without.split(',')
   return { ...made, happenings: made.happenings.filter(({ what }) => !without.includes(what)) }
 }

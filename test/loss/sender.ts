@@ -60,7 +60,7 @@ export class Sender extends Client {
       const message = this.#next()
       if (message === undefined) break
       const isDirect = this.#options.random.next() < 0.5
-      const transmission = this.#options.ledger.transmit(message, isDirect)
+      const transmission = this.#options.ledger.transmit(message, isDirect, this.door.node)
       this.#unacknowledged.push(transmission)
       text += this.#message(message, transmission, isDirect)
     }

@@ -1,11 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createWriteStream, type WriteStream } from 'node:fs'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { DatabaseSync } from 'node:sqlite'
 import { fileURLToPath } from 'node:url'
 import { loadConfigFile } from '../../src/config.ts'
 import { silentLogger } from '../../src/core/log.ts'
@@ -19,9 +17,6 @@ import type { Plan } from './plan.ts'
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
 const START_TIMEOUT = 60_000
 const STOP_TIMEOUT = 60_000
-/** How long a lock is tried for, and how often, milliseconds. */
-const LOCK_PATIENCE = 2_000
-const LOCK_RETRY = 5
 
 export const hasArchive = modules.some(({ name }) => name === 'archive')
 
@@ -31,154 +26,171 @@ process.on('exit', () => {
   for (const child of children) child.kill('SIGKILL')
 })
 
-/** The server in a process of its own, with its own directory, to be killed and started again. */
-export class ServerProcess implements AsyncDisposable {
+export type ServerProcessOptions = {
   readonly directory: string
-  readonly #main: string
-  readonly #onDeath: (text: string) => void
+  /** Text of the file. */
+  readonly configuration: string
+  /** The program, if not the one beside this. */
+  readonly main?: string | undefined
+  readonly environment?: Readonly<Record<string, string>>
+  /** It ended, or will not end, without being asked. */
+  readonly onDeath: (text: string) => void
+  /** It says that it was given up by others, and begins anew by itself. */
+  readonly onFenced?: () => void
+}
+
+/** A server in a process of its own, with its own directory, to be killed and started again. */
+export class ServerProcess implements AsyncDisposable {
+  readonly #options: ServerProcessOptions
   readonly #log: WriteStream
   #child: ChildProcess | undefined
-  #port = Promise.withResolvers<number>()
+  #port: number | undefined
+  #isHidden = false
   #isExpectedToEnd = false
-  #starts = 0
   /** Ends what is wrong with the disk. */
-  readonly #repairs = new Set<() => void>()
+  #makeRoom: (() => void) | undefined
 
-  private constructor(directory: string, main: string, onDeath: (text: string) => void) {
-    this.directory = directory
-    this.#main = main
-    this.#onDeath = onDeath
-    this.#log = createWriteStream(join(directory, 'server.log'))
+  private constructor(options: ServerProcessOptions) {
+    this.#options = options
+    this.#log = createWriteStream(join(options.directory, 'server.log'))
   }
 
-  /** `main`: the program to run, if not the one beside this. */
-  static async create(
-    plan: Plan,
-    onDeath: (text: string) => void,
-    main = MAIN,
-  ): Promise<ServerProcess> {
-    const directory = await mkdtemp(join(tmpdir(), 'meerkat-loss-'))
-    const server = new ServerProcess(directory, main, onDeath)
-    await writeFile(server.#configFile, configuration(plan))
-    await createAccounts(server.#configFile, [
-      ...Array.from({ length: plan.senders }, (_, index) => `s${index}`),
-      ...Array.from({ length: plan.recipients }, (_, index) => `r${index}`),
-    ])
+  static async create(options: ServerProcessOptions): Promise<ServerProcess> {
+    await mkdir(options.directory, { recursive: true })
+    const server = new ServerProcess(options)
+    await writeFile(server.#configFile, options.configuration)
     return server
   }
 
-  /** Where it listens, once it does. */
-  readonly address = () => this.#port.promise
-
-  get starts(): number {
-    return this.#starts
+  /** Where it listens; `undefined` while it does not. */
+  get port(): number | undefined {
+    return this.#port
   }
 
+  get socket(): string {
+    return join(this.#options.directory, 'data', 'meerkat.sock')
+  }
+
+  /** Resolves when it is ready. Rejects if it does not start. */
   async start(): Promise<void> {
-    this.repair()
+    this.makeRoom()
     this.#isExpectedToEnd = false
-    this.#starts++
-    const child = spawn(process.execPath, [this.#main, 'start', '--config', this.#configFile], {
-      cwd: this.directory,
+    const { directory, main = MAIN, environment } = this.#options
+    const child = spawn(process.execPath, [main, 'start', '--config', this.#configFile], {
+      cwd: directory,
       stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...environment },
     })
     this.#child = child
     children.add(child)
-    child.stderr?.pipe(this.#log, { end: false })
-    child.on('exit', (code, signal) => {
-      children.delete(child)
-      if (this.#child !== child) return
-      this.#child = undefined
-      if (!this.#isExpectedToEnd) this.#onDeath(`the server ended by itself: ${code ?? signal}`)
+    const ended = new Promise<void>((resolve) => {
+      child.on('exit', (code, signal) => {
+        children.delete(child)
+        resolve()
+        if (this.#child !== child) return
+        this.#child = undefined
+        this.#port = undefined
+        if (!this.#isExpectedToEnd && isReady) {
+          this.#options.onDeath(`the server ended by itself: ${code ?? signal}`)
+        }
+      })
     })
     const timer = setTimeout(() => child.kill('SIGKILL'), START_TIMEOUT)
-    let port = 0
-    for await (const line of createInterface({ input: child.stdout as NodeJS.ReadableStream })) {
+    let isReady = false
+    await Promise.race([this.#follow(child), ended])
+    clearTimeout(timer)
+    isReady = true
+    if (this.#port === undefined) throw new Error('the server does not start')
+  }
+
+  /** Reads what it says, for as long as it runs. Resolves when it is ready for the first time. */
+  #follow(child: ChildProcess): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    let port: number | undefined
+    createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', (line) => {
       const listening = /listening for clients on \S+:(\d+) /.exec(line)
       if (listening !== null) port = Number(listening[1])
-      if (line.startsWith('ready ')) break
-    }
-    clearTimeout(timer)
-    child.stdout?.resume()
-    if (port === 0) throw new Error('the server does not start')
-    this.#port.resolve(port)
+      if (!line.startsWith('ready ') || this.#child !== child) return
+      this.#port = port
+      this.#isHidden = false
+      resolve()
+    })
+    createInterface({ input: child.stderr as NodeJS.ReadableStream }).on('line', (line) => {
+      this.#log.write(`${line}\n`)
+      if (!line.includes('"cluster_fenced"')) return
+      this.#port = undefined
+      this.#options.onFenced?.()
+    })
+    return promise
+  }
+
+  /** Nobody is sent there any more. */
+  hide(): void {
+    this.#isHidden = true
+    this.#port = undefined
   }
 
   /** Resolves when it is gone. */
   async end(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
     const child = this.#child
+    const isUp = this.#port !== undefined || this.#isHidden
+    this.#port = undefined
     if (child === undefined) return
     this.#isExpectedToEnd = true
-    this.#port = Promise.withResolvers()
     const exit = once(child, 'exit')
     child.kill(signal)
     const late = setTimeout(() => {
-      this.#onDeath('it does not stop')
+      this.#options.onDeath('it does not stop')
       child.kill('SIGKILL')
     }, STOP_TIMEOUT)
-    const [code] = await exit
+    const [code, by] = await exit
     clearTimeout(late)
-    if (signal === 'SIGTERM' && code !== 0) this.#onDeath(`it stopped with exit code ${code}`)
+    // One that is about to begin cannot end in an orderly way yet.
+    const isEarly = by === signal && !isUp
+    if (signal === 'SIGTERM' && code !== 0 && !isEarly) {
+      this.#options.onDeath(`it stopped with exit code ${code}`)
+    }
   }
 
-  /**
-   * Another process holds the lock of the database. The returned function lets go; `undefined` if
-   * somebody else has the lock.
-   */
-  async lock(): Promise<(() => void) | undefined> {
-    const database = new DatabaseSync(join(this.directory, 'data', 'meerkat.db'), { timeout: 0 })
-    const end = () => {
-      if (!this.#repairs.delete(end)) return
-      database.close()
-    }
-    for (const until = Date.now() + LOCK_PATIENCE; ; ) {
-      try {
-        database.exec('begin immediate')
-        this.#repairs.add(end)
-        return end
-      } catch {
-        if (Date.now() > until) break
-        await new Promise((resolve) => setTimeout(resolve, LOCK_RETRY))
-      }
-    }
-    database.close()
-    return undefined
+  /** It does nothing, until the returned function is called. */
+  pause(): () => void {
+    const child = this.#child
+    child?.kill('SIGSTOP')
+    return () => void child?.kill('SIGCONT')
   }
 
   /** The disk takes no more. The returned function makes room. */
   fill(): () => void {
     const pid = this.#child?.pid
     if (pid === undefined) return () => {}
-    const makeRoom = fillDisk(pid)
+    const empty = fillDisk(pid)
     const end = () => {
-      if (!this.#repairs.delete(end)) return
-      if (this.#child?.pid === pid) makeRoom()
+      if (this.#makeRoom !== end) return
+      this.#makeRoom = undefined
+      if (this.#child?.pid === pid) empty()
     }
-    this.#repairs.add(end)
+    this.#makeRoom = end
     return end
   }
 
-  repair(): void {
-    for (const end of [...this.#repairs]) end()
-  }
-
-  async remove(): Promise<void> {
-    await rm(this.directory, { recursive: true, force: true })
+  makeRoom(): void {
+    this.#makeRoom?.()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.repair()
+    this.makeRoom()
     await this.end('SIGKILL')
     this.#log.end()
     await once(this.#log, 'close')
   }
 
   get #configFile(): string {
-    return join(this.directory, 'meerkat.toml')
+    return join(this.#options.directory, 'meerkat.toml')
   }
 }
 
-function configuration({ settings, archive }: Plan): string {
+/** What all servers of trials are configured with. */
+export function configuration({ settings, archive }: Plan): string {
   return `
 domains = ["${DOMAIN}"]
 data_dir = "data"
@@ -206,9 +218,20 @@ batch = ${settings.offlineBatch}
 ${hasArchive && !archive ? '\n[modules.archive]\nenabled = false\n' : ''}`
 }
 
-async function createAccounts(file: string, localparts: readonly string[]): Promise<void> {
+/** Writes the accounts of a plan into the database that the configuration names. */
+export async function createAccounts(
+  directory: string,
+  text: string,
+  { senders, recipients }: Plan,
+): Promise<void> {
+  const file = join(directory, 'accounts.toml')
+  await writeFile(file, text)
   const loaded = loadConfigFile(file, modules)
   const server = await Server.create({ loaded, log: silentLogger })
+  const localparts = [
+    ...Array.from({ length: senders }, (_, index) => `s${index}`),
+    ...Array.from({ length: recipients }, (_, index) => `r${index}`),
+  ]
   try {
     for (const localpart of localparts) {
       await server.lifecycle.register(jid(localpart, DOMAIN).toBare(), PASSWORD)

@@ -1,15 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { canFill } from '../support/disk.ts'
 import type { Client, Figures } from './client.ts'
+import { ClusterStage } from './cluster-stage.ts'
 import { type Breach, type Failure, Ledger, time } from './ledger.ts'
-import type { Happening, Plan } from './plan.ts'
+import type { Event, Fault, Happening, Plan } from './plan.ts'
 import { Random } from './random.ts'
 import { Recipient } from './recipient.ts'
 import { Sender } from './sender.ts'
-import { hasArchive, ServerProcess } from './server-process.ts'
+import { hasArchive } from './server-process.ts'
+import { SingleStage } from './single-stage.ts'
+import type { Stage } from './stage.ts'
 
 /** How often time passes for the trial, milliseconds. */
 const TICK = 10
+/** What part of the pace is kept while something that is to happen has to wait. */
+const WHILE_LATE = 0.2
 /** Without any progress for so long, something is stuck, milliseconds. */
 const PATIENCE = 30_000
 
@@ -44,18 +48,16 @@ class Trial {
   readonly #figures: Figures = { cuts: 0, resumed: 0, sessions: 0 }
   readonly #random: Random
   readonly #history: string[] = []
-  #server: ServerProcess
+  #stage: Stage
   #senders: readonly Sender[] = []
   #recipients: readonly Recipient[] = []
-  #kills = 0
-  #terminations = 0
-  #diskFaults = 0
   /** Messages that may be sent by now. */
   #allowed = 0
   #next = 0
   /** Happenings that last. */
   readonly #lasting = new Set<Promise<void>>()
-  #isRestarting = false
+  /** The next has to wait for one of those. */
+  #isLate = false
 
   private constructor(plan: Plan, options: TrialOptions) {
     this.#plan = plan
@@ -64,29 +66,35 @@ class Trial {
     this.#ledger = new Ledger(messages, senders, recipients, () => this.#now())
     this.#random = new Random(seed + 1)
     // Set by `create` before anybody can see it.
-    this.#server = undefined as unknown as ServerProcess
+    this.#stage = undefined as unknown as Stage
   }
 
   static async create(plan: Plan, options: TrialOptions): Promise<Trial> {
     const trial = new Trial(plan, options)
-    const onDeath = (text: string) => trial.#ledger.misbehave(text)
-    trial.#server = await ServerProcess.create(plan, onDeath, options.main)
+    const { main } = options
+    const note = (what: string) => trial.#note(what)
+    const random = new Random(plan.seed + 2)
+    const common = { plan, ledger: trial.#ledger, random, note, main }
+    trial.#stage =
+      plan.cluster === undefined
+        ? await SingleStage.create(common)
+        : await ClusterStage.create(common, plan.cluster)
     return trial
   }
 
   async run(): Promise<Report> {
     let isClean = false
     try {
-      await using server = this.#server
+      await using stage = this.#stage
       try {
-        await server.start()
+        await stage.start()
         await this.#play()
         isClean = this.#ledger.failures.length === 0
       } finally {
         for (const client of this.#clients) client.stop()
       }
     } finally {
-      if (isClean) await this.#server.remove()
+      if (isClean) await this.#stage.remove()
     }
     return this.#report(isClean)
   }
@@ -112,13 +120,15 @@ class Trial {
     await this.#until(isQuiet)
     await this.#audit()
     this.#ledger.close(this.#hasArchive)
-    await this.#server.end('SIGTERM')
+    await this.#stage.stop()
   }
 
   async #audit(): Promise<void> {
     for (let round = 0; round < 2; round++) {
       await this.#inTime(this.#recipients.map((recipient) => recipient.roundTrip()))
     }
+    const found = await this.#stage.disagreement(this.#clients.map(({ name }) => name))
+    if (found !== undefined) this.#ledger.misbehave(found)
     if (this.#hasArchive) await this.#inTime(this.#recipients.map((each) => each.audit()))
   }
 
@@ -129,9 +139,9 @@ class Trial {
   #makeClients(): void {
     const { senders, recipients, habits, window, seed } = this.#plan
     const ledger = this.#ledger
+    const door = (index: number) => ({ door: this.#stage.door(index) })
     const common = {
       ledger,
-      address: this.#server.address,
       figures: this.#figures,
       complain: (text: string) => ledger.misbehave(`${text}, at ${time(this.#now())}`),
     }
@@ -141,12 +151,27 @@ class Trial {
         if (ledger.sent >= this.#allowed || ledger.sent >= this.#plan.messages) return undefined
         return random.whole(0, recipients - 1)
       }
-      return new Sender({ ...common, name: `s${index}`, index, random, window, nextRecipient })
+      return new Sender({
+        ...common,
+        ...door(index),
+        name: `s${index}`,
+        index,
+        random,
+        window,
+        nextRecipient,
+      })
     })
     this.#recipients = Array.from({ length: recipients }, (_, index) => {
       const random = new Random(seed + 200 + index)
       const habit = habits[index] ?? 'asked'
-      return new Recipient({ ...common, name: `r${index}`, index, random, habit })
+      return new Recipient({
+        ...common,
+        ...door(senders + index),
+        name: `r${index}`,
+        index,
+        random,
+        habit,
+      })
     })
   }
 
@@ -175,16 +200,15 @@ class Trial {
     else if (isSending) {
       // Nothing is saved up while all have to wait.
       const most = this.#ledger.sent + pace / 2 + 1
-      this.#allowed = Math.min(this.#allowed + (milliseconds * pace) / 1000, most)
+      const share = this.#isLate ? WHILE_LATE : 1
+      this.#allowed = Math.min(this.#allowed + (milliseconds * pace * share) / 1000, most)
     }
     for (const sender of this.#senders) sender.pump()
     while (this.#next < happenings.length) {
       const happening = happenings[this.#next] as Happening
       if (happening.at > this.#ledger.sent) break
-      if (isOfServer(happening)) {
-        if (this.#isRestarting) break
-        this.#isRestarting = true
-      }
+      this.#isLate = !isEvent(happening) && !this.#stage.claim(happening)
+      if (this.#isLate) break
       this.#next++
       const over = this.#happen(happening)
         .catch((error) => this.#ledger.misbehave(`${happening.what}: ${error}`))
@@ -198,14 +222,7 @@ class Trial {
     // At any moment of what the server is doing.
     await sleep(this.#random.whole(0, TICK))
     this.#note(describe(happening, this.#plan.senders))
-    switch (happening.what) {
-      case 'kill':
-      case 'terminate':
-        return await this.#restart(happening)
-      case 'lock':
-      case 'fill':
-        return await this.#failDisk(happening)
-    }
+    if (!isEvent(happening)) return await this.#stage.happen(happening)
     const client = this.#clients[happening.who] as Client
     switch (happening.what) {
       case 'cut':
@@ -220,35 +237,11 @@ class Trial {
         return client.offend(happening.away)
       case 'stall':
         return client.stall(happening.lasting)
+      case 'resume at':
+      case 'replace at':
+        client.door.move(happening.node)
+        return client.connectAnew(happening.what === 'replace at')
     }
-  }
-
-  async #restart({ what, away }: Happening & { what: 'kill' | 'terminate' }): Promise<void> {
-    if (what === 'kill') {
-      this.#kills++
-      const killed = this.#ledger.kill()
-      await this.#server.end('SIGKILL')
-      killed()
-    } else {
-      this.#terminations++
-      await this.#server.end('SIGTERM')
-    }
-    this.#note('the server is gone')
-    await sleep(away)
-    await this.#server.start()
-    this.#note('the server is back')
-    this.#isRestarting = false
-  }
-
-  async #failDisk({ what, lasting }: Happening & { what: 'lock' | 'fill' }): Promise<void> {
-    if (this.#isRestarting || (what === 'fill' && !canFill)) return
-    this.#diskFaults++
-    const repaired = this.#ledger.failDisk()
-    const end = what === 'lock' ? await this.#server.lock() : this.#server.fill()
-    if (end !== undefined) await sleep(lasting)
-    end?.()
-    repaired()
-    this.#note('the disk works')
   }
 
   async #inTime(work: readonly Promise<void>[]): Promise<void> {
@@ -293,28 +286,27 @@ class Trial {
         retried: ledger.retried,
         repeated: ledger.repeated,
         unprotected: ledger.unprotected,
-        kills: this.#kills,
-        terminations: this.#terminations,
-        'disk faults': this.#diskFaults,
+        ...this.#stage.figures,
         ...this.#figures,
         seconds: Math.round(this.#now() / 1000),
       },
       breaches: ledger.breaches,
       failures: ledger.failures,
       history: this.#history,
-      directory: isClean ? undefined : this.#server.directory,
+      directory: isClean ? undefined : this.#stage.directory,
     }
   }
 }
 
-function isOfServer({ what }: Happening): boolean {
-  return what === 'kill' || what === 'terminate'
+function isEvent(happening: Fault | Event): happening is Event {
+  return 'who' in happening
 }
 
 export function describe(happening: Happening, senders: number): string {
   const { at: _, what, ...rest } = happening
   const details = Object.entries(rest).map(([key, value]) => {
     if (key === 'who') return Number(value) < senders ? `s${value}` : `r${Number(value) - senders}`
+    if (key === 'node') return `${what === 'kill nats' ? 'server' : 'n'}${value}`
     return typeof value === 'number' ? `${key} ${value} ms` : value
   })
   return [what, ...details].join(', ')

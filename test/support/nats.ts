@@ -18,11 +18,13 @@ export const skipWithoutNats =
 export class NatsServer implements AsyncDisposable {
   readonly port: number
   readonly #directory: string
+  readonly #options: readonly string[]
   #process: ChildProcess | undefined
 
-  private constructor(port: number, directory: string) {
+  private constructor(port: number, directory: string, options: readonly string[] = []) {
     this.port = port
     this.#directory = directory
+    this.#options = options
   }
 
   static async start(): Promise<NatsServer> {
@@ -30,6 +32,23 @@ export class NatsServer implements AsyncDisposable {
     const server = new NatsServer(await freePort(), directory)
     await server.begin()
     return server
+  }
+
+  /** Several that are one: what they keep outlives the loss of fewer than half of them. */
+  static async startCluster(count: number): Promise<NatsServer[]> {
+    if (count === 1) return [await NatsServer.start()]
+    const routes = await Promise.all(Array.from({ length: count }, () => freePort()))
+    const all = routes.map((port) => `nats-route://127.0.0.1:${port}`)
+    const servers = await Promise.all(
+      all.map(async (own, index) => {
+        const options = ['-n', `n${index}`, '--cluster_name', 'test', '--cluster', own]
+        const directory = mkdtempSync(join(tmpdir(), 'meerkat-nats-'))
+        const routed = [...options, '--no_advertise', '--routes', all.join(',')]
+        return new NatsServer(await freePort(), directory, routed)
+      }),
+    )
+    await Promise.all(servers.map((server) => server.begin()))
+    return servers
   }
 
   get url(): string {
@@ -46,7 +65,7 @@ export class NatsServer implements AsyncDisposable {
     if (isEmpty) rmSync(this.#directory, { recursive: true, force: true })
     const child = spawn(
       PROGRAM,
-      ['-a', '127.0.0.1', '-p', `${this.port}`, '-js', '-sd', this.#directory],
+      ['-a', '127.0.0.1', '-p', `${this.port}`, '-js', '-sd', this.#directory, ...this.#options],
       { stdio: 'ignore' },
     )
     this.#process = child

@@ -6,6 +6,7 @@ export class Relay implements AsyncDisposable {
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
   #isDown = false
+  #isSilent = false
 
   private constructor(server: Server) {
     this.#server = server
@@ -49,8 +50,17 @@ export class Relay implements AsyncDisposable {
     this.cut()
   }
 
+  /** As if the cable were cut: whoever is connected, or connects, hears nothing any more. */
+  silence(): void {
+    this.#isSilent = true
+    this.hang()
+  }
+
+  /** What was connected meanwhile is broken. */
   comeBack(): void {
     this.#isDown = false
+    if (this.#isSilent) this.cut()
+    this.#isSilent = false
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -62,6 +72,13 @@ export class Relay implements AsyncDisposable {
   #pass(near: Socket, to: { readonly host: string; readonly port: number }): void {
     if (this.#isDown) {
       near.destroy()
+      return
+    }
+    if (this.#isSilent) {
+      this.#sockets.add(near)
+      near.on('error', () => {})
+      near.on('close', () => this.#sockets.delete(near))
+      near.pause()
       return
     }
     const far = connect(to)
