@@ -166,6 +166,7 @@ export class ClusteredNode implements Cluster, MemberListener {
       isCleaned: (run) => this.#members.isCleaned(run),
       isCleaner: (node) => this.#members.isCleaner(node),
       holdBack: (jid, until) => sessionManager.holdBack(jid, until),
+      onSeenLate: (session) => this.#seenLate(session),
       onLess: (resource) => this.#tellLess(resource),
       wrote: (revision) => this.#wrote(revision),
     })
@@ -517,6 +518,15 @@ export class ClusteredNode implements Cluster, MemberListener {
       const index = this.#watchers.findLastIndex((other) => other.revision <= revision)
       this.#watchers.splice(index + 1, 0, watcher)
     })
+  }
+
+  /** Others may have stored what it could have had. */
+  #seenLate(session: Session): void {
+    if (session.isClosed || (session.priority ?? -1) < 0) return
+    const { hooks, log } = this.#parts
+    const point = hooks.at('resend_offline_messages', session.domainType)
+    const told = point.run(session.jid, { session })
+    if (told instanceof Promise) told.catch((error) => log.error('offline_not_resent', { error }))
   }
 
   #tellLess(resource: RemoteResource): void {

@@ -29,6 +29,8 @@ type Parts = {
   readonly isCleaner: (node: string) => boolean
   /** Lets new stanzas for the account wait. */
   readonly holdBack: (jid: FullJid, until: Promise<unknown>) => void
+  /** Others learn of a change of this node's session only now: they acted without knowing. */
+  readonly onSeenLate: (session: Session) => void
   /** A session of another node is not available any more, or gone. */
   readonly onLess: (resource: RemoteResource) => void
   /** The newest revision that this node wrote. */
@@ -45,6 +47,8 @@ type Own = {
   text: string
   writing: Promise<void> | undefined
   isDirty: boolean
+  /** The others could not be told when it changed. */
+  isLate: boolean
   isClosed: boolean
 }
 
@@ -86,6 +90,7 @@ export class SessionTable {
       text: '',
       writing: undefined,
       isDirty: true,
+      isLate: false,
       isClosed: false,
     }
     this.#own.set(session, own)
@@ -149,7 +154,10 @@ export class SessionTable {
     if (own.writing !== undefined) return own.writing
     if (!own.isDirty || own.isClosed) return undefined
     // What is out of reach is told later.
-    if (!this.#parts.registry.isConnected) return undefined
+    if (!this.#parts.registry.isConnected) {
+      own.isLate = true
+      return undefined
+    }
     const writing = this.#writeAll(own).finally(() => {
       own.writing = undefined
     })
@@ -174,8 +182,11 @@ export class SessionTable {
         own.text = text
         this.#latest.delete(own.key)
         wrote(revision)
+        if (own.isLate) this.#parts.onSeenLate(own.session)
+        own.isLate = false
       } catch (error) {
         own.isDirty = true
+        own.isLate = true
         if (registry.isConnected) log.warn('session_row_not_written', { error })
         clock.after(RETRY, () => void this.#write(own))
         return

@@ -65,6 +65,7 @@ export class Keeping {
       },
       sessions: sessionManager.sessions,
       log: silentLogger,
+      isShared: true,
       lookAt: (node, account) => {
         if (node === cluster.self.node) return
         cluster.ask(node, 'offline_look', account).catch(() => {})

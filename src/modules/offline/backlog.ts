@@ -14,6 +14,8 @@ type Parts = {
   readonly log: Logger
   /** Has another node look whether there is something for an account. */
   readonly lookAt: (node: string, account: string) => void
+  /** Whether there are other nodes. */
+  readonly isShared: boolean
   readonly settingsFor: (domain: string) => {
     /** Messages handed over before their acknowledgement is waited for. */
     readonly batch: number
@@ -40,6 +42,10 @@ type Queue = {
   slow: Session | undefined
 }
 
+/** After so long it is looked whether somebody was there after all, milliseconds. */
+const FIRST_LOOK = 2_000
+const LAST_LOOK = 20_000
+
 /**
  * Delivers what waited for an account, to one of its sessions.
  *
@@ -57,6 +63,9 @@ type Queue = {
 export class Backlog {
   readonly #parts: Parts
   readonly #queues = new Map<string, Queue>()
+  /** When something was last stored for an account of which nobody was known to be there. */
+  readonly #stored = new Map<string, number>()
+  readonly #storedLongAgo = new Map<string, number>()
   #isStopped = false
 
   constructor(parts: Parts) {
@@ -100,8 +109,37 @@ export class Backlog {
       if (session !== undefined) this.deliverTo(session)
       else if (written === undefined) this.#isElsewhere(account)
       else {
-        const ask = () => void this.#isElsewhere(account)
+        const ask = () => {
+          if (!this.#isElsewhere(account)) this.#mayBeSeenLate(account)
+        }
         written.then(ask, () => {})
+      }
+    }
+  }
+
+  /**
+   * Other nodes' sessions are known here a moment after they are available, and read before: whatever
+   * was stored in between is looked for again once that must have become known, and long after.
+   */
+  #mayBeSeenLate(account: string): void {
+    if (!this.#parts.isShared) return
+    this.#stored.delete(account)
+    this.#stored.set(account, performance.now())
+  }
+
+  /** Called now and then. */
+  lookAgain(): void {
+    for (const [looked, next, age] of [
+      [this.#storedLongAgo, undefined, LAST_LOOK],
+      [this.#stored, this.#storedLongAgo, FIRST_LOOK],
+    ] as const) {
+      const until = performance.now() - age
+      for (const [account, at] of looked) {
+        if (at > until) break
+        looked.delete(account)
+        if (this.#available(account) === undefined && !this.#isElsewhere(account)) {
+          next?.set(account, at)
+        }
       }
     }
   }

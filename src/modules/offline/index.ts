@@ -27,6 +27,8 @@ declare module '../../core/cluster.ts' {
 const BY = 'offline'
 /** How often what the disk did not take is tried again, milliseconds. */
 const RETRY = 1_000
+/** How often it is looked whether who was not there is there after all, milliseconds. */
+const LOOK = 1_000
 
 type Decided = Verdict<'offline_message'>
 
@@ -82,7 +84,8 @@ export const offline = defineModule({
           cluster.ask(node, 'offline_look', account).catch(() => {})
         }
         const all = sessions.sessions
-        const parts = { store, usage, removals, sessions: all, log, lookAt, settingsFor }
+        const { isShared } = cluster
+        const parts = { store, usage, removals, sessions: all, log, lookAt, isShared, settingsFor }
         return { usage, removals, backlog: new Backlog(parts) }
       },
       ({ backlog, removals }) => {
@@ -171,6 +174,7 @@ export const offline = defineModule({
     )
 
     every(RETRY, () => removals.retry())
+    if (cluster.isShared) every(LOOK, () => backlog.lookAgain())
     hooks.on('resend_offline_messages', (jid, { session }) => {
       backlog.deliverTo(session)
       return jid
