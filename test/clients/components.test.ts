@@ -4,7 +4,9 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { type Element, el } from '../../src/xmpp/xml.ts'
+import type { Client } from '../support/client.ts'
 import { ComponentProcess } from '../support/component-process.ts'
+import { IrcUser, NGIRCD, Ngircd } from '../support/ngircd.ts'
 import { missing } from '../support/real-client.ts'
 import { SECRET, startServer, type TestServer } from '../support/server.ts'
 import { withoutSlixmpp } from '../support/slixmpp.ts'
@@ -13,6 +15,8 @@ import { chat } from '../support/stanzas.ts'
 const IRC = 'irc.im.example.com'
 const INFO = 'http://jabber.org/protocol/disco#info'
 const ITEMS = 'http://jabber.org/protocol/disco#items'
+const FORM = 'jabber:x:data'
+const MUC = 'http://jabber.org/protocol/muc'
 const COMMANDS = 'http://jabber.org/protocol/commands'
 
 const ECHO = fileURLToPath(new URL('../support/slixmpp-component.py', import.meta.url))
@@ -27,7 +31,7 @@ function connectSlixmpp(server: TestServer, secret = SECRET): Promise<ComponentP
   return ComponentProcess.connect(server, '/usr/bin/python3', [ECHO, JSON.stringify(options)])
 }
 
-/** A gateway to IRC, without an IRC server behind it. */
+/** A gateway to IRC. */
 async function connectBiboumi(server: TestServer): Promise<ComponentProcess> {
   const file = join(server.directory, 'biboumi.cfg')
   await writeFile(
@@ -36,6 +40,7 @@ async function connectBiboumi(server: TestServer): Promise<ComponentProcess> {
 password=${SECRET}
 xmpp_server_ip=127.0.0.1
 port=${portOf(server)}
+identd_port=0
 db_name=${join(server.directory, 'biboumi.sqlite')}
 `,
   )
@@ -95,11 +100,69 @@ test('biboumi: a gateway to IRC is at hand', { skip: missing(BIBOUMI) }, async (
 
   // There is no IRC server to join, and it says so.
   await romeo.sends(
-    el(
-      'presence',
-      { to: `#verona%127.0.0.1@${IRC}/romeo`, id: 'join' },
-      el('x', { xmlns: 'http://jabber.org/protocol/muc' }),
-    ),
+    el('presence', { to: `#verona%127.0.0.1@${IRC}/romeo`, id: 'join' }, el('x', { xmlns: MUC })),
   )
   await romeo.receives({ from: `127.0.0.1@${IRC}`, body: /^Connection failed/ })
+})
+
+/** The IRC server is not where such servers are: says so to the gateway (XEP-0050). */
+async function usePort(romeo: Client, irc: string, port: number): Promise<void> {
+  const command = { xmlns: COMMANDS, node: 'configure' }
+  const asked = await romeo.ask('set', irc, el('command', { ...command, action: 'execute' }))
+  const sessionid = asked.child('command', COMMANDS)?.attr('sessionid')
+  const field = (name: string, ...values: string[]) =>
+    el('field', { var: name }, ...values.map((value) => el('value', {}, value)))
+  const form = el(
+    'x',
+    { xmlns: FORM, type: 'submit' },
+    field('ports', String(port)),
+    field('tls_ports'),
+  )
+  const done = await romeo.ask(
+    'set',
+    irc,
+    el('command', { ...command, sessionid, action: 'complete' }, form),
+  )
+  assert.equal(done.child('command', COMMANDS)?.attr('status'), 'completed', String(done))
+}
+
+test('biboumi: a user joins a channel, and speaks with others there', {
+  skip: missing(BIBOUMI, NGIRCD),
+}, async () => {
+  await using server = await startServer({ component: {} })
+  await using ngircd = await Ngircd.start(server.directory)
+  await using _ = await connectBiboumi(server)
+  using mercutio = await IrcUser.connect(ngircd, 'mercutio')
+  mercutio.says('JOIN #verona')
+  await mercutio.hears(/ 366 /)
+  const romeo = await server.connect('romeo')
+  await romeo.becomesAvailable()
+  await usePort(romeo, `127.0.0.1@${IRC}`, ngircd.port)
+  const room = `#verona%127.0.0.1@${IRC}`
+
+  await romeo.sends(el('presence', { to: `${room}/romeo` }, el('x', { xmlns: MUC })))
+  await mercutio.hears(/^:romeo!\S+ JOIN :?#verona/)
+  await romeo.receives({ name: 'presence', type: undefined, from: `${room}/mercutio` })
+  await romeo.receives({ name: 'presence', type: undefined, from: `${room}/romeo` })
+
+  await romeo.sends(
+    el('message', { to: room, type: 'groupchat', id: 'm1' }, el('body', {}, 'Peace, Mercutio')),
+  )
+  await mercutio.hears(/^:romeo!\S+ PRIVMSG #verona :Peace, Mercutio$/)
+  await romeo.receives({ from: `${room}/romeo`, body: 'Peace, Mercutio' })
+  mercutio.says('PRIVMSG #verona :True, I talk of dreams')
+  await romeo.receives({
+    from: `${room}/mercutio`,
+    type: 'groupchat',
+    body: 'True, I talk of dreams',
+  })
+
+  await romeo.sends(chat(`mercutio%127.0.0.1@${IRC}`, 'to you alone'))
+  await mercutio.hears(/^:romeo!\S+ PRIVMSG mercutio :to you alone$/)
+  mercutio.says('PRIVMSG romeo :and to you')
+  await romeo.receives({ type: 'chat', body: 'and to you' })
+
+  await romeo.sends(el('presence', { to: `${room}/romeo`, type: 'unavailable' }))
+  await romeo.receives({ name: 'presence', type: 'unavailable', from: `${room}/romeo` })
+  await mercutio.hears(/^:romeo!\S+ (PART #verona|QUIT)/)
 })
