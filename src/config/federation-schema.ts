@@ -120,6 +120,12 @@ export const federation = z
       .array(domainPattern())
       .default([])
       .describe('Domains not to speak with, allowed or not.'),
+    route_subdomains: z
+      .boolean()
+      .default(false)
+      .describe(
+        'Whether domains below those of this server, which it does not serve itself, may be on other servers.',
+      ),
     resolver: z
       .array(dnsServer)
       .min(1)

@@ -38,6 +38,8 @@ export type FederationOptions = OutgoingPolicy & {
   /** Domains, or `*.` and a domain for all below it. `undefined`: all. */
   readonly allow: readonly string[] | undefined
   readonly deny: readonly string[]
+  /** Whether domains below hosted ones may be elsewhere. */
+  readonly routeSubdomains: boolean
   readonly resolver: readonly string[] | undefined
   readonly overrides: Readonly<Record<string, Target>>
 }
@@ -52,6 +54,8 @@ type Parts = {
   readonly defaultDomain: () => string
   /** Whether stanzas for a domain are taken here. */
   serves(domain: string): boolean
+  /** Whether it has accounts here. */
+  isHosted(domain: string): boolean
 }
 
 /** How often links are looked over for what takes too long, milliseconds. */
@@ -101,7 +105,7 @@ export class Federation implements RemoteServers, IncomingOwner {
     this.#sweep = setInterval(() => this.#look(Date.now()), SWEEP).unref()
     this.#off = hooks.on(
       's2s_allow_host',
-      (verdict, { remote }) => (this.#isListed(remote) ? verdict : 'deny'),
+      (verdict, { remote }) => (this.#mayBeElsewhere(remote) ? verdict : 'deny'),
       { by: 's2s', explain: 'pure' },
     )
   }
@@ -225,11 +229,19 @@ export class Federation implements RemoteServers, IncomingOwner {
     this.#link(local, remote, this.#options.maxDomains)?.adopt(traffic)
   }
 
-  #isListed(domain: string): boolean {
-    const { allow, deny } = this.#options
+  #mayBeElsewhere(domain: string): boolean {
+    const { allow, deny, routeSubdomains } = this.#options
+    if (!routeSubdomains && this.#isBelowOurs(domain)) return false
     const fits = (pattern: string) =>
       pattern.startsWith('*.') ? domain.endsWith(pattern.slice(1)) : domain === pattern
     return (allow === undefined || allow.some(fits)) && !deny.some(fits)
+  }
+
+  #isBelowOurs(domain: string): boolean {
+    for (let dot = domain.indexOf('.'); dot >= 0; dot = domain.indexOf('.', dot + 1)) {
+      if (this.#parts.isHosted(domain.slice(dot + 1))) return true
+    }
+    return false
   }
 
   // --- As time passes, and its end.

@@ -99,6 +99,7 @@ export class FederationPart {
       log,
       defaultDomain: () => domains.first.domain,
       serves: (domain) => routes.serves(domain) || components.has(domain),
+      isHosted: (domain) => routes.isHosted(domain),
     })
   }
 
@@ -113,6 +114,7 @@ export class FederationPart {
       bidi,
       allow,
       deny,
+      routeSubdomains: settings.route_subdomains,
       resolver,
       overrides: overridesOf(settings),
       secret: settings.secret ?? this.#secret,

@@ -367,6 +367,28 @@ test('a server that is not to be spoken with', async () => {
   await romeo.receives({ type: 'error', error: 'remote-server-timeout' })
 })
 
+test('a domain below one of ours is not elsewhere, unless that is configured', async () => {
+  for (const route_subdomains of [false, true]) {
+    await using internet = await Internet.start()
+    const example = await internet.server('example', {
+      s2s: { route_subdomains, queue_timeout: '1s' },
+    })
+    const montague = await internet.server('montague.example')
+    const juliet = await example.connect('juliet', 'balcony')
+    const romeo = await montague.connect('romeo', 'orchard')
+
+    await juliet.sends(chat(romeo.bareJid, 'Wherefore art thou Romeo?'))
+    await romeo.sends(chat(juliet.bareJid, 'Shall I hear more?'))
+    if (route_subdomains) {
+      await romeo.receives({ body: 'Wherefore art thou Romeo?' })
+      await juliet.receives({ from: romeo.fullJid, body: 'Shall I hear more?' })
+    } else {
+      await juliet.receives({ error: 'service-unavailable' })
+      await romeo.receives({ error: 'remote-server-timeout' })
+    }
+  }
+})
+
 test('too much for a server that is not there', async () => {
   await using internet = await Internet.start()
   const limits = { queue_size: '16KiB', queue_timeout: '2s' }
