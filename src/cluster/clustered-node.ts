@@ -107,6 +107,8 @@ const HEARTBEAT = 'H'
 /** How long a message waits for the registry to show what its sender had written, milliseconds. */
 const SEEN_TIMEOUT = 3_000
 const CLEAN_RETRY = 1_000
+/** When a node looks again what its last run has left, milliseconds after its start. */
+const SECOND_LOOK = 10_000
 /** Sessions of a lost node that are unregistered together. */
 const AT_ONCE = 200
 
@@ -208,6 +210,7 @@ export class ClusteredNode implements Cluster, MemberListener {
     this.#isReady = true
     await this.#cleanUp()
     this.#parts.clock.after(this.#settings.lease, () => void this.#takeOverOrphans())
+    this.#parts.clock.after(SECOND_LOOK, () => void this.#takeOverOwn())
   }
 
   async drain(): Promise<void> {
@@ -624,6 +627,20 @@ export class ClusteredNode implements Cluster, MemberListener {
       })
     } catch (error) {
       log.warn('cluster_orphans_left', { error })
+    }
+  }
+
+  /** What an earlier run of this node has still written when it was given up, paused or cut off. */
+  async #takeOverOwn(): Promise<void> {
+    const { node, epoch } = this.self
+    if (!this.#isReady) return
+    try {
+      const found: string[] = []
+      await this.#takeOver({ node, epoch: epoch - 1 }, found)
+      this.#note(found)
+      await this.tell('remains_found', found)
+    } catch (error) {
+      this.#parts.log.warn('cluster_own_remains_left', { error })
     }
   }
 

@@ -15,6 +15,8 @@ import { SimulatedStore } from './store.ts'
 const HEALING = 22_000
 /** How long the last messages may take to those who come for them. */
 const COLLECTING = 7_000
+/** How long at most what is newer waits for what is older, milliseconds. */
+const HELD_BACK = 4_000
 const NONE: ReadonlySet<string> = new Set()
 
 export type Report = {
@@ -125,6 +127,8 @@ class History {
   readonly #streams = new Map<string, number>()
   readonly #log: string[] = []
   readonly #isLogged: boolean
+  /** Nothing is away for longer than others hold back what is newer. */
+  readonly #isPatient: boolean
   /** Which runs have had a message, by its id. */
   readonly #runs = new Map<string, Set<string>>()
   /** Runs that went on while others had given them up. */
@@ -134,6 +138,7 @@ class History {
   constructor(plan: Plan, isLogged: boolean) {
     this.plan = plan
     this.#isLogged = isLogged
+    this.#isPatient = plan.happenings.every((one) => !('ms' in one) || one.ms < HELD_BACK)
     this.random = new Random(plan.seed ^ 0x5bd1e995)
     this.#network = new Network(this.#scheduler, this.random)
     this.#registry = new SimulatedRegistry(this.#scheduler, this.random, this.#network)
@@ -155,10 +160,13 @@ class History {
     const id = stanza.id as string
     const runs = this.#runs.get(id) ?? NONE
     const mayComeAgain = [...runs].some((run) => this.isGivenUp(run))
-    const isEarly =
-      notes.offline !== undefined && this.ledger.sent.get(id)?.to.includes('/') === true
+    // One that is stored while its recipient comes, or handed on twice, may come behind a newer one.
+    const isLate = notes.offline !== undefined || (notes.hops ?? 0) > 1
     const isOrdered =
-      !isEarly && this.isAlone(client) && ![...runs].some((run) => this.#fenced.has(run))
+      !isLate &&
+      this.#isPatient &&
+      this.isAlone(client) &&
+      ![...runs].some((run) => this.#fenced.has(run))
     this.ledger.got(session.id, id, { mayComeAgain, isOrdered })
   }
 
