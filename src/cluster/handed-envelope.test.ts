@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { Envelope, type Notes, type Origin } from '../core/envelope.ts'
+import { Settlement } from '../core/settlement.ts'
+import { parseJid } from '../xmpp/jid.ts'
+import { Stanza } from '../xmpp/stanza.ts'
+import { el } from '../xmpp/xml.ts'
+import { packEnvelope, unpackEnvelope } from './handed-envelope.ts'
+
+/** Characters that XML and JIDs have. */
+const text = fc
+  .string({ unit: 'grapheme' })
+  .map((all) => all.replace(/[^\p{L}\p{N}\p{Emoji}’& <>"']/gu, ''))
+const local = fc.constantFrom('romeo', 'ромео', '羅密歐', 'juliette-é', 'a.b')
+const jid = fc
+  .tuple(
+    local,
+    fc.constantFrom('im.example.com', 'bücher.example'),
+    fc.constantFrom('', '/balcony', '/バルコニー 1'),
+  )
+  .map(([name, domain, resource]) => parseJid(`${name}@${domain}${resource}`))
+const stanza = fc
+  .record({
+    kind: fc.constantFrom('message', 'presence', 'iq'),
+    id: text,
+    type: fc.constantFrom('chat', 'error', undefined),
+    bodies: fc.array(fc.tuple(fc.constantFrom('body', 'thread', 'x'), text), { maxLength: 4 }),
+  })
+  .map(({ kind, id, type, bodies }) =>
+    Stanza.build(
+      kind as 'message',
+      { id, type },
+      ...bodies.map(([name, content]) =>
+        el(name, { xmlns: `urn:example:${name}`, a: content }, content),
+      ),
+    ),
+  )
+const notes: fc.Arbitrary<Notes> = fc.record(
+  { offline: fc.nat(), isRetry: fc.boolean(), hops: fc.nat(9), archived: text, place: fc.nat() },
+  { requiredKeys: [] },
+)
+const origin: fc.Arbitrary<Origin> = fc.oneof(
+  fc.constantFrom<Origin>({ kind: 'server' }, { kind: 'admin' }),
+  fc.constant<Origin>({ kind: 'component', domain: 'räume.example' }),
+)
+
+test('a stanza on its way to another node arrives as it was', () => {
+  const all = fc.tuple(jid, jid, stanza, origin, notes, fc.boolean(), fc.boolean(), text)
+  fc.assert(
+    fc.property(all, ([from, to, sent, origin, notes, wantsSettlement, isShared, target]) => {
+      const envelope = new Envelope(from, to, sent, origin, notes)
+      const handed = { target, wantsSettlement, isShared }
+      const unpacked = unpackEnvelope(packEnvelope(envelope, handed))
+      assert.deepEqual(unpacked.handed, handed)
+      const settlement = new Settlement()
+      const got = unpacked.envelope('one:1 two:1 7', settlement)
+      assert.equal(got.from.full, from.full)
+      assert.equal(got.to.full, to.full)
+      assert.equal(got.octets, envelope.octets)
+      assert.equal(got.stanza.id, sent.id)
+      assert.equal(got.stanza.type, sent.type)
+      assert.deepEqual(got.stanza.children, sent.children)
+      assert.deepEqual(got.origin, origin)
+      assert.deepEqual(got.notes, { ...notes, handed: 'one:1 two:1 7' })
+      assert.equal(got.settlement, settlement)
+    }),
+  )
+})
+
+test('the number of a durable copy stays with the node that has it', () => {
+  const envelope = new Envelope(
+    parseJid('romeo@im.example.com'),
+    parseJid('juliet@im.example.com'),
+    Stanza.build('message'),
+    { kind: 's2s', domain: 'im.example.com' },
+    { kept: 5, place: 6 },
+  )
+  const handed = { target: 'juliet@im.example.com/balcony', wantsSettlement: true, isShared: false }
+  const { notes } = unpackEnvelope(packEnvelope(envelope, handed)).envelope(undefined)
+  assert.deepEqual(notes, { place: 6 })
+})
