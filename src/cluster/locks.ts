@@ -76,7 +76,9 @@ export class Locks {
     const until = clock.now() + PATIENCE
     while (true) {
       const held = this.#held.get(key)
-      if (held === undefined || isOver(held.owner)) {
+      // Whoever has the lane has none of the locks that this run took: it did not hear that it did.
+      const isOwn = held?.owner.node === self().node && held.owner.epoch === self().epoch
+      if (held === undefined || isOwn || isOver(held.owner)) {
         try {
           return await registry.put(key, JSON.stringify(self()), held?.revision ?? 0)
         } catch (error) {

@@ -1,0 +1,124 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Random } from '../../test/loss/random.ts'
+import { Network } from '../../test/simulation/network.ts'
+import { SimulatedRegistry } from '../../test/simulation/registry.ts'
+import { Process, Scheduler } from '../../test/simulation/scheduler.ts'
+import type { NodeRun } from '../core/cluster.ts'
+import { silentLogger } from '../core/log.ts'
+import { LOCK_PREFIX, Locks } from './locks.ts'
+
+class Nodes {
+  readonly scheduler = new Scheduler()
+  readonly network = new Network(this.scheduler, new Random(1))
+  readonly registry = new SimulatedRegistry(this.scheduler, new Random(1), this.network)
+  readonly over = new Set<string>()
+
+  async open(node: string): Promise<Locks> {
+    const process = new Process(this.scheduler)
+    const line = this.network.open(node, process)
+    const registry = this.registry.open(line)
+    const self: NodeRun = { node, epoch: 1 }
+    const isOver = (run: NodeRun) => this.over.has(run.node)
+    const { clock } = process
+    const locks = new Locks({ self: () => self, registry, clock, log: silentLogger, isOver })
+    const watched = registry.watch((change) => {
+      if (change.key.startsWith(LOCK_PREFIX)) locks.onChange(change)
+    })
+    await this.run(100)
+    await watched
+    return locks
+  }
+
+  run(ms: number): Promise<void> {
+    return this.scheduler.run(this.scheduler.now + ms)
+  }
+}
+
+/** What is begun and ended, in order. */
+function work(log: string[], name: string) {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const begin = async () => {
+    log.push(`${name} begins`)
+    await promise
+    log.push(`${name} ends`)
+  }
+  return { begin, end: resolve }
+}
+
+test('what is done under one name is done by one node at a time', async () => {
+  const nodes = new Nodes()
+  const [one, two] = [await nodes.open('one'), await nodes.open('two')]
+  const log: string[] = []
+  const [first, second] = [work(log, 'first'), work(log, 'second')]
+  const done = [one.exclusively('name', first.begin)]
+  await nodes.run(50)
+  done.push(two.exclusively('name', second.begin))
+  await nodes.run(1_000)
+  assert.deepEqual(log, ['first begins'])
+  first.end()
+  await nodes.run(1_000)
+  second.end()
+  await nodes.run(1_000)
+  await Promise.all(done)
+  assert.deepEqual(log, ['first begins', 'first ends', 'second begins', 'second ends'])
+  assert.deepEqual([...nodes.registry.rows.keys()], [])
+})
+
+test('the lock of a lost node counts for nothing', async () => {
+  const nodes = new Nodes()
+  const [one, two] = [await nodes.open('one'), await nodes.open('two')]
+  const log: string[] = []
+  void one.exclusively('name', work(log, 'first').begin)
+  await nodes.run(50)
+  const second = work(log, 'second')
+  second.end()
+  const done = two.exclusively('name', second.begin)
+  await nodes.run(1_000)
+  nodes.over.add('one')
+  two.onLost()
+  await nodes.run(1_000)
+  await done
+  assert.deepEqual(log, ['first begins', 'second begins', 'second ends'])
+})
+
+test('who waits for too long is refused', async () => {
+  const nodes = new Nodes()
+  const [one, two] = [await nodes.open('one'), await nodes.open('two')]
+  void one.exclusively('name', work([], 'first').begin)
+  await nodes.run(50)
+  const refused = assert.rejects(
+    two.exclusively('name', async () => {}),
+    { kind: 'failed' },
+  )
+  await nodes.run(11_000)
+  await refused
+})
+
+test('a lock that was taken without an answer is there for the next work of the same node', async () => {
+  const nodes = new Nodes()
+  const one = await nodes.open('one')
+  const rejected = assert.rejects(
+    one.exclusively('name', async () => {}),
+    /no answer/,
+  )
+  // The request arrives, the answer does not.
+  const { registry } = nodes
+  const original = registry.change.bind(registry)
+  registry.change = (key, value, expected) => {
+    original(key, value, expected)
+    registry.change = original
+    throw new Error('no answer')
+  }
+  await nodes.run(1_000)
+  await rejected
+  assert.equal(registry.rows.size, 1)
+  let isDone = false
+  const done = one.exclusively('name', async () => {
+    isDone = true
+  })
+  await nodes.run(1_000)
+  await done
+  assert.ok(isDone)
+  assert.equal(registry.rows.size, 0)
+})
