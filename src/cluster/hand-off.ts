@@ -34,6 +34,8 @@ type Parts = {
 type Open = {
   readonly envelope: Envelope
   readonly at: number
+  /** Others were given it as well, and may have it still. */
+  readonly isOneOfMany: boolean
   isTaken: boolean
   isSettled: boolean
   /** Whether it arrived is not known, and others have it as well. */
@@ -114,7 +116,9 @@ export class HandOff {
       this.#last = link.send(type + packEnvelope(envelope, handed))
     }
     const isSettled = !wantsSettlement
-    this.#open.set(this.#last, { envelope, at: clock.now(), isTaken: false, isSettled, isShared })
+    const at = clock.now()
+    const isOneOfMany = isShared
+    this.#open.set(this.#last, { envelope, at, isOneOfMany, isTaken: false, isSettled, isShared })
     return this.#last
   }
 
@@ -179,6 +183,7 @@ export class HandOff {
     for (const [number, open] of left) {
       const { envelope, isSettled } = open
       if (rerouted.has(number)) {
+        if (open.isShared && this.#givesBack(open)) this.#keptElsewhere(envelope)
         if (!isSettled) this.#safe(open)
       } else if (open.isShared && !this.#givesBack(open)) this.#finish(open, undefined)
       else this.#finish(open, taker.again(envelope.shared(undefined)))
@@ -304,8 +309,8 @@ export class HandOff {
   }
 
   /** Its fate is settled elsewhere. What others have as well is kept for them. */
-  #safe({ envelope, isShared }: Open): void {
-    if (!isShared) this.#keptElsewhere(envelope)
+  #safe({ envelope, isOneOfMany }: Open): void {
+    if (!isOneOfMany) this.#keptElsewhere(envelope)
     envelope.settlement?.finish()
   }
 
