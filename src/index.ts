@@ -12,11 +12,14 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { type ZodType, z } from 'zod'
 import { checkConfig } from './config.ts'
+import { CommandError, UNWATCHED } from './core/command.ts'
 import { type Logger, silentLogger } from './core/log.ts'
 import type { Module, ModuleContext } from './core/module.ts'
 import type { RoutingModule } from './core/router.ts'
+import { SOFTWARE } from './core/software.ts'
 import { modules as builtinModules } from './modules.ts'
 import { type ExtraModule, type RoutingModuleFactory, Server } from './server.ts'
+import { adminContext, commandsOf } from './server-admin.ts'
 import { type BareJid, JidError, parseJid } from './xmpp/jid.ts'
 
 export { ConfigError } from './config.ts'
@@ -40,6 +43,7 @@ export {
   type Progress,
 } from './core/command.ts'
 export type { Component } from './core/components.ts'
+export { accountJid, domain, duration, size } from './core/config-types.ts'
 // Whole files, for declarations in them may be merged with those of a module.
 export * from './core/envelope.ts'
 export * from './core/hook-map.ts'
@@ -124,6 +128,11 @@ export interface EmbeddedServer extends AsyncDisposable {
   /** Where components connect, likewise. */
   readonly componentListeners: readonly { readonly host: string; readonly port: number }[]
   readonly accounts: EmbeddedAccounts
+  /**
+   * Gives an administration command, of the server or of a module: `command('session list')`. Its
+   * result is what `--json` prints. Throws `CommandError`.
+   */
+  command(name: string, args?: Table): Promise<unknown>
   /** Registers a handler for as long as the server lives. Returns the undo. */
   readonly on: Server['hooks']['on']
 }
@@ -268,6 +277,11 @@ function embed(server: Server, release: () => Promise<void>): EmbeddedServer {
         server.lifecycle.setPassword(account(address), password),
       remove: async (address) => server.lifecycle.remove(account(address)),
       exists: async (address) => server.accounts.exists(account(address)),
+    },
+    command: async (name, args = {}) => {
+      const found = commandsOf(server).find((command) => command.name === name)
+      if (found === undefined) throw new CommandError('not-found', `there is no command "${name}"`)
+      return await found.run(adminContext(server, SOFTWARE.version), args, UNWATCHED)
     },
     on: (...registration) => server.hooks.on(...registration),
   }

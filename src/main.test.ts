@@ -283,3 +283,16 @@ test('alone it explains itself; help has examples', async () => {
   assert.match(help.stdout, /Examples:\n {2}\$ meerkat account register alice@localhost\n/)
   assert.match((await home.run('--version')).stdout, /^\d+\.\d+\.\d+\n$/)
 })
+
+test('a module of one’s own has its commands, with a server and without', async () => {
+  const module = fileURLToPath(new URL('../examples/tutorial/terms.ts', import.meta.url))
+  using place = scratch(`[modules.terms]\nfrom = ${JSON.stringify(module)}\n`)
+  const server = place.launch('start')
+  await untilReady(server)
+  const running = await place.run('terms accepted alice@localhost')
+  await stopped(server, 'SIGTERM')
+  const alone = await place.run('terms accepted alice@localhost --json')
+
+  assert.deepEqual(running, { code: 0, stdout: 'none\n', stderr: '' })
+  assert.deepEqual(alone, { code: 0, stdout: '{"version":null,"at":null}\n', stderr: '' })
+})

@@ -22,9 +22,11 @@ import {
 } from './config.ts'
 import { type Progress, UNWATCHED } from './core/command.ts'
 import { type Logger, silentLogger } from './core/log.ts'
+import type { Module } from './core/module.ts'
 import { processLogger } from './log.ts'
 import { modules } from './modules.ts'
 import type { Worker } from './server/cluster.ts'
+import { importModule } from './server/module-choice.ts'
 import { FENCED, Server } from './server.ts'
 import { adminContext } from './server-admin.ts'
 import { runServer, StartError } from './start.ts'
@@ -40,7 +42,8 @@ const { version } = JSON.parse(readFileSync(packageFile, 'utf8')) as { readonly 
 /** From a clone one types `npm run meerkat -- …`. */
 const calledAs = process.env.npm_lifecycle_event === undefined ? 'meerkat' : 'npm run meerkat --'
 
-const commands = commandsWith(modules)
+/** What modules of the operator's own declare can be given as well. */
+const commands = commandsWith([...modules, ...(await ownModules(configIn(process.argv)))])
 
 const say = (line: string) => void process.stdout.write(`${line}\n`)
 
@@ -59,6 +62,24 @@ function load(options: Options): LoadedConfig {
 function loadFor(options: Options, worker: Worker | undefined): LoadedConfig {
   const loaded = load(options)
   return worker === undefined ? loaded : forWorker(loaded, worker)
+}
+
+/** Before the command line is understood, for they have a say in what it may be. */
+function configIn(argv: readonly string[]): Options {
+  const at = argv.findIndex((word) => word === '--config' || word.startsWith('--config='))
+  const config = argv[at]?.startsWith('--config=') ? argv[at]?.slice(9) : argv[at + 1]
+  return at === -1 || config === undefined ? {} : { config }
+}
+
+/** None of a file that cannot be used: whoever needs it says what is wrong with it. */
+async function ownModules(options: Options): Promise<readonly Module[]> {
+  if (fileOf(options) === undefined) return []
+  try {
+    const own = [...load(options).config.modules.values()].flatMap(({ from }) => from ?? [])
+    return await Promise.all(own.map(importModule))
+  } catch {
+    return []
+  }
 }
 
 async function start(options: Options): Promise<void> {

@@ -1,9 +1,17 @@
+import type { Command } from './admin/command.ts'
+import { commandsWith } from './admin/commands.ts'
 import type { AdminContext } from './admin/context.ts'
+import { modules as builtinModules } from './modules.ts'
 import type { Server } from './server.ts'
 import { adminAccounts } from './server-admin/account.ts'
 import { adminDomains } from './server-admin/domains.ts'
 import { listenersOf } from './server-admin/listeners.ts'
 import { adminRoute } from './server-admin/route.ts'
+
+/** Of modules of the operator's own, too. Those that are not loaded may be later. */
+export function commandsOf(server: Pick<Server, 'modules'>): readonly Command[] {
+  return commandsWith([...new Set([...builtinModules, ...server.modules.modules])])
+}
 
 /** A server as administration commands see it, started or not: one line for each noun. */
 export function adminContext(server: Server, version: string): AdminContext {

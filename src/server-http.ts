@@ -1,5 +1,4 @@
 /** Where HTTP is spoken, made from the settings: which services, on which address. */
-import { commandsWith } from './admin/commands.ts'
 import { httpApi } from './admin/http-api.ts'
 import { streams } from './admin/streams.ts'
 import { endpoint } from './config/listeners.ts'
@@ -10,9 +9,8 @@ import { within } from './core/within.ts'
 import { health } from './http/health.ts'
 import { HttpListener } from './http/server.ts'
 import { metrics } from './metrics/index.ts'
-import { modules as builtinModules } from './modules.ts'
 import type { Server } from './server.ts'
-import { adminContext } from './server-admin.ts'
+import { adminContext, commandsOf } from './server-admin.ts'
 import { metricSources } from './server-metrics.ts'
 
 type Service = Settings['services'][number]
@@ -41,8 +39,7 @@ function servicesOf(server: Server): Readonly<Record<Service, () => HttpService>
   return {
     api: () =>
       httpApi({
-        // Those that are not loaded may be later.
-        commands: commandsWith([...new Set([...builtinModules, ...server.modules.modules])]),
+        commands: commandsOf(server),
         streams,
         context: adminContext(server, SOFTWARE.version),
         tokens,

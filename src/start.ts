@@ -12,7 +12,7 @@ import type { Logger } from './core/log.ts'
 import type { Worker } from './server/cluster.ts'
 import { NeedsRestartError, Server, type ServerOptions } from './server.ts'
 import { listenersOf } from './server-admin/listeners.ts'
-import { adminContext } from './server-admin.ts'
+import { adminContext, commandsOf } from './server-admin.ts'
 
 declare module './core/cluster.ts' {
   interface Topics {
@@ -49,13 +49,20 @@ const STOP_TIMEOUT_MS = 10_000
 
 /** Runs until it is asked to stop. Throws StartError. */
 export async function runServer(options: Foreground): Promise<void> {
-  const { loaded, worker, log, version, commands, streams, say, stopRequested, onFenced } = options
+  const { loaded, worker, log, version, streams, say, stopRequested, onFenced } = options
   const { config } = loaded
   const { control, server } = await startable(async () => {
     await mkdir(config.data_dir, { recursive: true, mode: 0o700 })
-    const control = await openControl({ path: config.admin.socket, commands, streams, log })
+    let server: Server | undefined
+    const control = await openControl({
+      path: config.admin.socket,
+      commands: () => (server === undefined ? options.commands : commandsOf(server)),
+      streams,
+      log,
+    })
     try {
-      return { control, server: await started({ loaded, log, worker, onFenced }) }
+      server = await started({ loaded, log, worker, onFenced })
+      return { control, server }
     } catch (error) {
       await control.close()
       throw error

@@ -104,7 +104,7 @@ async function* counted(
   }
 }
 
-const options = { streams: [count], commands: [echo, work, fail], log: silentLogger }
+const options = { streams: [count], commands: () => [echo, work, fail], log: silentLogger }
 
 test('a command goes over the socket and its result comes back', async () => {
   const path = freshPath()

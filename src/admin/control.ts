@@ -48,7 +48,8 @@ export interface Control extends AsyncDisposable {
 
 type ControlOptions = {
   readonly path: string
-  readonly commands: readonly Command[]
+  /** Asked for each request: modules come and go. */
+  readonly commands: () => readonly Command[]
   readonly streams?: readonly StreamCommand[]
   readonly log: Logger
 }
@@ -71,7 +72,12 @@ export async function openControl(options: ControlOptions): Promise<Control> {
     const stream = streams.find(({ name }) => incoming.url === pathOf(name))
     const answered =
       stream === undefined
-        ? answer(incoming, response, { commands, context, stopping: stopping.signal, log })
+        ? answer(incoming, response, {
+            commands: commands(),
+            context,
+            stopping: stopping.signal,
+            log,
+          })
         : follow(incoming, response, { stream, context, stopping: stopping.signal })
     answered.then(
       (reply) => reply && send(response, reply.status, reply.body),

@@ -57,7 +57,7 @@ test('on the command line, over the socket', async () => {
   await using stage = await openStage()
   const { server, directory } = stage.server
   const path = join(directory, 'admin.sock')
-  await using control = await openControl({ path, commands, log: silentLogger })
+  await using control = await openControl({ path, commands: () => commands, log: silentLogger })
   control.serve(adminContext(server, '1.2.3'))
   await plays(stage, async (name, args) => {
     const command = commands.find((candidate) => candidate.name === name)
