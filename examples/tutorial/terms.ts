@@ -1,12 +1,6 @@
 import { z } from 'zod'
-import {
-  accountJid,
-  declareCommand,
-  defineModule,
-  el,
-  type Migration,
-  StanzaError,
-} from '../../src/index.ts'
+import type { Migration } from '../../src/index.ts'
+import { accountJid, declareCommand, defineModule, el, StanzaError } from '../../src/index.ts'
 
 const NS = 'urn:example:terms'
 
