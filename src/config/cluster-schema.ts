@@ -31,7 +31,9 @@ export const cluster = z
     node: z
       .string()
       .regex(NAME, NAME_WANTED)
-      .default(ownName)
+      .optional()
+      // No default of the schema: its reference would be of one machine.
+      .transform((name) => name ?? ownName())
       .describe(
         'What this node is called, in no other way after a restart. Default: the host name.',
       ),
