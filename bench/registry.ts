@@ -93,6 +93,7 @@ function tableOf(sessions: Sessions): SessionTable {
     isCleaner: () => false,
     holdBack() {},
     onLess() {},
+    onSeenLate() {},
     wrote() {},
   })
 }
