@@ -238,6 +238,7 @@ async function checkFile(
 const exitCode = await runCli(process.argv.slice(2), {
   version,
   calledAs,
+  directory: process.cwd(),
   commands,
   streams,
   paint,

@@ -4,6 +4,7 @@ import type { AdminContext } from './admin/context.ts'
 import { modules as builtinModules } from './modules.ts'
 import type { Server } from './server.ts'
 import { adminAccounts } from './server-admin/account.ts'
+import { adminData } from './server-admin/data.ts'
 import { adminDomains } from './server-admin/domains.ts'
 import { listenersOf } from './server-admin/listeners.ts'
 import { adminRoute } from './server-admin/route.ts'
@@ -22,6 +23,7 @@ export function adminContext(server: Server, version: string): AdminContext {
     },
     hosting: adminDomains(server),
     accounts: adminAccounts(server),
+    data: adminData(server),
     sessions: server.sessionManager.sessions,
     route: adminRoute(server),
     components: server.components,

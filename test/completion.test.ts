@@ -26,6 +26,7 @@ async function scriptFor(shell: Shell): Promise<string> {
   const code = await runCli(['completion', shell], {
     version: '1.2.3',
     calledAs: 'meerkat',
+    directory: '/',
     commands: commandsWith(modules),
     streams,
     paint: plain,

@@ -62,6 +62,7 @@ async function run(line: string, { fails }: { readonly fails?: Error } = {}): Pr
   const code = await runCli(line === '' ? [] : line.split(' '), {
     version: '1.2.3',
     calledAs: 'npm run meerkat --',
+    directory: '/',
     commands: [paint],
     streams: [watch],
     paint: plain,

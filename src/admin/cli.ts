@@ -1,4 +1,5 @@
 /** The command line. Administration commands are made from their table. */
+import { resolve } from 'node:path'
 import { Argument, Command as CliCommand, CommanderError, Option } from 'commander'
 import type { Progress } from '../core/command.ts'
 import { CommandError } from '../core/command-error.ts'
@@ -44,6 +45,8 @@ export type Cli = {
   readonly version: string
   /** How people call the program here, for examples: `meerkat`. */
   readonly calledAs: string
+  /** Where relative paths start. */
+  readonly directory: string
   readonly commands: readonly Command[]
   readonly streams: readonly StreamCommand[]
   readonly actions: CliActions
@@ -154,6 +157,7 @@ const GROUPS: Readonly<Record<string, string>> = {
   cluster: 'Nodes that serve the same domains',
   component: 'External components',
   domain: 'Domains of this server',
+  import: 'Accounts from other servers',
   hook: 'Handlers along the route of stanzas',
   message: 'Messages from the server',
   module: 'Modules',
@@ -196,6 +200,10 @@ function addCommand(program: CliCommand, command: Command, cli: Cli): void {
     const { file } = command
     if (file !== undefined && typeof args[file] === 'string') {
       args[file] = await cli.actions.readFile(args[file])
+    }
+    const { path } = command
+    if (path !== undefined && typeof args[path] === 'string' && args[path] !== '') {
+      args[path] = resolve(cli.directory, args[path])
     }
     await complete(command, args, cli)
     const { config, json } = made.opts<{ config?: string; json?: boolean }>()

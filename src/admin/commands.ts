@@ -4,6 +4,7 @@ import { type Command, moduleCommand } from './command.ts'
 import { accountCommands } from './commands/account.ts'
 import { clusterCommands } from './commands/cluster.ts'
 import { componentCommands } from './commands/component.ts'
+import { dataCommands } from './commands/data.ts'
 import { domainCommands } from './commands/domain.ts'
 import { explainCommands } from './commands/explain.ts'
 import { hookCommands } from './commands/hook.ts'
@@ -20,6 +21,7 @@ import { tokenCommands } from './commands/token.ts'
 /** Of the server itself. */
 export const commands: readonly Command[] = [
   ...accountCommands,
+  ...dataCommands,
   ...sessionCommands,
   ...explainCommands,
   ...messageCommands,

@@ -6,6 +6,7 @@ import type { ModuleCommands } from '../core/command.ts'
 import type { AdminAccounts } from './commands/account.ts'
 import type { AdminCluster } from './commands/cluster.ts'
 import type { AdminComponents } from './commands/component.ts'
+import type { AdminData } from './commands/data.ts'
 import type { AdminDomains } from './commands/domain.ts'
 import type { AdminHooks } from './commands/hook.ts'
 import type { AdminRoute } from './commands/message.ts'
@@ -25,6 +26,7 @@ export interface AdminContext {
   readonly domains: readonly string[]
   readonly hosting: AdminDomains
   readonly accounts: AdminAccounts
+  readonly data: AdminData
   readonly sessions: AdminSessions
   readonly route: AdminRoute
   readonly components: AdminComponents

@@ -1,6 +1,6 @@
 import type { BareJid } from '../xmpp/jid.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
-import type { Accounts } from './accounts.ts'
+import type { Account, Accounts } from './accounts.ts'
 import type { Hooks } from './hooks.ts'
 import type { SessionManager } from './session-manager.ts'
 
@@ -28,6 +28,15 @@ export class AccountLifecycle {
     const { accounts, hooks, domainTypeOf } = this.#parts
     if (!(await accounts.create(account, password))) return false
     await hooks.at('register_user', domainTypeOf(account.domain)).run(account, {})
+    return true
+  }
+
+  /** An account as another server kept it. False: the account exists. */
+  async import(account: Account): Promise<boolean> {
+    const { accounts, hooks, domainTypeOf } = this.#parts
+    const { jid } = account
+    if (!(await accounts.import(account))) return false
+    await hooks.at('register_user', domainTypeOf(jid.domain)).run(jid, {})
     return true
   }
 

@@ -125,6 +125,16 @@ export class Accounts {
     return this.#store.setCredentials(jid, await deriveCredentials(password, this.#iterations))
   }
 
+  /** Keys as another server kept them, in place of all there are. False: no such account. */
+  setKeys(jid: BareJid, credentials: Credentials): Promise<boolean> {
+    return this.#store.setCredentials(jid, credentials)
+  }
+
+  /** Keys of a password. Throws as `create`. */
+  derive(password: string): Promise<Credentials> {
+    return deriveCredentials(password, this.#iterations)
+  }
+
   setDisabled(jid: BareJid, isDisabled: boolean): Promise<boolean> {
     return this.#store.setDisabled(jid, isDisabled)
   }

@@ -51,6 +51,11 @@ export type Declaration<Args extends z.ZodObject, Result extends z.ZodType> = {
   readonly secret?: keyof z.input<Args> & string
   /** An argument for which a command line takes the name of a file that has it; `-` for its input. */
   readonly file?: keyof z.input<Args> & string
+  /**
+   * An argument that names a file or directory where the server is, for the server to use. On a command
+   * line relative paths start where that is given; from elsewhere only plain names come.
+   */
+  readonly path?: keyof z.input<Args> & string
   /** Arguments as typed behind the command's name. */
   readonly examples: readonly string[]
   /** Plain values: the result travels as JSON. */
@@ -63,10 +68,11 @@ export type Declaration<Args extends z.ZodObject, Result extends z.ZodType> = {
 export interface DeclaredCommand<
   Args extends z.ZodObject = z.ZodObject,
   Result extends z.ZodType = z.ZodType,
-> extends Omit<Declaration<Args, Result>, 'positional' | 'secret' | 'file' | 'text'> {
+> extends Omit<Declaration<Args, Result>, 'positional' | 'secret' | 'file' | 'path' | 'text'> {
   readonly positional: readonly string[]
   readonly secret?: string
   readonly file?: string
+  readonly path?: string
   /** Arguments that say whose domain it is about: those that are domains, accounts or sessions. */
   readonly subjects: readonly string[]
   /** Throws CommandError `invalid`, naming everything that is wrong with the arguments. */

@@ -6,6 +6,7 @@ import type { DiscoIdentity, DiscoItem, DiscoQuery } from './disco.ts'
 import type { Envelope } from './envelope.ts'
 import type { Outcome } from './outcome.ts'
 import type { AuthenticatedStream, Resource, Session } from './session.ts'
+import type { Taken, UserDataPart, UserDataPortion } from './user-data.ts'
 
 /** `acc` passes from handler to handler and is the result; `params` stays as it is. */
 type Hook<A, P = object> = { readonly acc: A; readonly params: P }
@@ -363,6 +364,13 @@ export interface HookMap {
   remove_domain: Hook<string, object>
   /** The credentials are gone: every module removes what it keeps of the account. */
   remove_user: Hook<BareJid, object>
+  /** All that is kept of an account is wanted: every module adds its parts. */
+  export_user_data: Hook<readonly UserDataPart[], { readonly account: BareJid }>
+  /**
+   * A part of an account's data comes from elsewhere. Who knows it keeps it, unless it is kept
+   * already, and returns `stop` once it is durable; given the same again, it changes nothing.
+   */
+  import_user_data: Hook<Taken, { readonly account: BareJid; readonly portion: UserDataPortion }>
 }
 
 export type HookName = keyof HookMap

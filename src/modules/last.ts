@@ -2,10 +2,13 @@ import { z } from 'zod'
 import { declareCommand, ensureAccount } from '../core/command.ts'
 import { accountJid } from '../core/config-types.ts'
 import type { Envelope } from '../core/envelope.ts'
+import { stop } from '../core/hooks.ts'
 import type { IqRequest } from '../core/iq.ts'
 import { defineModule } from '../core/module.ts'
 import { maySeePresence } from '../core/presence-access.ts'
 import type { Migration } from '../core/storage.ts'
+import { OWN_DATA_NS, partFrom, taken } from '../core/user-data.ts'
+import { formatDateTime, parseDateTime } from '../xmpp/datetime.ts'
 import { StanzaError } from '../xmpp/stanza-error.ts'
 import { el } from '../xmpp/xml.ts'
 
@@ -109,6 +112,24 @@ export const last = defineModule({
 
     const lastOf = async (account: string) =>
       (await storage.read<{ at: number; status: string | null }>(READ, [account]))[0]
+
+    hooks.on('export_user_data', (parts, { account }) => [
+      ...parts,
+      partFrom(async () => {
+        const row = await lastOf(account.full)
+        if (row === undefined) return []
+        const stamp = formatDateTime(row.at)
+        return [el('last', { xmlns: OWN_DATA_NS, stamp }, row.status ?? undefined)]
+      }),
+    ])
+    hooks.on('import_user_data', async (nobody, { account, portion: { part } }) => {
+      if (part.name !== 'last' || part.ns !== OWN_DATA_NS) return nobody
+      const at = parseDateTime(part.attr('stamp') ?? '')
+      if (at === undefined) return stop(taken({ problems: ['last: no time'] }))
+      if ((await lastOf(account.full)) !== undefined) return stop(taken({ there: 1 }))
+      await storage.write(RECORD, [account.full, at, part.text.slice(0, MAX_STATUS).toWellFormed()])
+      return stop(taken({ added: 1 }))
+    })
 
     commands.on(lastSeen, async ({ jid: account }) => {
       await ensureAccount(accounts, account)

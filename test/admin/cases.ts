@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
 import { el } from '../../src/xmpp/xml.ts'
 import type { Client } from '../support/client.ts'
 import type { TestComponent } from '../support/component.ts'
@@ -123,6 +124,46 @@ export const cases: readonly Case[] = [
     args: { jid: CAROL },
     result: { jid: CAROL },
     refused: [[{ jid: nobody }, 'not-found']],
+  },
+  {
+    command: 'account export',
+    args: { file: 'all.xml' },
+    result: async ({ file, accounts }) => {
+      assert.equal(accounts, 4)
+      assert.match(await readFile(file, 'utf8'), /<user name='carol'>[\s\S]*<\/server-data>\n$/)
+    },
+    refused: [
+      [{ file: 'x.xml', domain: 'example.net' }, 'not-found'],
+      [{ file: 'x.xml', jid: nobody }, 'not-found'],
+      [{ file: '' }, 'invalid'],
+    ],
+  },
+  {
+    command: 'account data',
+    args: { jid: ALICE, file: 'alice.xml' },
+    result: async ({ file, accounts }) => {
+      assert.equal(accounts, 1)
+      const text = await readFile(file, 'utf8')
+      assert.match(text, /mallory@example\.net/)
+      assert.doesNotMatch(text, /stored-key/)
+    },
+    refused: [
+      [{ jid: nobody, file: 'x.xml' }, 'not-found'],
+      [{ jid: ALICE, file: 'all.xml' }, 'conflict'],
+    ],
+  },
+  {
+    command: 'account import',
+    args: { file: 'all.xml' },
+    result: ({ accounts, existing, added, problems }) =>
+      assert.deepEqual([accounts, existing, added, problems], [0, 4, 0, []]),
+    refused: [[{ file: 'none.xml' }, 'not-found']],
+  },
+  {
+    command: 'import prosody',
+    args: { directory: 'prosody' },
+    result: () => assert.fail('there is none'),
+    refused: [[{ directory: 'prosody' }, 'not-found']],
   },
   {
     command: 'account seen',

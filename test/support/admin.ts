@@ -2,6 +2,8 @@ import type { AdminContext } from '../../src/admin/context.ts'
 import { ModuleCommands } from '../../src/core/command.ts'
 import { Outcome } from '../../src/core/outcome.ts'
 
+const NOTHING = { accounts: 0, existing: 0, added: 0, there: 0, problems: [], problemCount: 0 }
+
 /** A server without accounts, sessions or modules, for tests of commands to fill. */
 export const emptyContext: AdminContext = {
   version: '1.2.3',
@@ -21,6 +23,11 @@ export const emptyContext: AdminContext = {
     count: async () => 0,
     find: async () => undefined,
     setDisabled: async () => false,
+  },
+  data: {
+    write: async () => '/nowhere',
+    read: async () => NOTHING,
+    readProsody: async () => NOTHING,
   },
   sessions: { size: 0, values: () => [], of: () => [] },
   route: { send: async () => new Outcome('dropped', 'nobody'), explain: async () => [] },

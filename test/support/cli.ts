@@ -1,3 +1,4 @@
+import { dirname, join } from 'node:path'
 import { runCli } from '../../src/admin/cli.ts'
 import type { Command } from '../../src/admin/command.ts'
 import { callCommand } from '../../src/admin/control.ts'
@@ -34,6 +35,7 @@ export async function giveOnCommandLine(
   const code = await runCli(argvOf(command, args), {
     version: '1.2.3',
     calledAs: 'meerkat',
+    directory: join(dirname(socket), 'transfer'),
     commands,
     streams: [],
     paint: plain,

@@ -27,6 +27,10 @@ export type ProsodyWishes = {
   readonly smacks: boolean
   /** Of its log. */
   readonly level: 'debug' | 'info'
+  /** Modules that it has besides. */
+  readonly more?: readonly string[]
+  /** Whether it keeps keys in place of passwords. */
+  readonly isHashed?: boolean
   /** In place of one that the authority vouches for. */
   readonly certificate?: Pick<Credential, 'pem'>
 }
@@ -62,7 +66,7 @@ export async function startProsody(
 
 function configuration(place: Place, wishes: ProsodyWishes): string {
   const modules = ['roster', 'saslauth', 'tls', 'disco', 'ping', 'presence', 'message', 'offline']
-  modules.push('s2s_auth_certs')
+  modules.push('s2s_auth_certs', ...(wishes.more ?? []))
   if (wishes.dialback) modules.push('dialback')
   if (wishes.bidi) modules.push('s2s_bidi')
   if (wishes.smacks) modules.push('smacks')
@@ -87,7 +91,7 @@ c2s_require_encryption = false
 allow_unencrypted_plain_auth = true
 s2s_require_encryption = true
 s2s_secure_auth = ${wishes.secureAuth}
-authentication = "internal_plain"
+authentication = "internal_${wishes.isHashed ? 'hashed' : 'plain'}"
 storage = "internal"
 storage_archive_item_limit = 50000
 modules_enabled = { ${modules.map((name) => `"${name}"`).join('; ')} }

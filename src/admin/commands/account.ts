@@ -202,9 +202,9 @@ export const accountCommands: readonly Command[] = [
   enableAccount,
 ]
 
-type Which = { readonly after: string | undefined; readonly isDisabled: boolean | undefined }
+type Which = { readonly after?: string | undefined; readonly isDisabled?: boolean | undefined }
 
-async function* accountsOf(
+export async function* accountsOf(
   accounts: AdminAccounts,
   domain: string,
   { after, isDisabled }: Which,
@@ -219,7 +219,7 @@ async function* accountsOf(
   }
 }
 
-function noAccount(jid: BareJid): CommandError {
+export function noAccount(jid: BareJid): CommandError {
   return new CommandError('not-found', `there is no account ${jid}`)
 }
 

@@ -9,7 +9,16 @@ const MAX_RANDOM = 32 ** RANDOM_DIGITS - 1
 /** Sorts behind every id. */
 const BEHIND_ALL = 'w'
 
-const ID = new RegExp(`^[0-9a-v]{${TIME_DIGITS + RANDOM_DIGITS}}$`)
+/**
+ * Of messages that another server has archived before that: a sign that sorts before all digits, and
+ * milliseconds from here with one digit less, which reach as far.
+ */
+const EARLY = '-'
+const EARLY_EPOCH = Date.UTC(1990, 0, 1)
+
+const ID = new RegExp(
+  `^(?:[0-9a-v]{${TIME_DIGITS}}|${EARLY}[0-9a-v]{${TIME_DIGITS - 1}})[0-9a-v]{${RANDOM_DIGITS}}$`,
+)
 
 /** How many random numbers are fetched at once. */
 const POOL = 1024
@@ -70,19 +79,35 @@ function digits(value: number, width: number): string {
   return value.toString(32).padStart(width, '0')
 }
 
+/** Bits of the random part that tell in which order messages of one millisecond came. */
+const ORDER_BITS = 13
+
+/**
+ * An id for a message that another server has archived, always the same: of those with the same time
+ * (milliseconds since 1970) it sorts by `order`, below 8192. `hash`: 32 bits that hardly two have.
+ */
+export function idAt(at: number, order: number, hash: number): string {
+  const random = order * 2 ** (5 * RANDOM_DIGITS - ORDER_BITS) + (hash >>> (2 + ORDER_BITS))
+  return (boundAt(at) || boundAt(EARLY_EPOCH)) + digits(random, RANDOM_DIGITS)
+}
+
 export function isArchiveId(text: string): boolean {
   return ID.test(text)
 }
 
 /** When the message was archived, in milliseconds since 1970. */
 export function timeOf(id: string): number {
+  if (id.startsWith(EARLY)) return Number.parseInt(id.slice(1, TIME_DIGITS), 32) + EARLY_EPOCH
   return Number.parseInt(id.slice(0, TIME_DIGITS), 32) + EPOCH
 }
 
 /** Sorts before every id of that millisecond or later, and behind all earlier ones. */
 export function boundAt(at: number): string {
   const time = Math.floor(at) - EPOCH
-  if (time < 0) return ''
+  if (time < 0) {
+    const early = Math.floor(at) - EARLY_EPOCH
+    return early < 0 ? '' : EARLY + digits(early, TIME_DIGITS - 1)
+  }
   return time > MAX_TIME ? BEHIND_ALL : digits(time, TIME_DIGITS)
 }
 

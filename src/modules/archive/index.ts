@@ -3,9 +3,11 @@ import { Coherence } from '../../core/coherence.ts'
 import { CommandError, ensureAccount } from '../../core/command.ts'
 import { duration, size } from '../../core/config-types.ts'
 import type { Envelope } from '../../core/envelope.ts'
+import { stop } from '../../core/hooks.ts'
 import type { IqRequest } from '../../core/iq.ts'
 import { after } from '../../core/maybe.ts'
 import { defineModule } from '../../core/module.ts'
+import { PIE_ARCHIVE_NS, partFrom, taken } from '../../core/user-data.ts'
 import type { BareJid, Jid } from '../../xmpp/jid.ts'
 import { StanzaError } from '../../xmpp/stanza-error.ts'
 import {
@@ -25,6 +27,7 @@ import { FULL_TEXT_NS, MAM_NS, queryForm, readQuery } from './query.ts'
 import { ArchiveReader } from './reader.ts'
 import { SID_NS, withoutIdsBy } from './stanza-ids.ts'
 import { archiveMigration } from './store.ts'
+import { ArchiveImport, archivePart } from './user-data.ts'
 
 /** Of messages shown to an administrator at once, in bytes. */
 const MAX_SHOWN = 4 * 1024 * 1024
@@ -263,6 +266,25 @@ export const archive = defineModule({
         if (removed > 0) log.info('archive_expired', { removed })
       })
     }
+    hooks.on('export_user_data', async (parts, { account }) => {
+      await written()
+      const own = partFrom(async () => {
+        const set = await preferences.own(account)
+        return set === undefined ? [] : [preferencesElement(MAM_NS, set)]
+      })
+      return [...parts, own, archivePart(store, account)]
+    })
+    const imports = new ArchiveImport(store)
+    hooks.on('import_user_data', async (nobody, { account, portion }) => {
+      const { name, ns } = portion.part
+      if (name === 'archive' && ns === PIE_ARCHIVE_NS) {
+        return stop(await imports.take(account, portion, clock.now()))
+      }
+      if (name !== 'prefs' || ns !== MAM_NS) return nobody
+      if ((await preferences.own(account)) !== undefined) return stop(taken({ there: 1 }))
+      await preferences.set(account, readPreferences(portion.part, Number.POSITIVE_INFINITY))
+      return stop(taken({ added: 1 }))
+    })
     hooks.on('remove_domain', (domain) => {
       preferences.forgetAll()
       return domain

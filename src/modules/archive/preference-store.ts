@@ -65,6 +65,12 @@ export class PreferenceStore {
     return this.#cached.get(owner) ?? this.#load(owner)
   }
 
+  /** What an account has said itself. */
+  async own(owner: BareJid): Promise<Preferences | undefined> {
+    const [row] = await this.#storage.read<Row>(SELECT, [owner.bare])
+    return row === undefined ? undefined : toPreferences(row)
+  }
+
   async set(owner: BareJid, { defaultMode, always, never }: Preferences): Promise<void> {
     const lists = [JSON.stringify([...always]), JSON.stringify([...never])] as const
     try {
@@ -106,11 +112,7 @@ export class PreferenceStore {
   async #read(owner: string): Promise<Preferences> {
     const [row] = await this.#storage.read<Row>(SELECT, [owner])
     if (row === undefined) return { defaultMode: this.#defaultFor(domainOf(owner)), ...NO_ONE }
-    return {
-      defaultMode: row.default_mode as DefaultMode,
-      always: new Set(JSON.parse(row.always) as string[]),
-      never: new Set(JSON.parse(row.never) as string[]),
-    }
+    return toPreferences(row)
   }
 
   #keep(owner: string, preferences: Preferences | Promise<Preferences>): void {
@@ -121,5 +123,13 @@ export class PreferenceStore {
       this.#cached.delete(oldest)
       break
     }
+  }
+}
+
+function toPreferences(row: Row): Preferences {
+  return {
+    defaultMode: row.default_mode as DefaultMode,
+    always: new Set(JSON.parse(row.always) as string[]),
+    never: new Set(JSON.parse(row.never) as string[]),
   }
 }

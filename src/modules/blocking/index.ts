@@ -3,12 +3,14 @@ import { AccountCache } from '../../core/account-cache.ts'
 import { Coherence } from '../../core/coherence.ts'
 import { ensureAccount } from '../../core/command.ts'
 import { accountJid } from '../../core/config-types.ts'
-import { DROP } from '../../core/hooks.ts'
+import { DROP, stop } from '../../core/hooks.ts'
 import { after } from '../../core/maybe.ts'
 import { defineModule } from '../../core/module.ts'
 import { isOwn } from '../../core/privacy.ts'
 import { RateLimit } from '../../core/rate-limit.ts'
-import type { Jid } from '../../xmpp/jid.ts'
+import { partFrom, taken } from '../../core/user-data.ts'
+import { type Jid, tryParseJid } from '../../xmpp/jid.ts'
+import { el } from '../../xmpp/xml.ts'
 import { showBlocklist } from './admin-commands.ts'
 import { type Blocklist, NOBODY } from './blocklist.ts'
 import { BLOCKING_NS, Commands } from './commands.ts'
@@ -127,6 +129,33 @@ export const blocking = defineModule({
     admin.on(showBlocklist, async ({ jid: owner }) => {
       await ensureAccount(accounts, owner)
       return { blocked: (await lists.get(owner)).jids.map(({ full }) => full) }
+    })
+
+    hooks.on('export_user_data', (parts, { account }) => [
+      ...parts,
+      partFrom(async () => {
+        const { jids } = await lists.get(account)
+        const items = jids.map(({ full }) => el('item', { jid: full }))
+        return items.length === 0 ? [] : [el('blocklist', { xmlns: BLOCKING_NS }, ...items)]
+      }),
+    ])
+    hooks.on('import_user_data', async (nobody, { account, portion: { part } }) => {
+      if (part.name !== 'blocklist' || part.ns !== BLOCKING_NS) return nobody
+      const texts = part.elements('item').map((item) => item.attr('jid') ?? '')
+      const problems = texts
+        .filter((text) => tryParseJid(text) === undefined)
+        .map((text) => `blocked "${text}": no address`)
+      const jids = texts.map((text) => tryParseJid(text)).filter((jid) => jid !== undefined)
+      const { before, after: now } = await lists.change(account, {
+        make: (list) => list.with(jids),
+        save: (list, old) =>
+          store.add(
+            account,
+            list.jids.filter((jid) => !old.has(jid)),
+          ),
+      })
+      const added = now.size - before.size
+      return stop(taken({ added, there: jids.length - added, problems }))
     })
 
     hooks.on('remove_domain', (domain) => {

@@ -8,6 +8,7 @@ import { defineModule } from '../../core/module.ts'
 import { dropped, Outcome } from '../../core/outcome.ts'
 import { isLocalSession } from '../../core/session.ts'
 import { StorageError } from '../../core/storage.ts'
+import { PIE_NS } from '../../core/user-data.ts'
 import type { BareJid } from '../../xmpp/jid.ts'
 import { StanzaError } from '../../xmpp/stanza-error.ts'
 import { countOffline, listOffline, messageResult, purgeOffline } from './admin-commands.ts'
@@ -16,6 +17,7 @@ import { Removals } from './removals.ts'
 import { verdictOn, withoutForgedDelays } from './rules.ts'
 import { migrations, OfflineStore, sizeOf } from './store.ts'
 import { UsageCache } from './usage.ts'
+import { OFFLINE_MESSAGES, offlinePart, takeOffline } from './user-data.ts'
 
 declare module '../../core/cluster.ts' {
   interface Topics {
@@ -208,6 +210,14 @@ export const offline = defineModule({
     hooks.on('filter_unacknowledged_messages', (envelopes) =>
       envelopes.filter(({ notes }) => notes.offline === undefined),
     )
+    hooks.on('export_user_data', (parts, { account }) => [...parts, offlinePart(store, account)])
+    hooks.on('import_user_data', async (nobody, { account, portion: { part, items } }) => {
+      if (part.name !== OFFLINE_MESSAGES || part.ns !== PIE_NS) return nobody
+      const kept = await takeOffline(store, account, items, clock.now())
+      usage.forget(account.full)
+      backlog.look(account.full)
+      return stop(kept)
+    })
     hooks.on('remove_domain', (domain) => {
       usage.forgetDomain(domain)
       return domain

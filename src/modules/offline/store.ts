@@ -1,5 +1,5 @@
 import { Envelope, type Notes, SERVER } from '../../core/envelope.ts'
-import type { Migration, Storage } from '../../core/storage.ts'
+import type { Migration, Statement, Storage } from '../../core/storage.ts'
 import { delay } from '../../xmpp/delay.ts'
 import { type BareJid, parseJid } from '../../xmpp/jid.ts'
 import { decode, encode } from '../../xmpp/octets.ts'
@@ -72,12 +72,18 @@ export type StoredMessage = {
   readonly place: number
 }
 
+/** A message that came at that time, milliseconds since the epoch. */
+export type Kept = { readonly envelope: Envelope; readonly at: number }
+
 /** Behind which message a page begins. */
 export type Cursor = { readonly place: number; readonly seq: number }
 
 export const START: Cursor = { place: -1, seq: -1 }
 
 export type Usage = { readonly count: number; readonly bytes: number }
+
+/** Read at once, to find out what is there. */
+const ADOPT_PAGE = 200
 
 const ADD =
   'insert into offline_message (account, stored_at, stanza, notes, size, place) values (?, ?, ?, ?, ?, ?)'
@@ -105,6 +111,33 @@ export class OfflineStore {
     const text = decode(stanza.toOctets(from, to))
     const noted = hasNotes ? JSON.stringify(notes) : ''
     await this.#storage.write(ADD, [account.full, now, text, noted, sizeOf(envelope), place])
+  }
+
+  /**
+   * Keeps messages that came elsewhere, all or none, without those it has already. Resolves to how many
+   * are new.
+   */
+  async adopt(account: BareJid, messages: readonly Kept[]): Promise<number> {
+    const key = (stanza: string, at: number) => `${at} ${stanza}`
+    const there = new Set<string>()
+    for (let cursor = START; ; ) {
+      const page = await this.page(account.full, cursor, ADOPT_PAGE)
+      for (const { stanza, stored_at } of page) there.add(key(stanza, stored_at))
+      const last = page.at(-1)
+      if (last === undefined) break
+      cursor = last
+    }
+    const statements: Statement[] = []
+    for (const { envelope, at } of messages) {
+      const { stanza, from, to } = envelope
+      const text = decode(stanza.toOctets(from, to))
+      if (there.has(key(text, at))) continue
+      there.add(key(text, at))
+      const parameters = [account.full, at, text, '', sizeOf(envelope), at * 1_000]
+      statements.push({ sql: ADD, parameters })
+    }
+    await this.#storage.writeAll(statements)
+    return statements.length
   }
 
   /** The oldest `limit` messages behind `after`. */

@@ -2,13 +2,16 @@ import { z } from 'zod'
 import { AccountCache } from '../../core/account-cache.ts'
 import { Coherence } from '../../core/coherence.ts'
 import { ensureAccount } from '../../core/command.ts'
+import { stop } from '../../core/hooks.ts'
 import { after } from '../../core/maybe.ts'
 import { defineModule } from '../../core/module.ts'
+import { partFrom, taken } from '../../core/user-data.ts'
+import { el } from '../../xmpp/xml.ts'
 import { blockedBy, NO_LISTS, unblocked } from './account-lists.ts'
 import { listsResult, showPrivacyLists } from './admin-commands.ts'
 import { Appearances } from './appearances.ts'
 import { Guard } from './guard.ts'
-import { PRIVACY_NS } from './list-xml.ts'
+import { PRIVACY_NS, readList, writeList } from './list-xml.ts'
 import { Requests } from './requests.ts'
 import { migrations, sqlPrivacyStore } from './sql-store.ts'
 
@@ -107,6 +110,38 @@ export const privacy = defineModule({
         committed: ({ default: list }) => list && requests.push(owner, list.name),
       })
       return addresses
+    })
+
+    hooks.on('export_user_data', (parts, { account }) => [
+      ...parts,
+      partFrom(async () => {
+        const { all, default: chosen } = await lists.get(account)
+        if (all.length === 0) return []
+        const named = chosen && el('default', { name: chosen.name })
+        return [el('query', { xmlns: PRIVACY_NS }, named, ...all.map(writeList))]
+      }),
+    ])
+    hooks.on('import_user_data', async (nobody, { account, portion: { part } }) => {
+      if (part.name !== 'query' || part.ns !== PRIVACY_NS) return nobody
+      const read = part.elements('list').map(readList)
+      const wanted = part.child('default')?.attr('name')
+      let added = 0
+      await lists.change(account, {
+        make(before) {
+          const missing = read.filter(({ name }) => before.get(name) === undefined)
+          added = missing.length
+          const all = missing.reduce((lists, list) => lists.with(list), before)
+          // Which list applies the account decides, once it has any.
+          return before === NO_LISTS && wanted !== undefined ? all.withDefault(wanted) : all
+        },
+        async save(after, before) {
+          for (const list of after.all) {
+            if (before.get(list.name) === undefined) await store.put(account, list)
+          }
+          if (after.default !== before.default) await store.setDefault(account, after.default?.name)
+        },
+      })
+      return stop(taken({ added, there: read.length - added }))
     })
 
     hooks.on('remove_domain', (domain) => {

@@ -1,12 +1,16 @@
 import { z } from 'zod'
 import { size } from '../../core/config-types.ts'
+import { stop } from '../../core/hooks.ts'
 import type { IqRequest } from '../../core/iq.ts'
 import { defineModule } from '../../core/module.ts'
+import { partFrom, taken } from '../../core/user-data.ts'
 import { StanzaError } from '../../xmpp/stanza-error.ts'
 import { type Element, el } from '../../xmpp/xml.ts'
 import { migrations, type PrivateEntry, PrivateStore } from './store.ts'
 
 const NS = 'jabber:iq:private'
+/** What an operator brings from elsewhere. */
+const UNLIMITED = { maxBytes: Number.POSITIVE_INFINITY, maxEntries: Number.POSITIVE_INFINITY }
 
 /** Keeps XML for an account's own clients: bookmarks, preferences (XEP-0049). */
 export const privateStorage = defineModule({
@@ -48,6 +52,24 @@ export const privateStorage = defineModule({
       return undefined
     })
 
+    hooks.on('export_user_data', (parts, { account }) => [
+      ...parts,
+      partFrom(async () => {
+        const kept = await store.all(account)
+        return kept.length === 0 ? [] : [el('query', { xmlns: NS }, ...kept)]
+      }),
+    ])
+    hooks.on('import_user_data', async (nobody, { account, portion: { part } }) => {
+      if (part.name !== 'query' || part.ns !== NS) return nobody
+      if (part.elements().length === 0) return stop(taken({}))
+      const [entries, there] = [entriesOf(part), await store.all(account)]
+      const missing = entries.filter(
+        ({ name, namespace }) => !there.some((each) => each.name === name && each.ns === namespace),
+      )
+      await store.put(account, missing, UNLIMITED)
+      const added = missing.length
+      return stop(taken({ added, there: entries.length - added }))
+    })
     hooks.on(
       'remove_user',
       async (account) => {

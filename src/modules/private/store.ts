@@ -36,6 +36,7 @@ export type PrivateEntry = {
 }
 
 const READ = 'select xml from private_xml where account = ? and namespace = ? and name = ?'
+const ALL = 'select xml from private_xml where account = ? order by namespace, name'
 const SIZES = 'select namespace, name, size from private_xml where account = ?'
 const PUT = `insert into private_xml (account, namespace, name, xml, size) values (?, ?, ?, ?, ?)
   on conflict (account, namespace, name) do update set xml = excluded.xml, size = excluded.size`
@@ -52,6 +53,12 @@ export class PrivateStore {
   async get(account: BareJid, namespace: string, name: string): Promise<readonly Element[]> {
     const [row] = await this.#storage.read<{ xml: string }>(READ, [account.full, namespace, name])
     return row === undefined ? [] : readElement(encode(`<x>${row.xml}</x>`), '').elements()
+  }
+
+  /** Everything of an account, entry by entry. */
+  async all(account: BareJid): Promise<readonly Element[]> {
+    const rows = await this.#storage.read<{ xml: string }>(ALL, [account.full])
+    return rows.flatMap(({ xml }) => readElement(encode(`<x>${xml}</x>`), '').elements())
   }
 
   /**

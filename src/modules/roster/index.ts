@@ -25,6 +25,7 @@ import type { Roster } from './roster.ts'
 import { type Changed, Rosters } from './rosters.ts'
 import { migrations, sqlRosterStore } from './sql-store.ts'
 import { subscriptionOf } from './subscription.ts'
+import { rosterPart, takeRoster } from './user-data.ts'
 import { answerTo } from './versioning.ts'
 
 const VERSIONING = el('ver', { xmlns: 'urn:xmpp:features:rosterver' })
@@ -242,6 +243,18 @@ export const roster = defineModule({
         verdict: stop(envelope),
         would: record(type, envelope.from),
       }),
+    })
+
+    hooks.on('export_user_data', (parts, { account }) => [
+      ...parts,
+      rosterPart(async () => await rosters.get(account)),
+    ])
+    hooks.on('import_user_data', async (nobody, { account, portion }) => {
+      const tell = ({ roster: changed, after }: Changed, contact: BareJid) => {
+        if (after?.isListed === true) pushes.tell(account, changed, contact)
+      }
+      const all = await takeRoster(rosters, account, portion, tell)
+      return all === undefined ? nobody : stop(all)
     })
 
     hooks.on('remove_domain', (domain) => {

@@ -1,6 +1,8 @@
 import { z } from 'zod'
 import { size } from '../../core/config-types.ts'
+import { stop } from '../../core/hooks.ts'
 import { defineModule } from '../../core/module.ts'
+import { partFrom, taken } from '../../core/user-data.ts'
 import { StanzaError } from '../../xmpp/stanza-error.ts'
 import { el, serialise } from '../../xmpp/xml.ts'
 import { migrations, VcardStore } from './store.ts'
@@ -65,6 +67,19 @@ export const vcard = defineModule({
       return undefined
     })
 
+    hooks.on('export_user_data', (parts, { account }) => [
+      ...parts,
+      partFrom(async () => {
+        const kept = await store.get(account)
+        return kept === undefined ? [] : [kept]
+      }),
+    ])
+    hooks.on('import_user_data', async (nobody, { account, portion: { part } }) => {
+      if (part.name !== 'vCard' || part.ns !== NS) return nobody
+      if ((await store.get(account)) !== undefined) return stop(taken({ there: 1 }))
+      await store.put(account, serialise(part))
+      return stop(taken({ added: 1 }))
+    })
     hooks.on(
       'remove_user',
       async (account) => {

@@ -1,0 +1,38 @@
+import { existsSync } from 'node:fs'
+import { mkdir, open, rename, rm } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import type { Octets } from '../xmpp/octets.ts'
+
+/** Written at once. */
+const BUFFER = 256 * 1024
+
+/** There is such a file already. */
+export class FileExistsError extends Error {
+  override readonly name = 'FileExistsError'
+}
+
+/**
+ * Writes a file that only its owner may read. It is there under its name once it is complete, and on the
+ * disk. Rejects with `FileExistsError`, or what the file system says; then there is none.
+ */
+export async function writeNewFile(file: string, content: AsyncIterable<Octets>): Promise<void> {
+  if (existsSync(file)) throw new FileExistsError(`${file} is there already`)
+  await mkdir(dirname(file), { recursive: true, mode: 0o700 })
+  const partial = `${file}.${process.pid}.partial`
+  try {
+    await using handle = await open(partial, 'w', 0o600)
+    let gathered = ''
+    for await (const piece of content) {
+      gathered += piece
+      if (gathered.length < BUFFER) continue
+      await handle.writeFile(gathered, 'latin1')
+      gathered = ''
+    }
+    await handle.writeFile(gathered, 'latin1')
+    await handle.sync()
+    await rename(partial, file)
+  } catch (error) {
+    await rm(partial, { force: true })
+    throw error
+  }
+}
