@@ -165,6 +165,7 @@ async function give(words: readonly string[]) {
   const code = await runCli(words, {
     version: '1.2.3',
     calledAs: 'meerkat',
+    directory: '/',
     // Pages speak of a module of one's own, too.
     commands: commandsWith([...modules, terms]).map((each) => ({ ...each, text: () => '' })),
     streams,
