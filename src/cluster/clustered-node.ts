@@ -34,7 +34,7 @@ import {
   type StreamErrorText,
   toText,
 } from './remote-components.ts'
-import type { RemoteResource } from './remote-resource.ts'
+import { RemoteResource } from './remote-resource.ts'
 import { SESSION_PREFIX, SessionTable } from './session-table.ts'
 import {
   type Change,
@@ -109,6 +109,8 @@ const SEEN_TIMEOUT = 3_000
 const CLEAN_RETRY = 1_000
 /** When a node looks again what its last run has left, milliseconds after its start. */
 const SECOND_LOOK = 10_000
+/** How long who handed a stanza to the wrong node waits for the right one, milliseconds. */
+const PASSING = 3_000
 /** Sessions of a lost node that are unregistered together. */
 const AT_ONCE = 200
 
@@ -422,7 +424,7 @@ export class ClusteredNode implements Cluster, MemberListener {
         if (envelope.delivery?.giveBack(envelope) === false) return undefined
         // What the session that was here gives back comes first.
         return after(sessionManager.leaving(envelope.to.bare), () =>
-          this.#taker.again(envelope.shared(undefined)),
+          after(this.#taker.again(envelope.shared(undefined)), () => this.#passedOn(envelope)),
         )
       })
     },
@@ -444,6 +446,27 @@ export class ClusteredNode implements Cluster, MemberListener {
     },
     unreachable: (envelope) =>
       this.#parts.sessionManager.unreachable(envelope, this.#domainType(envelope)),
+  }
+
+  /**
+   * Resolves when the node that has the session has dealt with it. Before that, whoever handed it to this
+   * one must not take it for decided: what it hands to that node itself would overtake it.
+   */
+  #passedOn({ to }: Envelope): Promise<unknown> | undefined {
+    const waits: Promise<void>[] = []
+    for (const resource of this.#parts.sessionManager.sessions.of(to.bare)) {
+      const wait = resource instanceof RemoteResource ? resource.undecided : undefined
+      if (wait !== undefined) waits.push(wait)
+    }
+    if (waits.length === 0) return undefined
+    // Nodes that pass something on to each other do not wait for each other for ever.
+    return new Promise((resolve) => {
+      const cancel = this.#parts.clock.after(PASSING, () => resolve(undefined))
+      void Promise.all(waits).then(() => {
+        cancel()
+        resolve(undefined)
+      })
+    })
   }
 
   #domainType({ to }: Envelope): string {
