@@ -20,6 +20,7 @@ import { answer, REQUEST } from './management.ts'
 import type { Pings } from './pings.ts'
 import type { Pair } from './proofs.ts'
 import { CLOSING, SERVER_NS } from './protocol.ts'
+import { Questions } from './questions.ts'
 
 export type TrafficParts = {
   readonly router: Router
@@ -92,8 +93,8 @@ export class Traffic {
   readonly #undecided = { stanzas: 0, bytes: 0 }
   /** 0: no request is open. */
   #requestedAt = 0
-  /** Of the ping that stands for one. */
-  #forgetPing: (() => void) | undefined
+  /** What stands for one where the peer does not count. */
+  readonly #questions: Questions
   /** Pings are not answered either. */
   #isMute: boolean
   /** The peer has asked for more than it could be told. */
@@ -110,6 +111,14 @@ export class Traffic {
     this.#parts = parts
     this.#pair = options.pair
     this.#isMute = parts.pings.isMute(options.pair)
+    this.#questions = new Questions(
+      parts.pings,
+      options.pair,
+      (ping) => connection.write(ping),
+      (count) => {
+        if (!this.isOver) this.#acknowledge(count)
+      },
+    )
     this.#accepts = options.accepts
     this.#lang = options.lang
     this.isTwoWay = options.isTwoWay ?? false
@@ -143,6 +152,7 @@ export class Traffic {
     this.#hasNews = true
     if (!this.isManaged && this.#isMute) connection.onceFlushed(this.#onWritten)
     connection.write(envelope.stanza.toForeignOctets(envelope.from, envelope.to))
+    if (!this.isManaged && !this.#isMute) this.#questions.wrote(ledger.sent.count)
     this.#parts.router.counts.sent.s2s[envelope.stanza.kind]++
   }
 
@@ -285,35 +295,19 @@ export class Traffic {
 
   beforeFlush(): void {
     const { sent, received } = this.ledger
-    if (!this.isManaged) return this.#ping()
+    if (!this.isManaged) return this.#isMute ? undefined : this.#questions.flushing(sent.count)
     if (this.#owesAnswer && received.h !== this.#told) this.answerRequest()
     if (sent.size > 0) this.request()
   }
 
   // --- Without it.
 
-  /** Asks in another way. */
-  #ping(): void {
-    const { sent } = this.ledger
-    if (sent.size === 0 || this.#requestedAt !== 0 || this.#isMute) return
-    const { count } = sent
-    const { ping, forget } = this.#parts.pings.ask(this.#pair, () => this.#answered(count))
-    this.#requestedAt = Date.now()
-    this.#forgetPing = forget
-    this.connection.write(ping)
-  }
-
-  #answered(count: number): void {
-    if (!this.isOver) this.#acknowledge(count)
-  }
-
   /** What was sent counts as arrived when the kernel has it. */
-  #giveUpPing(): void {
+  #giveUpPings(): void {
     this.#parts.log.info('s2s_ping_unanswered', this.#pair)
     this.#parts.pings.markMute(this.#pair)
     this.#isMute = true
-    this.#forgetPing?.()
-    this.#requestedAt = 0
+    this.#questions.forget()
     const { size } = this.ledger.sent
     this.connection.onceFlushed(() => {
       this.#settle(this.ledger.sent.take(size))
@@ -341,9 +335,11 @@ export class Traffic {
     this.#hasNews = false
     const { blockedSince } = this.connection
     const isBlocked = blockedSince !== 0 && now - blockedSince >= BLOCKED_TIMEOUT
-    const isDeaf = this.#requestedAt !== 0 && now - this.#requestedAt >= this.#parts.ackTimeout
-    if (!isBlocked && !isDeaf) return
-    if (!isBlocked && !this.isManaged) return this.#giveUpPing()
+    const { ackTimeout } = this.#parts
+    const isSilent = this.#questions.isLate(now, ackTimeout)
+    const isDeaf = this.#requestedAt !== 0 && now - this.#requestedAt >= ackTimeout
+    if (!isBlocked && !isSilent && !isDeaf) return
+    if (!isBlocked && isSilent && !this.#questions.hasAnswers) return this.#giveUpPings()
     this.#parts.log.info('s2s_unresponsive', { address: this.connection.address })
     this.connection.destroy()
   }
@@ -369,7 +365,7 @@ export class Traffic {
   over(ending: Ending): void {
     if (this.isOver) return
     this.ending = ending
-    this.#forgetPing?.()
+    this.#questions.forget()
     this.owner?.onOver(this, ending)
   }
 }

@@ -9,7 +9,7 @@ import { type AcceptedPeer, ListeningPeer } from '../support/listening-peer.ts'
 import { TestPeer } from '../support/peer.ts'
 import type { TestServer } from '../support/server.ts'
 import { chat } from '../support/stanzas.ts'
-import { enable, handled, handles } from '../support/stream-management.ts'
+import { enable, handled, handledLater, handles } from '../support/stream-management.ts'
 
 const LOCAL = 'capulet.example'
 const REMOTE = 'montague.example'
@@ -160,4 +160,39 @@ test('a server that answers no pings is asked no more; what it was sent counts a
   await again.receives({ body: 'three' })
   await handles(juliet, 3)
   assert.deepEqual(again.inbox(), [])
+})
+
+test('a burst has pings in its midst: a slow server is believed as far as it has come', async () => {
+  await using stage = await setStage()
+  const { juliet, out, back } = stage
+  back.send(answer(await out.receives(PING)))
+  await handles(juliet, 1)
+  const count = 300
+  const bodies = Array.from({ length: count }, (_, number) => String(number))
+
+  await juliet.sends(bodies.map((body) => chat(`romeo@${REMOTE}`, body)).join(''))
+  await out.receives({ body: String(count - 1) })
+  const ping = out.inbox(PING).at(-1)
+  assert(ping !== undefined)
+  back.send(answer(ping))
+
+  let known = await handled(juliet)
+  while (known < 256) known = await handledLater(juliet)
+  assert.ok(known <= count, String(known))
+  await out.vanishes()
+  await handles(juliet, count + 1)
+  assert.equal(juliet.inbox({ error: 'remote-server-timeout' }).length, count + 1 - known)
+})
+
+test('a server that has answered and does no more hangs: what it has not got comes back', async () => {
+  await using stage = await setStage({ s2s: { ack_timeout: '1s' } })
+  const { juliet, out, back } = stage
+  back.send(answer(await out.receives(PING)))
+  await handles(juliet, 1)
+
+  await juliet.sends(chat(`romeo@${REMOTE}`, 'two'))
+  await out.receives({ body: 'two' })
+
+  await juliet.receives({ error: 'remote-server-timeout', body: 'two' })
+  while (stage.capulet.server.federation?.connectionCount !== 0) await setTimeout(5)
 })
