@@ -130,7 +130,6 @@ export class SimulatedNode {
     this.#isServing = false
     await Promise.all(this.ownSessions.map((session) => session.end('shutdown')))
     await this.cluster.leave()
-    this.kill()
   }
 
   kill(): void {
