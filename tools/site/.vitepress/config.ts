@@ -39,6 +39,8 @@ function followLinks(tokens: readonly Token[]): void {
 export default defineConfig({
   title: 'Meerkat',
   description: 'An XMPP server that loses nothing',
+  // None; otherwise browsers ask for one.
+  head: [['link', { rel: 'icon', href: 'data:,' }]],
   srcDir: fileURLToPath(docs),
   outDir: fileURLToPath(new URL('../dist', import.meta.url)),
   rewrites: { 'README.md': 'index.md', 'decisions/README.md': 'decisions/index.md' },
