@@ -9,10 +9,12 @@ import type { TestServer } from '../support/server.ts'
 import { chat, iq, presence } from '../support/stanzas.ts'
 import {
   acknowledge,
+  authenticated,
   connectResumable,
   enable,
   handles,
   resume,
+  tryToResume,
 } from '../support/stream-management.ts'
 
 const options = { skip: skipWithoutCluster }
@@ -149,6 +151,22 @@ test(
     }
   },
 )
+
+test('a node that let a session go does not tell its client what it counted', options, async () => {
+  await using cluster = await TestCluster.start()
+  const [one, two] = [await cluster.node('one'), await cluster.node('two')]
+  const juliet = await connectResumable(one, 'juliet', 'balcony')
+  await juliet.client.becomesAvailable(0)
+  const { fullJid } = juliet.client
+  await until(knows(two, fullJid))
+  await juliet.client.vanishes()
+  const { client } = await resume(two, { id: juliet.id, h: 0, fullJid })
+  await client.leaves()
+  await until(() => one.server.sessionManager.sessions.get(parseJid(fullJid)) === undefined)
+  const late = await authenticated(one, 'juliet')
+  const answer = await tryToResume(late, juliet.id, 0)
+  assert.deepEqual([answer.name, answer.attr('h')], ['failed', undefined])
+})
 
 test('offline messages go to whoever comes, on whatever node', options, async () => {
   await using cluster = await TestCluster.start()

@@ -78,7 +78,7 @@ export class Relocation {
     }
     let released: Promise<void> | undefined
     const letGo = () => {
-      streams.remove(managed)
+      streams.letGo(managed)
       released = sessions.release(session, this.#moved(session))
     }
     if (session.isClosed || !(await managed.handOver(letGo))) return null

@@ -17,6 +17,12 @@ export class Streams {
     if (stream.id !== undefined) this.#byId.set(stream.id, stream)
   }
 
+  /** It goes on at another node, which counts on: what was handled here will soon say nothing. */
+  letGo(stream: ManagedStream): void {
+    this.#bySession.delete(stream.session)
+    if (stream.id !== undefined) this.#byId.delete(stream.id)
+  }
+
   of(session: Session): ManagedStream | undefined {
     return this.#bySession.get(session)
   }
