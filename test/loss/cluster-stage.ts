@@ -192,11 +192,13 @@ export class ClusterStage implements Stage {
 
   async #kill(node: Node, away: number): Promise<void> {
     this.figures['nodes killed']++
-    const killed = this.#options.ledger.kill()
+    const { ledger } = this.#options
+    const [killed, whole] = [ledger.kill(), ledger.split()]
     await node.process.end('SIGKILL')
     killed()
     await sleep(away)
     await this.#startNode(node)
+    whole()
   }
 
   async #restart(node: Node, away: number): Promise<void> {
@@ -219,7 +221,8 @@ export class ClusterStage implements Stage {
 
   async #pause(node: Node, lasting: number): Promise<void> {
     this.figures['nodes paused']++
-    const over = this.#options.ledger.kill()
+    const { ledger } = this.#options
+    const [over, whole] = [ledger.kill(), ledger.split()]
     const resume = node.process.pause()
     this.#forsake(node, lasting)
     await sleep(lasting)
@@ -227,6 +230,7 @@ export class ClusterStage implements Stage {
     this.#options.note(`${node.name} goes on`)
     await sleep(LEARNING)
     over()
+    whole()
     await untilThere(() => node.process.port)
   }
 
@@ -309,13 +313,15 @@ export class ClusterStage implements Stage {
   async #killDatabase(away: number): Promise<void> {
     this.figures['PostgreSQL killed']++
     this.#outages++
-    const repaired = this.#options.ledger.failDisk()
+    const { ledger } = this.#options
+    const [repaired, whole] = [ledger.failDisk(), ledger.split()]
     await this.#postgres?.stop()
     await sleep(away)
     await this.#postgres?.begin()
     this.#options.note('PostgreSQL is back')
     repaired()
     await sleep(LEARNING)
+    whole()
     this.#outages--
   }
 

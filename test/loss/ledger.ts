@@ -28,6 +28,8 @@ export type Failure = { readonly breach: Breach; readonly text: string }
 const GRACE = 2_000
 /** How long a resource may be bound without stream management, and a message be under way to it. */
 const EXPOSURE = 500
+/** How long before and after a fault a transmission may be in the hands of its node, milliseconds. */
+const STRAYING = 10_000
 /** How far the clocks of nodes may be apart, milliseconds. */
 const CLOCKS = 2_000
 /** Of each kind are kept to be shown; of the others only the number. */
@@ -63,6 +65,9 @@ type Interval = { readonly from: number; to: number }
  * - if its stream ended and the server cannot have known that the client has it: always. It knows
  *   once it answered what the client sent behind its acknowledgement (a ping, `<resumed/>`);
  * - if it did know, only if it was killed within `GRACE` of that, or its disk failed at the time.
+ *
+ * A transmission that was not acknowledged, and was sent again, was promised to nobody. If its node was
+ * cut off, it may come late: from what that node had stored, behind what went through others.
  *
  * An archive is in the order of time, which nodes do not agree upon to the millisecond: what one sender
  * sent to two of them in short order may be there the other way round.
@@ -111,6 +116,8 @@ export class Ledger {
   ambiguous = 0
   /** Refused by a disk that failed, and sent again behind what was shown meanwhile. */
   retried = 0
+  /** Sent again because a node was cut off, and shown late because that came back. */
+  late = 0
   /** Shown again because nobody could know. */
   repeated = 0
   archived = 0
@@ -263,7 +270,7 @@ export class Ledger {
     }
   }
 
-  /** Some nodes cannot know what others do, until the returned function is called. */
+  /** Some nodes do not know what others do, until the returned function is called. */
   split(): () => void {
     const split: Interval = { from: this.#clock(), to: Number.POSITIVE_INFINITY }
     this.#splits.push(split)
@@ -315,7 +322,8 @@ export class Ledger {
     const pair = this.#pair[message] as number
     const before = this.#lastStream[pair] === stream ? (this.#lastTransmission[pair] as number) : 0
     const last = this.#lastShown[pair] as number
-    if (transmission < before) {
+    if (transmission < before && this.#isStray(transmission, message)) this.late++
+    else if (transmission < before) {
       this.#fail('reordered', message, `transmission ${transmission} behind ${before}`)
     } else if (message < last && !this.#has(message, SHOWN)) {
       if (this.#wasRefused(message, transmission)) this.retried++
@@ -324,6 +332,15 @@ export class Ledger {
     this.#lastStream[pair] = stream
     this.#lastTransmission[pair] = Math.max(transmission, before)
     this.#lastShown[pair] = Math.max(message, last)
+  }
+
+  /** Sent again because it was not acknowledged, and in the hands of a node that was not heard. */
+  #isStray(transmission: number, message: number): boolean {
+    const sentAt = this.#sentAt[transmission] as number
+    const wasCutOff = this.#splits.some(
+      ({ from, to }) => from <= sentAt + STRAYING && sentAt <= to + STRAYING,
+    )
+    return wasCutOff && this.#message.lastIndexOf(message) > transmission
   }
 
   #areByTwoClocks(one: number, other: number): boolean {

@@ -284,6 +284,7 @@ class Trial {
         bounced: ledger.bounced,
         ambiguous: ledger.ambiguous,
         retried: ledger.retried,
+        late: ledger.late,
         repeated: ledger.repeated,
         unprotected: ledger.unprotected,
         ...this.#stage.figures,
