@@ -12,17 +12,19 @@ export class SingleNode implements Cluster {
   readonly isShared = false
   readonly #hooks: Hooks
   readonly #version: string
+  readonly #sessions: { readonly size: number }
   readonly #lanes = new Lanes()
   readonly #handlers = new Map<Topic, TopicHandler<Topic>>()
 
-  constructor(hooks: Hooks, version: string) {
+  constructor(hooks: Hooks, version: string, sessions: { readonly size: number }) {
     this.#hooks = hooks
     this.#version = version
+    this.#sessions = sessions
   }
 
   get nodes(): readonly NodeStatus[] {
     const { self } = this
-    const numbers = { silentFor: 0, sessions: 0, waiting: 0 }
+    const numbers = { silentFor: 0, sessions: this.#sessions.size, waiting: 0 }
     return [{ ...self, state: 'alive', isSelf: true, version: this.#version, ...numbers }]
   }
 

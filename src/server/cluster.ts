@@ -67,7 +67,7 @@ export function clusterOf(
 ): Cluster {
   const { version } = SOFTWARE
   const { config, hooks, router, routes, iq, sessionManager, components, log } = server
-  if (ground === undefined) return new SingleNode(hooks, version)
+  if (ground === undefined) return new SingleNode(hooks, version, sessionManager.sessions)
   const { lease = LEASE, patience = PATIENCE } = config.cluster ?? {}
   return new ClusteredNode(
     { node: ground.node, version, lease, patience },

@@ -61,7 +61,7 @@ export class Core implements AsyncDisposable {
     domainTypeOf: (domain) => this.routes.find(domain)?.domainType,
     underWay: this.hooks.underWay,
   })
-  readonly cluster = new SingleNode(this.hooks, 'test')
+  readonly cluster = new SingleNode(this.hooks, 'test', { size: 0 })
   readonly sessionManager = new SessionManager({
     cluster: () => this.cluster,
     hooks: this.hooks,
