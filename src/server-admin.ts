@@ -34,6 +34,7 @@ export function adminContext(server: Server, version: string): AdminContext {
     hooks: server.hooks,
     outcomes: server.router.outcomes,
     stages: server.router.stages,
+    counts: server.router.counts,
     tokens: server.tokens,
     traces: server.traces,
     modules: server.commands,

@@ -3,6 +3,7 @@ import { markdownTable } from '../core/markdown.ts'
 import type { Command } from './command.ts'
 import { pathOf, schemaOf } from './openapi.ts'
 import type { StreamCommand } from './stream-command.ts'
+import { TOKEN_PATH, tokenAnswer } from './token-answer.ts'
 
 type Source = { readonly commands: readonly Command[]; readonly streams: readonly StreamCommand[] }
 
@@ -48,6 +49,12 @@ What is refused is told as problem details (RFC 9457) with a \`code\` for progra
 
 With \`Accept: text/event-stream\` the answer is a stream of events: \`progress\` with
 \`{"done", "total", "of"}\` while it takes long, then \`result\` or \`error\`.
+
+\`GET ${TOKEN_PATH}\` tells what the token that is shown is good for:
+
+\`\`\`text
+${shape(schemaOf(tokenAnswer, 'output') as Schema)}
+\`\`\`
 `
 
 export function apiReference({ commands, streams }: Source): string {

@@ -18,6 +18,7 @@ import type { AdminFederation } from './commands/s2s.ts'
 import type { RunningServer } from './commands/server.ts'
 import type { AdminSessions } from './commands/session.ts'
 import type { AdminTokens } from './commands/token.ts'
+import type { AdminCounts } from './streams/route.ts'
 import type { AdminTraces } from './streams/trace.ts'
 
 export interface AdminContext {
@@ -36,6 +37,7 @@ export interface AdminContext {
   readonly hooks: AdminHooks
   readonly outcomes: AdminOutcomes
   readonly stages: AdminStages
+  readonly counts: AdminCounts
   readonly tokens: AdminTokens
   readonly traces: AdminTraces
   /** Carries out what loaded modules declare. */

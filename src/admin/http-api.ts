@@ -7,7 +7,7 @@
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { type CommandCall, checkedArgs } from '../core/command.ts'
-import { type Caller, ensureMayGive } from '../core/command-access.ts'
+import { type Caller, ensureMayGive, mayEverGive } from '../core/command-access.ts'
 import { CommandError, type CommandErrorCode } from '../core/command-error.ts'
 import { HttpProblem, type HttpService } from '../core/http.ts'
 import type { Logger } from '../core/log.ts'
@@ -19,6 +19,7 @@ import { EventStream } from './event-stream.ts'
 import { give } from './giving.ts'
 import { openApi, pathOf } from './openapi.ts'
 import type { StreamCommand } from './stream-command.ts'
+import { TOKEN_PATH, type TokenAnswer } from './token-answer.ts'
 import type { Tokens } from './tokens.ts'
 
 type ApiOptions = {
@@ -73,6 +74,10 @@ export function httpApi(options: ApiOptions): HttpService {
       await identify(request)
       return reply.type('application/json; charset=utf-8').send(document)
     })
+    app.get(TOKEN_PATH, async (request, reply) => {
+      const answer = allowedTo(await identify(request), [...commands, ...streams], context.domains)
+      return reply.type(JSON_TYPE).send(JSON.stringify(answer))
+    })
     for (const command of commands) {
       app.post(pathOf(command.name), async (request, reply) => {
         const caller = await identify(request)
@@ -109,6 +114,23 @@ export function httpApi(options: ApiOptions): HttpService {
     ensureMayGive({ ...stream, permission: stream.permissionFor(checked) }, checked, caller)
     log.info('admin_stream', { command: stream.name, by: caller.name })
     return await stream.open(context, args, signal)
+  }
+}
+
+/** What a token is good for, so that programs need not offer what would be refused. */
+function allowedTo(
+  caller: Identity,
+  all: readonly Pick<Command, 'name' | 'permission' | 'subjects'>[],
+  hosted: readonly string[],
+): TokenAnswer {
+  const { id, role, domains } = caller
+  return {
+    id,
+    role,
+    domains: domains === undefined ? null : [...domains],
+    hosted: hosted.filter((domain) => domains?.includes(domain) !== false),
+    commands: all.filter((command) => mayEverGive(command, caller)).map(({ name }) => name),
+    content: mayEverGive({ permission: 'messages:content', subjects: ['jid'] }, caller),
   }
 }
 

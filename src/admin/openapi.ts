@@ -3,6 +3,7 @@ import { z } from 'zod'
 import type { Permission } from '../core/command.ts'
 import type { Command } from './command.ts'
 import type { StreamCommand } from './stream-command.ts'
+import { TOKEN_PATH, tokenAnswer } from './token-answer.ts'
 
 type Source = {
   readonly commands: readonly Command[]
@@ -33,7 +34,10 @@ export function openApi({ commands, streams, version }: Source): object {
     servers: [{ url: '/' }],
     security: [{ token: [] }],
     tags: tagsOf([...commands, ...streams]),
-    paths: Object.fromEntries(all.map(({ path, post }) => [path, { post }])),
+    paths: {
+      [TOKEN_PATH]: { get: tokenOperation },
+      ...Object.fromEntries(all.map(({ path, post }) => [path, { post }])),
+    },
     components: {
       securitySchemes: {
         token: {
@@ -92,6 +96,21 @@ const REFUSALS = {
 
 function ref(to: string) {
   return { $ref: `#/components/${to}` }
+}
+
+const tokenOperation = {
+  operationId: 'token',
+  summary: 'Tell what the token that is shown is good for',
+  description: 'For every role.',
+  tags: ['token'],
+  responses: {
+    200: {
+      description: 'Done.',
+      content: { 'application/json': { schema: schemaOf(tokenAnswer, 'output') } },
+    },
+    401: ref('responses/Unauthorized'),
+    429: ref('responses/TooMany'),
+  },
 }
 
 function operationOf({ result, ...command }: Command) {

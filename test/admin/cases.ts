@@ -436,10 +436,10 @@ export const cases: readonly Case[] = [
   {
     command: 'cluster status',
     args: {},
-    result: ({ nodes }) =>
+    result: ({ nodes }, { server }) =>
       assert.deepEqual(
-        nodes.map(({ name, state, is_self }: Json) => [name, state, is_self]),
-        [['local', 'alive', true]],
+        nodes.map(({ name, state, is_self, sessions }: Json) => [name, state, is_self, sessions]),
+        [['local', 'alive', true, server.server.sessionManager.sessions.size]],
       ),
   },
   {
@@ -458,6 +458,21 @@ export const cases: readonly Case[] = [
         [`${ALICE}/phone`],
       ),
     refused: [[{ jid: 'x' }, 'invalid']],
+  },
+  {
+    command: 'session list',
+    args: { search: 'LICE@', limit: 1 },
+    result: ({ sessions }) =>
+      assert.deepEqual(
+        sessions.map(({ jid }: Json) => jid),
+        [`${ALICE}/phone`],
+      ),
+    refused: [[{ limit: 0 }, 'invalid']],
+  },
+  {
+    command: 'session list',
+    args: { search: 'nobody has this' },
+    result: { sessions: [] },
   },
   {
     command: 'component kick',

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { request } from 'node:http'
 import { test } from 'node:test'
+import type { RouteItem } from '../../src/admin/streams/route.ts'
 import { tokenFor } from '../support/api.ts'
 import { startServer } from '../support/server.ts'
 import { chat } from '../support/stanzas.ts'
@@ -58,4 +59,45 @@ test('stanzas are followed over HTTP, by who may', async () => {
     await new Promise((resolve) => setImmediate(resolve))
   }
   assert.equal(server.server.router.tracer, undefined)
+})
+
+test('the route is watched over HTTP, by who may', async () => {
+  await using server = await startServer({ domains: [DOMAIN, OTHER], http: {} })
+  const alice = await server.connect('alice', 'phone')
+  const bob = await server.connect('bob', 'desk')
+  const url = `${server.urlOf()}/api/route/watch`
+  const reader = await tokenFor(server, 'read-only')
+  const warden = await tokenFor(server, 'domain-admin', [DOMAIN])
+  assert.equal((await follow(url, warden, {})).status, 403)
+  assert.equal((await follow(url, reader, { every: 61 })).status, 400)
+
+  const { events } = await follow(url, reader, {})
+  const next = async () => {
+    const [, json = ''] = /^event: item\ndata: (.*)/.exec((await events.next()).value) ?? []
+    const { sessions, received, stages, hooks, outcomes, sent } = JSON.parse(json) as RouteItem
+    return {
+      sessions,
+      clients: received.find(({ from }) => from === 'c2s'),
+      sent: sent.find(({ to }) => to === 'c2s'),
+      delivery: stages.find(({ name }) => name === 'local_delivery'),
+      filter: hooks.find(({ hook, by }) => hook === 'filter_local_packet' && by === 'archive'),
+      delivered: outcomes.find(({ by, fate }) => by === 'sm' && fate === 'delivered'),
+    }
+  }
+  const first = await next()
+  assert.equal(first.sessions, 2)
+  assert.deepEqual([first.clients?.per_second, first.delivery?.per_second], [null, null])
+  for (let i = 0; i < 10; i++) alice.send(chat(bob.bareJid, `${i}`))
+  for (let i = 0; i < 10; i++) await bob.receives({ body: `${i}` })
+  const second = await next()
+  for (const name of ['clients', 'sent', 'delivery', 'delivered'] as const) {
+    const before = first[name]?.stanzas ?? 0
+    const { stanzas = 0, per_second } = second[name] ?? {}
+    assert.ok(stanzas - before >= 10, name)
+    assert.ok(Number(per_second) > 0, name)
+  }
+  assert.ok((second.filter?.runs ?? 0) - (first.filter?.runs ?? 0) >= 10)
+  // What was not timed has no time.
+  assert.equal(second.delivery?.mean_ms, null)
+  await events.return?.()
 })

@@ -1,6 +1,7 @@
 import type { AdminContext } from '../../src/admin/context.ts'
 import { ModuleCommands } from '../../src/core/command.ts'
 import { Outcome } from '../../src/core/outcome.ts'
+import { StanzaCounts } from '../../src/core/stanza-counts.ts'
 
 const NOTHING = { accounts: 0, existing: 0, added: 0, there: 0, problems: [], problemCount: 0 }
 
@@ -36,6 +37,7 @@ export const emptyContext: AdminContext = {
   hooks: { all: [] },
   outcomes: new Map(),
   stages: { all: [] },
+  counts: new StanzaCounts(),
   tokens: {
     create: async () => ({ token: '', id: '' }),
     list: async () => [],

@@ -21,9 +21,20 @@ const listSessions = defineCommand({
   args: z.strictObject({
     domain: domain().optional().describe('Only sessions of this domain.'),
     jid: accountJid().optional().describe('Only sessions of this account.'),
+    search: z
+      .string()
+      .max(1_000)
+      .optional()
+      .describe('Only those with this in their JID or the address they come from.'),
+    limit: z.coerce.number().int().min(1).optional().describe('How many at most.'),
   }),
   positional: [],
-  examples: ['', '--domain im.example.com', '--jid alice@localhost'],
+  examples: [
+    '',
+    '--domain im.example.com',
+    '--jid alice@localhost',
+    '--search 192.0.2. --limit 10',
+  ],
   result: z.strictObject({
     sessions: z.array(
       z.strictObject({
@@ -48,10 +59,21 @@ const listSessions = defineCommand({
       ]),
     ) || 'no sessions',
   async run(context, args) {
-    const { jid: account, domain } = args
+    const { jid: account, domain, limit = Number.POSITIVE_INFINITY } = args
+    const search = args.search?.toLowerCase()
     const all =
       account === undefined ? context.sessions.values() : context.sessions.of(account.full)
-    const wanted = [...all].filter(({ jid }) => domain === undefined || jid.domain === domain)
+    const wanted: Resource[] = []
+    for (const session of all) {
+      if (wanted.length >= limit) break
+      const { jid, info } = session
+      if (domain !== undefined && jid.domain !== domain) continue
+      const isFound =
+        search === undefined ||
+        jid.full.toLowerCase().includes(search) ||
+        info.address.includes(search)
+      if (isFound) wanted.push(session)
+    }
     const sessions = wanted.map(({ jid, priority, info }) => ({
       jid: jid.full,
       priority: priority ?? null,

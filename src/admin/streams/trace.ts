@@ -1,8 +1,8 @@
 import { z } from 'zod'
 import { addressScope } from '../../core/config-types.ts'
 import type { TraceSource } from '../../core/trace-item.ts'
-import { CommandError } from '../command.ts'
 import { Feed } from '../feed.ts'
+import { Followers } from '../followers.ts'
 import { defineStream } from '../stream-command.ts'
 import { toJson, traced } from './trace-item.ts'
 import { traceText } from './trace-text.ts'
@@ -19,7 +19,7 @@ const missed = z.strictObject({
   missed: z.int().describe('How many were left out here, because the reader is slow.'),
 })
 
-const followers = new WeakMap<AdminTraces, number>()
+const followers = new Followers(MAX_FOLLOWERS)
 
 export const trace = defineStream({
   name: 'trace',
@@ -38,19 +38,14 @@ export const trace = defineStream({
       ? paint('yellow', `${item.missed} more, left out: they came faster than they could be shown`)
       : traceText(item, paint),
   async open({ traces }, { jid, body = false }, signal) {
-    const others = followers.get(traces) ?? 0
-    if (others >= MAX_FOLLOWERS) {
-      throw new CommandError('unavailable', `${others} others follow stanzas already`)
-    }
+    followers.join(traces, signal)
     const feed = new Feed<z.input<typeof traced> | z.input<typeof missed>>(
       MAX_WAITING,
       (count) => ({ missed: count }),
     )
     const filter = { jid, withBodies: body }
     const unfollow = traces.follow(filter, (item) => feed.push(toJson(item)))
-    followers.set(traces, others + 1)
     const end = () => {
-      followers.set(traces, (followers.get(traces) ?? 1) - 1)
       unfollow()
       feed.end()
     }
