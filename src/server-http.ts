@@ -1,5 +1,6 @@
 /** Where HTTP is spoken, made from the settings: which services, on which address. */
 import { httpApi } from './admin/http-api.ts'
+import { adminPage } from './admin/page.ts'
 import { streams } from './admin/streams.ts'
 import { endpoint } from './config/listeners.ts'
 import type { HttpListener as Settings } from './config.ts'
@@ -46,6 +47,7 @@ function servicesOf(server: Server): Readonly<Record<Service, () => HttpService>
         requestsPerMinute: config.admin.requests_per_minute,
         log,
       }),
+    page: adminPage,
     metrics: () => metrics(metricSources(server)),
     health: () => health({ problems: () => problemsOf(server) }),
   }

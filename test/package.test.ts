@@ -20,6 +20,8 @@ type Manifest = {
   readonly dependencies: Readonly<Record<string, string>>
 }
 
+type Listening = { readonly kind: string; readonly port: number }
+
 describe('the package', () => {
   let manifest: Manifest
   /** Where it is installed. */
@@ -49,8 +51,7 @@ describe('the package', () => {
     for (const name of ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'docs']) {
       await cp(join(root, name), join(source, name), { recursive: true })
     }
-    const build = ['-p', 'tsconfig.build.json', '--outDir', join(source, 'dist')]
-    await run(tsc, build, { cwd: root })
+    await run(process.execPath, [join(root, 'tools/build.ts'), join(source, 'dist')])
     const { stdout } = await run('npm', ['pack', '--json', '--ignore-scripts'], { cwd: source })
     const [{ filename }] = JSON.parse(stdout) as [{ readonly filename: string }]
     return join(source, filename)
@@ -60,11 +61,18 @@ describe('the package', () => {
   const meerkat = () => join(project, 'node_modules/meerkat', manifest.bin.meerkat)
 
   test('holds what is needed, and neither sources nor tests', () => {
-    for (const file of ['dist/main.js', 'dist/index.d.ts', 'docs/route.md', 'LICENSE']) {
+    for (const file of [
+      'dist/main.js',
+      'dist/index.d.ts',
+      'dist/admin/page/index.html',
+      'docs/route.md',
+      'LICENSE',
+    ]) {
       assert(files.includes(`package/${file}`), `${file} is missing`)
     }
     const others = files.filter(
-      (file) => !/(\.js|\.d\.ts|\.md|\/LICENSE|\/package\.json)$/.test(file),
+      (file) =>
+        !/(\.js|\.d\.ts|\.md|\/LICENSE|\/package\.json|\/page\/\w+\.(html|css|svg))$/.test(file),
     )
     assert.deepEqual(others, [])
     assert.deepEqual(
@@ -81,7 +89,8 @@ describe('the package', () => {
 
     await write(
       'meerkat.toml',
-      'domains = ["localhost"]\n[[listen.c2s]]\naddress = "127.0.0.1"\nport = 0\ntls = "starttls"\n',
+      'domains = ["localhost"]\n[[listen.c2s]]\naddress = "127.0.0.1"\nport = 0\ntls = "starttls"\n' +
+        '[[listen.http]]\naddress = "127.0.0.1"\nport = 0\n',
     )
     const server = spawn(process.execPath, [meerkat(), 'start'], { cwd: project })
     const exited = once(server, 'exit')
@@ -90,6 +99,11 @@ describe('the package', () => {
       const register = ['account', 'register', 'juliet@localhost', '--password', 'Capulet']
       const registered = await run(process.execPath, [meerkat(), ...register], { cwd: project })
       assert.equal(registered.stdout, 'juliet@localhost is registered\n')
+      const status = await run(process.execPath, [meerkat(), 'status', '--json'], { cwd: project })
+      const { listeners } = JSON.parse(status.stdout) as { listeners: Listening[] }
+      const http = listeners.find(({ kind }) => kind === 'http')
+      const page = await fetch(`http://127.0.0.1:${http?.port}/admin/`)
+      assert.match(await page.text(), /<title>Meerkat<\/title>/)
     } finally {
       server.kill('SIGTERM')
     }

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { listenAddress, listenPort } from './listener-parts.ts'
 
-export const HTTP_SERVICES = ['api', 'metrics', 'health'] as const
+export const HTTP_SERVICES = ['api', 'page', 'metrics', 'health'] as const
 
 /** `[[listen.http]]`. */
 export const httpListener = z
@@ -20,10 +20,13 @@ export const httpListener = z
       .array(z.enum(HTTP_SERVICES))
       .min(1)
       .default([...HTTP_SERVICES])
+      .refine((services) => !services.includes('page') || services.includes('api'), {
+        error: '"api" beside "page", which asks it for everything',
+      })
       .describe(
-        'What is served here. "api": administration, with tokens; "metrics": numbers for ' +
-          'Prometheus at /metrics, for everybody who can connect; "health": /health/live and ' +
-          '/health/ready, likewise.',
+        'What is served here. "api": administration, with tokens; "page": the admin page at ' +
+          '/admin/, which needs "api" beside it; "metrics": numbers for Prometheus at /metrics, ' +
+          'for everybody who can connect; "health": /health/live and /health/ready, likewise.',
       ),
     max_connections: z.int().min(1).default(1_000).describe('Connections at the same time.'),
   })

@@ -6,6 +6,7 @@ import { text } from 'node:stream/consumers'
 import { test } from 'node:test'
 import { Validator } from '@seriousme/openapi-schema-validator'
 import { commandsWith } from '../../src/admin/commands.ts'
+import { streams } from '../../src/admin/streams.ts'
 import { Envelope, SERVER } from '../../src/core/envelope.ts'
 import { createLogger } from '../../src/log.ts'
 import { modules } from '../../src/modules.ts'
@@ -310,3 +311,54 @@ function noticeFor(jid: string): Envelope {
   const message = Stanza.build('message', { type: 'chat' }, el('body', {}, 'You are followed'))
   return new Envelope(parseJid(DOMAIN), parseJid(jid), message, SERVER)
 }
+
+test('a token is told what it is good for', async () => {
+  await using server = await startServer({ domains: [DOMAIN, OTHER], http: {} })
+  const about = async (token: string | undefined) =>
+    await ask(`${server.urlOf()}/api/token`, { method: 'GET', token })
+  assert.equal((await about(undefined)).status, 401)
+
+  const { body: admin } = await about(await tokenFor(server, 'admin'))
+  assert.deepEqual([admin.domains, admin.hosted, admin.content], [null, [DOMAIN, OTHER], true])
+  assert.deepEqual(
+    new Set(admin.commands),
+    new Set([...commands, ...streams].map(({ name }) => name)),
+  )
+  const { body: warden } = await about(await tokenFor(server, 'domain-admin', [OTHER]))
+  assert.deepEqual([warden.domains, warden.hosted, warden.content], [[OTHER], [OTHER], true])
+  assert.ok(warden.commands.includes('account remove') && warden.commands.includes('trace'))
+  assert.ok(!warden.commands.includes('status') && !warden.commands.includes('route watch'))
+  const { body: reader } = await about(await tokenFor(server, 'read-only'))
+  assert.equal(reader.content, false)
+  assert.ok(reader.commands.includes('route watch') && !reader.commands.includes('account remove'))
+})
+
+test('the admin page is served to everybody, and lets nothing in from elsewhere', async () => {
+  await using server = await startServer({ http: [{}, { services: ['api', 'health'] }] })
+  const url = `${server.urlOf()}/admin/`
+  const page = await ask(url, { method: 'GET' })
+  assert.equal(page.status, 200)
+  assert.doesNotMatch(page.body, /https?:|<style|style=|<script(?! type="module" src=)|\son\w+=/)
+  const { headers } = page
+  const policy = headers.get('content-security-policy') ?? ''
+  assert.match(policy, /^default-src 'none'; script-src 'self'; style-src 'self';/)
+  assert.doesNotMatch(policy, /unsafe|\*|data:/)
+  assert.equal(headers.get('content-type'), 'text/html; charset=utf-8')
+  assert.equal(headers.get('x-content-type-options'), 'nosniff')
+  assert.equal(headers.get('cache-control'), 'no-cache')
+
+  const etag = headers.get('etag') ?? ''
+  const again = await ask(url, { method: 'GET', headers: { 'if-none-match': etag } })
+  assert.deepEqual([again.status, again.body], [304, ''])
+  assert.equal((await ask(url, { method: 'GET', headers: { 'if-none-match': '"x"' } })).status, 200)
+  const names = [...page.body.matchAll(/(?:src|href)="([^"#]+)"/g)].map(([, name]) => name)
+  assert.deepEqual(new Set(names), new Set(['icon.svg', 'page.css', 'app.js']))
+  for (const name of names) {
+    assert.equal((await ask(`${url}${name}`, { method: 'GET' })).status, 200, name)
+  }
+  for (const name of ['index.html', '../page.ts', '%2e%2e/page.ts', 'nothing.js']) {
+    assert.equal((await ask(`${url}${name}`, { method: 'GET' })).status, 404, name)
+  }
+  assert.equal((await ask(`${server.urlOf(1)}/admin/`, { method: 'GET' })).status, 404)
+  await assert.rejects(startServer({ http: { services: ['page'] } }), /"api" beside "page"/)
+})
