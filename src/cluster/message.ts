@@ -34,7 +34,8 @@ export function readMessage(message: string): Message | undefined {
   const [version, from, fromEpoch, toEpoch, first, acknowledged, written, flags] = message
     .slice(0, end)
     .split(' ')
-  if (Number(version) !== PROTOCOL || from === undefined || flags === undefined) return undefined
+  const isAdjacent = Math.abs(Number(version) - PROTOCOL) <= 1
+  if (!isAdjacent || from === undefined || flags === undefined) return undefined
   const entries = readEntries(message, end + 1)
   if (entries === undefined) return undefined
   const header = {

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { JetStreamApiError, jetstream, jetstreamManager } from '@nats-io/jetstream'
+import { jetstream, jetstreamManager } from '@nats-io/jetstream'
 import { type Bucket, Kvm } from '@nats-io/kv'
 import {
   connect,
@@ -68,12 +68,9 @@ export async function openNats(
     return { transport, registry }
   } catch (error) {
     await connection.close()
-    if (error instanceof JetStreamApiError) {
-      throw new Error(`NATS: ${error.message}; JetStream must be enabled (nats-server -js)`, {
-        cause: error,
-      })
-    }
-    throw error
+    if (!(error instanceof Error) || !error.name.startsWith('JetStream')) throw error
+    const reason = `${error.message}; JetStream must be enabled (nats-server -js)`
+    throw new Error(`NATS at ${settings.servers.join(', ')}: ${reason}`, { cause: error })
   }
 }
 

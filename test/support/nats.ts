@@ -21,15 +21,16 @@ export class NatsServer implements AsyncDisposable {
   readonly #options: readonly string[]
   #process: ChildProcess | undefined
 
-  private constructor(port: number, directory: string, options: readonly string[] = []) {
+  private constructor(port: number, directory: string, options: readonly string[]) {
     this.port = port
     this.#directory = directory
     this.#options = options
   }
 
-  static async start(): Promise<NatsServer> {
+  /** `options`: of its command line; JetStream unless told. */
+  static async start(options: readonly string[] = ['-js']): Promise<NatsServer> {
     const directory = mkdtempSync(join(tmpdir(), 'meerkat-nats-'))
-    const server = new NatsServer(await freePort(), directory)
+    const server = new NatsServer(await freePort(), directory, options)
     await server.begin()
     return server
   }
@@ -41,7 +42,7 @@ export class NatsServer implements AsyncDisposable {
     const all = routes.map((port) => `nats-route://127.0.0.1:${port}`)
     const servers = await Promise.all(
       all.map(async (own, index) => {
-        const options = ['-n', `n${index}`, '--cluster_name', 'test', '--cluster', own]
+        const options = ['-js', '-n', `n${index}`, '--cluster_name', 'test', '--cluster', own]
         const directory = mkdtempSync(join(tmpdir(), 'meerkat-nats-'))
         const routed = [...options, '--no_advertise', '--routes', all.join(',')]
         return new NatsServer(await freePort(), directory, routed)
@@ -65,7 +66,7 @@ export class NatsServer implements AsyncDisposable {
     if (isEmpty) rmSync(this.#directory, { recursive: true, force: true })
     const child = spawn(
       PROGRAM,
-      ['-a', '127.0.0.1', '-p', `${this.port}`, '-js', '-sd', this.#directory, ...this.#options],
+      ['-a', '127.0.0.1', '-p', `${this.port}`, '-sd', this.#directory, ...this.#options],
       { stdio: 'ignore' },
     )
     this.#process = child

@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { type NatsSettings, openNats } from '../../src/cluster/nats.ts'
+import { makeCertificate } from '../../src/connection/certificate.ts'
+import { silentLogger } from '../../src/core/log.ts'
+import { NatsServer, skipWithoutNats } from '../support/nats.ts'
+import { temporaryDirectory } from '../support/storage-backends.ts'
+
+const options = { skip: skipWithoutNats }
+
+const HOUR = 3_600_000
+
+async function connects(server: NatsServer, settings: Partial<NatsSettings> = {}): Promise<void> {
+  const all = { servers: [server.url], name: 'test', node: 'one', replicas: 1, ...settings }
+  const { transport, registry } = await openNats(all, silentLogger)
+  await registry.put('key', 'value', 0)
+  assert.equal((await registry.get('key'))?.value, 'value')
+  await registry.close()
+  await transport.close()
+}
+
+test('NATS is told who comes', options, async () => {
+  await using server = await NatsServer.start(['-js', '--user', 'meerkat', '--pass', 'secret'])
+  await connects(server, { user: 'meerkat', password: 'secret' })
+  for (const wrong of [{}, { user: 'meerkat', password: 'guessed' }]) {
+    await assert.rejects(connects(server, wrong), (error: Error) => {
+      assert.match(error.message, new RegExp(`^NATS at ${server.url} cannot be used: `))
+      assert.doesNotMatch(error.message, /guessed/)
+      return true
+    })
+  }
+})
+
+test('NATS is spoken to over TLS, if it is who it should be', options, async () => {
+  await using directory = await temporaryDirectory()
+  const at = (name: string) => join(directory.path, name)
+  const validity = { from: Date.now() - HOUR, until: Date.now() + HOUR }
+  const authority = makeCertificate({ name: 'authority', isAuthority: true, ...validity })
+  const own = makeCertificate({
+    name: 'localhost',
+    domains: ['localhost'],
+    issuer: authority,
+    ...validity,
+  })
+  writeFileSync(at('ca.pem'), String(authority.certificate))
+  writeFileSync(at('server.pem'), own.pem)
+  const tls = ['--tls', '--tlscert', at('server.pem'), '--tlskey', at('server.pem')]
+  await using server = await NatsServer.start(['-js', ...tls])
+  const servers = [`tls://localhost:${server.port}`]
+  await connects(server, { servers, tls: { ca: at('ca.pem') } })
+  await assert.rejects(connects(server, { servers, tls: {} }), /^Error: NATS at tls:\/\/localhost/)
+})
+
+test('NATS without JetStream is refused, with what is missing', options, async () => {
+  await using server = await NatsServer.start([])
+  await assert.rejects(connects(server), /JetStream must be enabled/)
+})
