@@ -34,18 +34,15 @@ async function connect(
   server: TestServer,
   info: (node: string) => readonly Element[] = () => [],
   questions = 2,
+  name = PUBSUB,
 ): Promise<TestComponent> {
-  const component = await server.connectComponent(PUBSUB)
+  const component = await server.connectComponent(name)
   for (let i = 0; i < questions; i++) {
     const question = await component.receives({ name: 'iq', type: 'get', child: INFO })
     const node = question.child('query', INFO)?.attr('node') ?? ''
     const answer = el('query', { xmlns: INFO, node }, ...info(node))
     await component.sends(
-      el(
-        'iq',
-        { type: 'result', id: question.attr('id'), from: PUBSUB, to: server.domain },
-        answer,
-      ),
+      el('iq', { type: 'result', id: question.attr('id'), from: name, to: server.domain }, answer),
     )
   }
   await component.roundTrip()
@@ -218,6 +215,29 @@ test('the server tells of a delegated namespace what the component tells', async
   assert.ok((await features(undefined)).includes('pep'))
   await pubsub.leaves()
   assert.ok(!(await features(server.domain)).includes(`${ROSTER}#better`))
+})
+
+test('of two components with parts of one namespace both are told of', async () => {
+  const other = 'tasks.im.example.com'
+  await using server = await start(
+    { namespace: TASK, attributes: ['list'] },
+    { namespace: TASK, component: other },
+  )
+  const romeo = await server.connect('romeo')
+  const features = async () => {
+    const answer = await romeo.ask('get', server.domain, el('query', { xmlns: INFO }))
+    const all = answer.child('query', INFO)?.elements('feature') ?? []
+    return all.map((feature) => feature.attr('var')).filter((name) => name?.startsWith(TASK))
+  }
+  const telling = (name: string) => () => [
+    el('feature', { var: `${TASK}#all` }),
+    el('feature', { var: `${TASK}#${name}` }),
+  ]
+  await connect(server, telling('lists'))
+  const second = await connect(server, telling('tasks'), 2, other)
+  assert.deepEqual(await features(), [`${TASK}#all`, `${TASK}#lists`, `${TASK}#tasks`])
+  await second.leaves()
+  assert.deepEqual(await features(), [`${TASK}#all`, `${TASK}#lists`])
 })
 
 test('discovery of nodes that the server does not know', async () => {

@@ -23,6 +23,7 @@ type Nested = {
 export class NestedDisco {
   readonly #context: Context
   readonly #delegations: Delegations
+  /** By component and namespace: several may have parts of one namespace. */
   readonly #nested = new Map<string, Nested>()
 
   constructor(context: Context, delegations: Delegations) {
@@ -74,15 +75,15 @@ export class NestedDisco {
         server: await info('::'),
         account: await info(':bare:'),
       }
-      this.#nested.set(namespace, nested)
+      this.#nested.set(`${component.domain} ${namespace}`, nested)
     }
     await this.#changed()
   }
 
   /** A component is gone, and what it told with it. */
   async forget(component: string): Promise<void> {
-    for (const [namespace, nested] of this.#nested) {
-      if (nested.component === component) this.#nested.delete(namespace)
+    for (const [key, nested] of this.#nested) {
+      if (nested.component === component) this.#nested.delete(key)
     }
     await this.#changed()
   }
@@ -113,7 +114,7 @@ export class NestedDisco {
   ): DiscoInfo[K] {
     if (node !== '' || this.#nested.size === 0) return all
     const nested = [...this.#nested.values()].flatMap((one) => [...one[side][kind]])
-    return [...all, ...nested] as unknown as DiscoInfo[K]
+    return [...new Set([...all, ...nested])] as unknown as DiscoInfo[K]
   }
 
   #foreign(features: readonly string[], node: string): readonly string[] {
