@@ -483,7 +483,11 @@ export class Server {
       await steps.prepare(() => this.#traceExport.prepare(plan))
       await steps.prepare(() => this.#federation.prepare(plan))
       await steps.prepare(() => expectedComponents(before, plan, this))
+      // Components that serve a name under each domain follow, also where all is taken back.
+      const follow = () => this.components.follow()
+      await steps.prepare(() => ({ revert: follow }))
       await steps.prepare(() => this.domains.prepare(plan))
+      await steps.prepare(() => ({ commit: follow, finish: async () => follow() }))
       const migrations = [...new Set(modules.flatMap(({ module }) => module.migrations ?? []))]
       await this.storage.migrate([...coreMigrations, ...migrations])
       await steps.prepare(() => this.modules.prepare(modules, types))

@@ -280,6 +280,10 @@ export class ClusteredNode implements Cluster, MemberListener {
     this.#components.connected(component)
   }
 
+  componentChanged(component: Component): void {
+    this.#components.changed(component)
+  }
+
   componentGone(component: Component): void {
     this.#components.gone(component)
   }

@@ -57,6 +57,11 @@ export class RemoteComponents {
     void this.#write(own)
   }
 
+  changed(component: Component): void {
+    const own = this.#own.get(component.id)
+    if (own !== undefined && !own.isGone) void this.#write(own)
+  }
+
   gone(component: Component): void {
     const own = this.#own.get(component.id)
     if (own === undefined) return
@@ -82,7 +87,12 @@ export class RemoteComponents {
       return
     }
     const row = JSON.parse(value) as ComponentRow
-    if (row.node === this.#parts.self().node || known !== undefined) return
+    if (row.node === this.#parts.self().node) return
+    if (known !== undefined) {
+      known.revision = revision
+      if (known.component.domains.join() === row.domains.join()) return
+      this.#parts.table.unregister(known.component)
+    }
     const component = new RemoteComponent(row, this.#parts)
     this.#remote.set(key, { component, revision })
     this.#parts.table.register(component, { onConflict: 'share', admit: () => true })

@@ -33,6 +33,7 @@ export class SingleNode implements Cluster {
   released(): void {}
   closed(): undefined {}
   componentConnected(): void {}
+  componentChanged(): void {}
   componentGone(): void {}
 
   on<T extends Topic>(topic: T, handler: TopicHandler<T>): () => void {

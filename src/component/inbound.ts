@@ -43,9 +43,9 @@ type Parts = {
  */
 export class Inbound {
   readonly #parts: Parts
-  readonly #domains: ReadonlySet<string>
-  readonly #origin: Origin
-  readonly #self: Jid
+  #domains: ReadonlySet<string> = new Set()
+  #origin!: Origin
+  #self!: Jid
   readonly #lanes = new Lanes()
   /** Requests whose answers are for this connection, where there may be others. */
   readonly #asked = new Set<string>()
@@ -53,10 +53,15 @@ export class Inbound {
   #room: (() => void) | undefined
 
   constructor(parts: Parts) {
-    const [domain] = parts.domains
-    if (domain === undefined) throw new Error('a component without a domain')
     this.#parts = parts
-    this.#domains = new Set(parts.domains)
+    this.use(parts.domains)
+  }
+
+  /** Whom it may speak for from now on. */
+  use(domains: readonly string[]): void {
+    const [domain] = domains
+    if (domain === undefined) throw new Error('a component without a domain')
+    this.#domains = new Set(domains)
     this.#origin = { kind: 'component', domain }
     this.#self = parseJid(domain)
   }

@@ -20,7 +20,7 @@ function setUp() {
     hooks,
     routes,
     log: silentLogger,
-    cluster: () => ({ componentConnected() {}, componentGone() {} }),
+    cluster: () => ({ componentConnected() {}, componentChanged() {}, componentGone() {} }),
   })
   const closed: string[] = []
   let lastId = 0

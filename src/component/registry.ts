@@ -27,7 +27,7 @@ type Parts = {
   readonly hooks: Hooks
   readonly log: Logger
   /** Made later. */
-  readonly cluster: () => Pick<Cluster, 'componentConnected' | 'componentGone'>
+  readonly cluster: () => Pick<Cluster, 'componentConnected' | 'componentChanged' | 'componentGone'>
 }
 
 type Entry = {
@@ -121,7 +121,28 @@ export class ComponentRegistry implements Components {
 
   unregister(component: Component): void {
     if (component.isLocal) this.#parts.cluster().componentGone(component)
-    for (const domain of component.domains) {
+    this.#release(component, component.domains)
+  }
+
+  /** Domains have come or gone, and with them those that are served under each. */
+  follow(): void {
+    for (const component of this.connections) {
+      const { domains, wanted } = component
+      if (wanted === undefined) continue
+      const now = wanted.filter((domain) => !this.#isOthers(domain, component))
+      const gone = domains.filter((domain) => !now.includes(domain))
+      const come = now.filter((domain) => !domains.includes(domain))
+      // It has to be called something.
+      if (now.length === 0 || gone.length + come.length === 0) continue
+      this.#release(component, gone)
+      component.use?.(now)
+      this.#take(component, come)
+      this.#parts.cluster().componentChanged(component)
+    }
+  }
+
+  #release(component: Component, domains: readonly string[]): void {
+    for (const domain of domains) {
       const entry = this.#entries.get(domain)
       if (entry === undefined || !entry.connections.includes(component)) continue
       const others = entry.connections.filter((other) => other !== component)
@@ -149,8 +170,14 @@ export class ComponentRegistry implements Components {
   #admit(component: Component, { admit }: Admission): boolean {
     if (!admit()) return false
     if (component.isLocal) this.#parts.cluster().componentConnected(component)
-    const appeared = component.domains.filter((domain) => !this.#entries.has(domain))
-    for (const domain of component.domains) {
+    this.#take(component, component.domains)
+    this.#tell(this.#parts.hooks.at('component_connected'), component, {})
+    return true
+  }
+
+  #take(component: Component, domains: readonly string[]): void {
+    const appeared = domains.filter((domain) => !this.#entries.has(domain))
+    for (const domain of domains) {
       const connections = [...(this.#entries.get(domain)?.connections ?? []), component]
       const entry = this.#entries.get(domain)
       if (entry !== undefined) entry.connections = connections
@@ -162,8 +189,6 @@ export class ComponentRegistry implements Components {
     const { isHidden } = component
     const { hooks } = this.#parts
     for (const domain of appeared) this.#tell(hooks.at('register_subhost'), domain, { isHidden })
-    this.#tell(hooks.at('component_connected'), component, {})
-    return true
   }
 
   /** A domain under a hosted one is served as the services of that one are. */

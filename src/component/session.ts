@@ -39,7 +39,8 @@ export type SessionPolicy = {
 type Opening = {
   readonly id: string
   readonly domains: readonly string[]
-  readonly isSubdomain: boolean
+  /** Those that it serves under each hosted domain, as things are now. */
+  readonly subdomains: (() => readonly string[]) | undefined
   /** `xml:lang` of its stream, escaped. */
   readonly lang: Octets | undefined
 }
@@ -51,24 +52,24 @@ const NO_PARAMS = {}
 /** A component from its handshake to the end of its connection. */
 export class ComponentSession implements Component, ConnectionHandler {
   readonly id: string
-  readonly domains: readonly string[]
-  readonly isSubdomain: boolean
   readonly isHidden: boolean
   readonly isLocal = true
   readonly #connection: Connection
   readonly #environment: SessionEnvironment
   readonly #outbound: Outbound
   readonly #inbound: Inbound
+  readonly #subdomains: (() => readonly string[]) | undefined
+  #domains: readonly string[]
   /** While a handler decides about a stanza, those behind it wait. */
   readonly #deciding = new Lanes()
   #isClosed = false
 
   constructor(opening: Opening, connection: Connection, environment: SessionEnvironment) {
     const { router, policy } = environment
-    const { id, domains, isSubdomain, lang } = opening
+    const { id, domains, subdomains, lang } = opening
     this.id = id
-    this.domains = domains
-    this.isSubdomain = isSubdomain
+    this.#domains = domains
+    this.#subdomains = subdomains
     this.isHidden = policy.isHidden
     this.#connection = connection
     this.#environment = environment
@@ -84,6 +85,23 @@ export class ComponentSession implements Component, ConnectionHandler {
       isShared,
       lang,
     })
+  }
+
+  get domains(): readonly string[] {
+    return this.#domains
+  }
+
+  get isSubdomain(): boolean {
+    return this.#subdomains !== undefined
+  }
+
+  get wanted(): readonly string[] | undefined {
+    return this.#subdomains?.()
+  }
+
+  use(domains: readonly string[]): void {
+    this.#domains = domains
+    this.#inbound.use(domains)
   }
 
   get isClosed(): boolean {

@@ -115,9 +115,9 @@ export class Negotiation implements ConnectionHandler {
 
   #establish(): void {
     const { session: environment, policy } = this.#environment
-    const isSubdomain = this.#isSubdomain
-    const domains = isSubdomain ? policy.subdomainsOf(this.#name) : [this.#name]
-    const opening = { id: this.#id, domains, isSubdomain, lang: this.#lang }
+    const subdomains = this.#isSubdomain ? () => policy.subdomainsOf(this.#name) : undefined
+    const domains = subdomains?.() ?? [this.#name]
+    const opening = { id: this.#id, domains, subdomains, lang: this.#lang }
     const connection = this.#connection
     const session = new ComponentSession(opening, connection, environment)
     const { address } = connection

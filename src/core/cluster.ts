@@ -79,6 +79,8 @@ export interface Cluster {
   closed(session: Session): Maybe<void>
 
   componentConnected(component: Component): void
+  /** It serves other domains. */
+  componentChanged(component: Component): void
   componentGone(component: Component): void
 
   /** Hands the answer to a request of another node's own to it. False: there is no such node. */

@@ -10,6 +10,10 @@ export interface Component {
   readonly domains: readonly string[]
   /** It serves a subdomain of each hosted domain. */
   readonly isSubdomain: boolean
+  /** Of one of this node that serves subdomains: those that there are now. */
+  readonly wanted?: readonly string[] | undefined
+  /** Speaks for these from now on. */
+  use?(domains: readonly string[]): void
   /** Service discovery does not tell of it. */
   readonly isHidden: boolean
   /** Its connection is on this node. */

@@ -27,6 +27,29 @@ test('clients log in at a domain as soon as it is added, and others find it', as
   assert.deepEqual(server.server.domains.names, [DOMAIN, VERONA])
 })
 
+test('components that serve a name under each domain follow', async () => {
+  await using server = await startServer({ component: {} })
+  const { dynamicDomains } = server.server
+  const irc = await server.connectComponent('irc', { isSubdomain: true })
+  await dynamicDomains.add(VERONA)
+  const juliet = await server.connect('juliet', undefined, { domain: VERONA })
+
+  await juliet.sends(chat(`nurse@irc.${VERONA}`, 'Where is he?'))
+  await irc.receives({ to: `nurse@irc.${VERONA}`, body: 'Where is he?' })
+  irc.address = `irc.${VERONA}`
+  await irc.sends(
+    `<message from='nurse@irc.${VERONA}' to='${juliet.fullJid}'><body>Here</body></message>`,
+  )
+  await juliet.receives({ from: `nurse@irc.${VERONA}`, body: 'Here' })
+
+  await dynamicDomains.disable(VERONA)
+  const romeo = await server.connect('romeo')
+  await romeo.sends(chat(`nurse@irc.${VERONA}`, 'Anybody?'))
+  await romeo.receives({ error: 'remote-server-not-found' })
+  await romeo.sends(chat(`nurse@irc.${DOMAIN}`, 'Anybody?'))
+  await irc.receives({ to: `nurse@irc.${DOMAIN}`, body: 'Anybody?' })
+})
+
 test('a domain is there once, and not in place of something else', async () => {
   await using server = await startServer({ component: {} })
   await server.connectComponent('plays.example')
