@@ -28,6 +28,8 @@ export type Failure = { readonly breach: Breach; readonly text: string }
 const GRACE = 2_000
 /** How long a resource may be bound without stream management, and a message be under way to it. */
 const EXPOSURE = 500
+/** How long before and after it nodes may not know of each other's sessions, milliseconds. */
+const BLINDNESS = 3_000
 /** How long before and after a fault a transmission may be in the hands of its node, milliseconds. */
 const STRAYING = 10_000
 /** How far the clocks of nodes may be apart, milliseconds. */
@@ -68,6 +70,9 @@ type Interval = { readonly from: number; to: number }
  *
  * A transmission that was not acknowledged, and was sent again, was promised to nobody. If its node was
  * cut off, it may come late: from what that node had stored, behind what went through others.
+ *
+ * Nodes that are apart cannot know who is there: what they store meanwhile comes once they have heard of
+ * each other, behind what was delivered in between.
  *
  * An archive is in the order of time, which nodes do not agree upon to the millisecond: what one sender
  * sent to two of them in short order may be there the other way round.
@@ -327,6 +332,7 @@ export class Ledger {
       this.#fail('reordered', message, `transmission ${transmission} behind ${before}`)
     } else if (message < last && !this.#has(message, SHOWN)) {
       if (this.#wasRefused(message, transmission)) this.retried++
+      else if (this.#isStray(transmission, message)) this.late++
       else this.#fail('reordered', message, `behind ${last}`)
     }
     this.#lastStream[pair] = stream
@@ -334,13 +340,19 @@ export class Ledger {
     this.#lastShown[pair] = Math.max(message, last)
   }
 
-  /** Sent again because it was not acknowledged, and in the hands of a node that was not heard. */
+  /**
+   * Whether there is no order for it: it was sent again because it was not acknowledged, and was in the
+   * hands of a node that was not heard; or it was stored by one that could not know who was there.
+   */
   #isStray(transmission: number, message: number): boolean {
+    if (this.#wasApart(transmission, BLINDNESS)) return true
+    const wasSentAgain = this.#message.lastIndexOf(message) > transmission
+    return wasSentAgain && this.#wasApart(transmission, STRAYING)
+  }
+
+  #wasApart(transmission: number, around: number): boolean {
     const sentAt = this.#sentAt[transmission] as number
-    const wasCutOff = this.#splits.some(
-      ({ from, to }) => from <= sentAt + STRAYING && sentAt <= to + STRAYING,
-    )
-    return wasCutOff && this.#message.lastIndexOf(message) > transmission
+    return this.#splits.some(({ from, to }) => from <= sentAt + around && sentAt <= to + around)
   }
 
   #areByTwoClocks(one: number, other: number): boolean {

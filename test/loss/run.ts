@@ -85,6 +85,9 @@ const plans =
   values.plan === undefined
     ? Array.from({ length: trials }, (_, index) => planOf(index))
     : [JSON.parse(readFileSync(values.plan, 'utf8')) as Plan]
+if (values.nodes !== '1' && values.skew && !canSkew) {
+  say('all clocks are right: faketime is not installed')
+}
 const total = new Total()
 for (const plan of plans) {
   say(`seed ${plan.seed}${plan.archive ? '' : ', no archive'}`)
