@@ -20,7 +20,8 @@ const ARGUMENTS = [
   '--disable-sync',
 ]
 
-const PATIENCE_MS = 10_000
+/** A busy machine may take long to look at a page from all sides. */
+const PATIENCE_MS = 30_000
 
 export class Browser implements AsyncDisposable {
   readonly page: Page
