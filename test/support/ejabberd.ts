@@ -29,6 +29,10 @@ export type EjabberdWishes = {
   readonly dialback: boolean
   /** Of its log. */
   readonly level: 'debug' | 'info'
+  /** Where it takes commands over HTTP; nowhere when absent. */
+  readonly apiPort?: number
+  /** Modules that it has besides. */
+  readonly more?: readonly string[]
   /** In place of one that the authority vouches for. */
   readonly certificate?: Pick<Credential, 'pem'>
 }
@@ -116,7 +120,7 @@ listen:
   - port: ${place.serverPort}
     ip: "${place.address}"
     module: ejabberd_s2s_in
-auth_method: sql
+${wishes.apiPort === undefined ? '' : api(wishes.apiPort)}auth_method: sql
 default_db: sql
 sql_type: sqlite
 sql_database: "${place.directory}/ejabberd.db"
@@ -127,7 +131,7 @@ shaper_rules:
   many: 50000
 modules:
   mod_roster: {}
-  mod_ping: {}
+${(wishes.more ?? []).map((name) => `  ${name}: {}\n`).join('')}  mod_ping: {}
   mod_offline:
     access_max_user_messages: many
   mod_disco: {}
@@ -138,5 +142,19 @@ modules:
     password_strength: 0
     welcome_message: {subject: "", body: ""}
 ${wishes.dialback ? '  mod_s2s_dialback: {}' : ''}
+`
+}
+
+function api(port: number): string {
+  return `  - port: ${port}
+    ip: "127.0.0.1"
+    module: ejabberd_http
+    request_handlers:
+      /api: mod_http_api
+api_permissions:
+  everything:
+    from: mod_http_api
+    who: all
+    what: "*"
 `
 }

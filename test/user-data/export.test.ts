@@ -4,33 +4,20 @@ import { mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
-import { commandsWith } from '../../src/admin/commands.ts'
-import { CommandError, UNWATCHED } from '../../src/core/command.ts'
+import { CommandError } from '../../src/core/command.ts'
 import { Envelope } from '../../src/core/envelope.ts'
-import { modules } from '../../src/modules.ts'
-import { adminContext } from '../../src/server-admin.ts'
 import { jid, parseJid } from '../../src/xmpp/jid.ts'
 import { Stanza } from '../../src/xmpp/stanza.ts'
 import { type Element, el } from '../../src/xmpp/xml.ts'
 import { askArchive } from '../support/archive.ts'
 import type { Client } from '../support/client.ts'
+import { giveAsOperator as give } from '../support/operator.ts'
 import { DOMAIN, startServer, type TestServer } from '../support/server.ts'
 import { chat, presence } from '../support/stanzas.ts'
 import { temporaryDirectory } from '../support/storage-backends.ts'
 
 const run = promisify(execFile)
-const commands = commandsWith(modules)
 const ROMEO = 'romeo@verona.example'
-
-// biome-ignore lint/suspicious/noExplicitAny: results are JSON, of whatever shape the command has.
-type Json = any
-
-/** Gives a command to a server, as the operator. */
-function give({ server }: TestServer, name: string, args: object): Promise<Json> {
-  const command = commands.find((each) => each.name === name)
-  assert.ok(command)
-  return command.run(adminContext(server, '1.2.3'), args, UNWATCHED)
-}
 
 /** A message from another server comes in for an account. */
 async function comesIn({ server }: TestServer, to: string, body: string): Promise<void> {
