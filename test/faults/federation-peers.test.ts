@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
+import { STANZA_ERROR_NS } from '../../src/xmpp/stanza-error.ts'
 import type { Client } from '../support/client.ts'
 import { startEjabberd, withoutEjabberd } from '../support/ejabberd.ts'
 import { Internet } from '../support/federation.ts'
@@ -96,5 +97,58 @@ for (const [name, { skip, start, speed = 1 }] of Object.entries(peers)) {
       [],
       'nothing is lost',
     )
+  })
+}
+
+const HANGING = 'a peer that hangs: what it did not take comes back, and it is reached again'
+
+for (const name of ['Prosody', 'ejabberd']) {
+  const { skip, start } = peers[name] ?? assert.fail()
+
+  test(`${name}, ${HANGING}`, { skip }, async () => {
+    await using internet = await Internet.start()
+    const capulet = await internet.server('capulet.example', {
+      s2s: { queue_timeout: '2s', ack_timeout: '2s', resume_timeout: '2s', connect_timeout: '2s' },
+    })
+    internet.locateByAddress('capulet.example', capulet)
+    await using montague = await start(internet)
+    const romeo = await montague.connect('romeo', 'orchard')
+    const juliet = await capulet.connect('juliet', 'balcony')
+    await enable(juliet)
+    await juliet.sends(chat(`${ROMEO}/orchard`, 'before'))
+    assert.equal(bodyOf(await romeo.receives({ name: 'message' })), 'before')
+    // It has shown that it answers.
+    while ((await handled(juliet)) === 0) await setTimeout(20)
+
+    montague.pause()
+    await juliet.sends(chat(`${ROMEO}/orchard`, 'meanwhile'))
+    const returned = await juliet.receives({ name: 'message', type: 'error' })
+    assert.ok(
+      returned.child('error')?.child('remote-server-timeout', STANZA_ERROR_NS),
+      returned.toString(),
+    )
+
+    montague.goOn()
+    await juliet.sends(chat(`${ROMEO}/orchard`, 'after'))
+    let body = ''
+    while (body !== 'after') body = bodyOf(await romeo.receives({ name: 'message' }))
+  })
+
+  test(`${name}: a name that DNS does not know comes back in both directions`, {
+    skip,
+  }, async () => {
+    await using internet = await Internet.start()
+    const capulet = await internet.server('capulet.example')
+    await using montague = await start(internet)
+    const romeo = await montague.connect('romeo', 'orchard')
+    const juliet = await capulet.connect('juliet', 'balcony')
+    for (const client of [romeo, juliet]) {
+      await client.sends(chat('nobody@unknown.example', 'hello'))
+      const returned = await client.receives({ name: 'message', type: 'error' })
+      assert.ok(
+        returned.child('error')?.child('remote-server-not-found', STANZA_ERROR_NS),
+        returned.toString(),
+      )
+    }
   })
 }

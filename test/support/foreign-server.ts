@@ -121,6 +121,16 @@ export class ForeignServer implements AsyncDisposable {
     await once(this.#child, 'exit')
   }
 
+  /** It hangs: its connections stay, and nothing answers. */
+  pause(): void {
+    this.#child.kill('SIGSTOP')
+  }
+
+  /** After `pause`. */
+  goOn(): void {
+    this.#child.kill('SIGCONT')
+  }
+
   /** After it was killed: with all that it had written down. */
   async startAgain(): Promise<void> {
     this.#child = this.#spawn()
