@@ -1,21 +1,12 @@
 import { Kysely, sql } from 'kysely'
 import { type Logger, silentLogger } from '../core/log.ts'
-import type {
-  Migration,
-  Schema,
-  SqlRow,
-  SqlValue,
-  Statement,
-  Storage,
-  StorageLoad,
-  WriteResult,
-} from '../core/storage.ts'
+import type { Migration, Schema, Storage } from '../core/storage.ts'
 import { postgresDialect, postgresTypes } from './dialects.ts'
 import { refuseUnfinished, runMigrations } from './migrations.ts'
 import { PostgresLink } from './postgres-link.ts'
 import { PostgresQueue } from './postgres-queue.ts'
 import { parsePostgresUrl } from './postgres-url.ts'
-import { toRows, toWriteResult } from './statements.ts'
+import { QueuedStorage } from './queued-storage.ts'
 
 export interface PostgresOptions {
   /** Connections in all; one of them writes. Default 5. */
@@ -68,35 +59,14 @@ export async function openPostgres(url: string, options: PostgresOptions = {}): 
   return new PostgresStorage(address.name, queue)
 }
 
-class PostgresStorage implements Storage {
+class PostgresStorage extends QueuedStorage {
   readonly dialect = 'postgresql'
   readonly isShared = true
-  readonly db: Kysely<Schema>
   readonly #name: string
-  readonly #queue: PostgresQueue
 
   constructor(name: string, queue: PostgresQueue) {
+    super(queue, new Kysely<Schema>({ dialect: postgresDialect(queue) }))
     this.#name = name
-    this.#queue = queue
-    this.db = new Kysely<Schema>({ dialect: postgresDialect(queue) })
-  }
-
-  write<Row = SqlRow>(text: string, parameters: readonly SqlValue[]): Promise<WriteResult<Row>> {
-    return this.#queue.write(text, parameters, toWriteResult<Row>)
-  }
-
-  async writeAll(statements: readonly Statement[]): Promise<readonly WriteResult[]> {
-    if (statements.length === 0) return []
-    const replies = await this.#queue.writeAll(statements)
-    return replies.map(toWriteResult<SqlRow>)
-  }
-
-  read<Row = SqlRow>(text: string, parameters: readonly SqlValue[]): Promise<readonly Row[]> {
-    return this.#queue.read(text, parameters, toRows<Row>)
-  }
-
-  get load(): StorageLoad {
-    return this.#queue.load
   }
 
   async migrate(migrations: readonly Migration[]): Promise<void> {
@@ -107,13 +77,5 @@ class PostgresStorage implements Storage {
         await LOCK_MIGRATIONS.execute(transaction)
       },
     })
-  }
-
-  close(): Promise<void> {
-    return this.#queue.close()
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close()
   }
 }

@@ -1,18 +1,9 @@
 import { Kysely } from 'kysely'
-import type {
-  Migration,
-  Schema,
-  SqlRow,
-  SqlValue,
-  Statement,
-  Storage,
-  StorageLoad,
-  WriteResult,
-} from '../core/storage.ts'
+import type { Migration, Schema, Storage } from '../core/storage.ts'
 import { sqliteDialect, sqliteTypes } from './dialects.ts'
 import { refuseUnfinished, runMigrations } from './migrations.ts'
+import { QueuedStorage } from './queued-storage.ts'
 import { SqliteQueue } from './sqlite-queue.ts'
-import { toRows, toWriteResult } from './statements.ts'
 
 export interface SqliteOptions {
   /** Default `full`. Anything less loses acknowledged writes in a power cut: for tests. */
@@ -48,47 +39,18 @@ export async function openSqlite(file: string, options: SqliteOptions = {}): Pro
 }
 
 /** SQLite in a worker thread, so that the disk never holds up a stanza. */
-class SqliteStorage implements Storage {
+class SqliteStorage extends QueuedStorage {
   readonly dialect = 'sqlite'
   readonly isShared = false
-  readonly db: Kysely<Schema>
   readonly #file: string
-  readonly #queue: SqliteQueue
 
   constructor(file: string, queue: SqliteQueue) {
+    super(queue, new Kysely<Schema>({ dialect: sqliteDialect(queue) }))
     this.#file = file
-    this.#queue = queue
-    this.db = new Kysely<Schema>({ dialect: sqliteDialect(queue) })
-  }
-
-  write<Row = SqlRow>(sql: string, parameters: readonly SqlValue[]): Promise<WriteResult<Row>> {
-    return this.#queue.write(sql, parameters, toWriteResult<Row>)
-  }
-
-  async writeAll(statements: readonly Statement[]): Promise<readonly WriteResult[]> {
-    if (statements.length === 0) return []
-    const replies = await this.#queue.writeAll(statements)
-    return replies.map(toWriteResult<SqlRow>)
-  }
-
-  read<Row = SqlRow>(sql: string, parameters: readonly SqlValue[]): Promise<readonly Row[]> {
-    return this.#queue.read(sql, parameters, toRows<Row>)
-  }
-
-  get load(): StorageLoad {
-    return this.#queue.load
   }
 
   async migrate(migrations: readonly Migration[]): Promise<void> {
     await refuseUnfinished(this, this.#file)
     await runMigrations(this.db, migrations, sqliteTypes, { database: this.#file })
-  }
-
-  close(): Promise<void> {
-    return this.#queue.close()
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close()
   }
 }
