@@ -162,7 +162,8 @@ test('a slow statement is no silence; one that takes too long fails alone', opti
 })
 
 test('while it is away, requests wait, within bounds of time and memory', options, async () => {
-  await using set = await given({ patienceMs: 1000, maxPendingBytes: 10_000 })
+  // Longer than the server needs to start: the last request has to outlast that.
+  await using set = await given({ patienceMs: 5000, maxPendingBytes: 10_000 })
   const { server, storage } = set
   await storage.write(INSERT, [1])
   await server.stop('SIGINT')
