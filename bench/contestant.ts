@@ -4,7 +4,7 @@ import { faultsOf, generate } from './generator.ts'
 import type { Plan } from './plan.ts'
 import type { Run } from './report.ts'
 import { registration, type Scenario } from './scenarios.ts'
-import { Server } from './server.ts'
+import { Server, ServerError } from './server.ts'
 import type { Target } from './targets/target.ts'
 
 /** A target within a group of scenarios, over all rounds. */
@@ -15,6 +15,8 @@ export class Contestant {
   readonly #accounts: number
   #isPrepared = false
   #server: Server | undefined
+  /** The end of the log of the server that was stopped last. */
+  #lastLog: string | undefined
 
   constructor(target: Target, scenarios: readonly Scenario[], plan: Plan, directory: string) {
     this.target = target
@@ -34,16 +36,25 @@ export class Contestant {
       const figures = await this.#generate(server, this.#optionsOf(scenario))
       server.pause()
       const faults = faultsOf(figures)
-      return faults === undefined ? { ...label, figures } : { ...label, figures, error: faults }
+      if (faults === undefined) return { ...label, figures }
+      return { ...label, figures, error: faults, serverLog: server.lastWords }
     } catch (error) {
+      const isDead = this.#server !== undefined && !this.#server.isAlive
       // The next scenario deserves a server in a known state.
       await this.stop()
-      return { ...label, error: error instanceof Error ? error.message : String(error) }
+      const message = error instanceof Error ? error.message : String(error)
+      const serverLog = error instanceof ServerError ? error.lastWords : this.#lastLog
+      return {
+        ...label,
+        error: isDead ? `the server ended: ${message}` : message,
+        ...(serverLog && { serverLog }),
+      }
     }
   }
 
   async stop(): Promise<void> {
     await this.#server?.stop()
+    this.#lastLog = this.#server?.lastWords
     this.#server = undefined
   }
 

@@ -10,6 +10,8 @@ export interface Run {
   readonly target: string
   readonly figures?: Figures
   readonly error?: string
+  /** With an error: the end of the server's log. */
+  readonly serverLog?: string
 }
 
 export interface Results {
@@ -45,6 +47,18 @@ export function spreadOf(values: readonly number[]): Spread | undefined {
 export function advantage(measure: Measure, ours: number, theirs: number): number | undefined {
   if (!(ours > 0 && theirs > 0)) return undefined
   return measure.better === 'more' ? ours / theirs : theirs / ours
+}
+
+/** What failed, each with the end of the server's log; empty if nothing did. */
+export function failures(runs: readonly Run[]): string {
+  return runs
+    .filter(({ error }) => error !== undefined)
+    .map(({ round, scenario, target, error, serverLog = '' }) => {
+      const log = serverLog.trim() === '' ? ['(the server wrote nothing)'] : serverLog.split('\n')
+      const title = `round ${round}  ${scenario}  ${target}: ${error}`
+      return [title, ...log.map((line) => `  | ${line}`)].join('\n')
+    })
+    .join('\n')
 }
 
 /** The results as Markdown: what was measured, a table for each kind, and the comparison. */

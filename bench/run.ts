@@ -10,7 +10,7 @@ import { Contestant } from './contestant.ts'
 import { buildGenerator } from './generator.ts'
 import { describeMachine } from './machine.ts'
 import { type Plan, parsePlan, RESULTS_FOLDER, USAGE, UsageError } from './plan.ts'
-import { type Results, type Run, report, withSection } from './report.ts'
+import { failures, type Results, type Run, report, withSection } from './report.ts'
 import { killEverything } from './server.ts'
 
 async function measure(plan: Plan, directory: string): Promise<Run[]> {
@@ -31,7 +31,7 @@ async function measure(plan: Plan, directory: string): Promise<Run[]> {
           if (contestant.target.protocol === 'raw' && !scenario.kind.isRaw) continue
           process.stderr.write(`round ${round}  ${scenario.name}  ${contestant.target.name}\n`)
           const run = await contestant.run(scenario, round)
-          if (run.error) process.stderr.write(`  failed: ${run.error}\n`)
+          if (run.error) process.stderr.write(`failed: ${failures([run])}\n`)
           runs.push(run)
         }
       }
@@ -79,6 +79,10 @@ async function main(): Promise<void> {
       ),
     )
   }
+  const failed = runs.filter(({ error }) => error !== undefined)
+  if (failed.length === 0) return
+  process.stderr.write(`\n${failed.length} of ${runs.length} runs failed:\n${failures(failed)}\n`)
+  process.exitCode = 1
 }
 
 try {

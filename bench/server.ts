@@ -8,6 +8,7 @@ import type { Target, Variant } from './targets/target.ts'
 
 const START_SECONDS = 30
 const STOP_SECONDS = 15
+const LAST_LINES = 20
 
 /** Leaders of the process groups that are alive, to be ended whatever happens. */
 const groups = new Set<number>()
@@ -42,6 +43,17 @@ export function launch(
     child.once('exit', () => groups.delete(pid))
   }
   return child
+}
+
+/** What a server failed at, and the end of its log. */
+export class ServerError extends Error {
+  override readonly name = 'ServerError'
+  readonly lastWords: string
+
+  constructor(message: string, lastWords: string) {
+    super(message)
+    this.lastWords = lastWords
+  }
 }
 
 /** A server under measurement. */
@@ -134,15 +146,17 @@ export class Server {
   async #listening(): Promise<void> {
     const end = Date.now() + START_SECONDS * 1000
     while (Date.now() < end) {
-      if (!this.isAlive) throw new Error(`ended at once: ${this.#lastWords()}`)
+      if (!this.isAlive) throw new ServerError('ended at once', this.lastWords)
       if (await accepts(this.port)) return
       await delay(50)
     }
-    throw new Error(`does not listen after ${START_SECONDS} s: ${this.#lastWords()}`)
+    throw new ServerError(`does not listen after ${START_SECONDS} s`, this.lastWords)
   }
 
-  #lastWords(): string {
-    return readFileSync(this.#log, 'utf8').trim().split('\n').slice(-5).join(' / ').slice(-600)
+  /** The end of what it wrote to its log, in lines. */
+  get lastWords(): string {
+    const lines = readFileSync(this.#log, 'utf8').trimEnd().split('\n')
+    return lines.slice(-LAST_LINES).join('\n')
   }
 }
 
