@@ -86,7 +86,7 @@ export class Members {
       const last =
         before?.value === undefined ? undefined : (JSON.parse(before.value) as NodeRecord)
       // Beyond every earlier run, even if the registry has forgotten them.
-      const epoch = Math.max((last?.epoch ?? 0) + 1, clock.wallTime())
+      const epoch = Math.max(1 + Math.max(last?.epoch ?? 0, last?.dead ?? 0), clock.wallTime())
       const dead = Math.max(last?.dead ?? 0, last?.epoch ?? epoch - 1)
       const record: NodeRecord = {
         epoch,
@@ -99,6 +99,7 @@ export class Members {
       try {
         await registry.put(key, JSON.stringify(record), before?.revision ?? 0)
         this.#epoch = epoch
+        this.#members.set(node, { node, record, heardAt: clock.now(), sessions: 0 })
       } catch (error) {
         if (!(error instanceof RegistryConflict)) throw error
       }
@@ -108,6 +109,8 @@ export class Members {
 
   /** Begins to say that this node is alive, and to mind whether others are. */
   start(): void {
+    // It may have been lost before anybody saw it.
+    this.#sayAgain(this.#parts.node)
     const interval = this.#parts.lease / 6
     const tick = () => {
       this.#parts.sendHeartbeat()
@@ -118,6 +121,7 @@ export class Members {
   }
 
   stop(): void {
+    this.#isLeaving = true
     this.#stop?.()
     this.#stop = undefined
   }
@@ -125,13 +129,14 @@ export class Members {
   /** No sessions are given to this node any more. */
   async drain(): Promise<void> {
     this.#isLeaving = true
-    await this.#rewrite(this.#parts.node, (record) => ({ ...record, state: 'leaving' }))
+    await this.#rewrite(this.#parts.node, (record) =>
+      record.state === 'gone' ? record : { ...record, state: 'leaving' },
+    )
   }
 
   /** This run is over, by its own will. */
   async leave(): Promise<void> {
     this.stop()
-    this.#isLeaving = true
     await this.#rewrite(this.#parts.node, over)
   }
 
@@ -206,13 +211,12 @@ export class Members {
     const known = this.#members.get(node)
     if (value === undefined) {
       // The registry has lost it. Its node says again what it is, or else it is given up.
-      if (node === this.#parts.node && this.#epoch > 0 && !this.#isLeaving) this.#sayAgain()
+      if (node === this.#parts.node && this.#epoch > 0) this.#sayAgain(node)
       return
     }
     const told = JSON.parse(value) as NodeRecord
     const before = known?.record
-    // A registry that has lost what it had does not bring anybody back to life.
-    const record = before === undefined ? told : notBehind(told, before)
+    const record = before === undefined ? told : together(told, before)
     const member = known ?? { node, record, heardAt: clock.now(), sessions: 0 }
     this.#members.set(node, member)
     member.record = record
@@ -224,16 +228,18 @@ export class Members {
       const isOver = this.#epoch > 0 && this.#epoch <= record.dead && !this.#isLeaving
       if (isOver || (this.#epoch > 0 && record.epoch > this.#epoch)) listener.onFenced()
     } else this.#compare(node, before, member)
-    if (told.state !== 'gone' && told.epoch <= record.dead) this.#giveUp(node, told.epoch)
+    if (told.epoch !== record.epoch || told.state !== record.state) this.#sayAgain(node)
     const cleanedBefore = before?.cleaned ?? 0
     if (record.cleaned > cleanedBefore) listener.onCleaned({ node, epoch: record.cleaned })
   }
 
-  #sayAgain(): void {
-    const { node, clock, log } = this.#parts
+  /** The registry has lost what is known here of a node. */
+  #sayAgain(node: string): void {
+    const { clock, log } = this.#parts
+    if (this.#isLeaving) return
     this.#rewrite(node, (record) => record).catch((error) => {
-      log.warn('cluster_node_not_known', { error })
-      clock.after(RETRY, () => this.#sayAgain())
+      log.warn('cluster_node_not_known', { node, error })
+      clock.after(RETRY, () => this.#sayAgain(node))
     })
   }
 
@@ -290,20 +296,21 @@ export class Members {
     })
   }
 
-  /** Changes a record, whoever else does. */
+  /** Changes a record, whoever else does, and adds what the registry has lost of it. */
   async #rewrite(node: string, change: (record: NodeRecord) => NodeRecord): Promise<void> {
     const { registry } = this.#parts
     const key = NODE_PREFIX + node
     while (true) {
-      const current = await registry.get(key)
-      const isThere = current?.value !== undefined
+      const { value, revision = 0 } = (await registry.get(key)) ?? {}
+      const told = value === undefined ? undefined : (JSON.parse(value) as NodeRecord)
       const known = this.#members.get(node)?.record
-      const record = isThere ? (JSON.parse(current.value as string) as NodeRecord) : known
+      const record =
+        told !== undefined && known !== undefined ? together(told, known) : (told ?? known)
       if (record === undefined) return
-      const changed = change(record)
-      if (changed === record && isThere) return
+      const text = JSON.stringify(change(record))
+      if (text === value) return
       try {
-        await registry.put(key, JSON.stringify(changed), isThere ? current.revision : 0)
+        await registry.put(key, text, told === undefined ? 0 : revision)
         return
       } catch (error) {
         if (!(error instanceof RegistryConflict)) throw error
@@ -326,11 +333,16 @@ export function runOver(
   registry.put(current.key, JSON.stringify(record), current.revision)
 }
 
-/** What is over, or taken care of, is so for good. */
-function notBehind(record: NodeRecord, before: NodeRecord): NodeRecord {
-  const dead = Math.max(record.dead, before.dead)
-  const cleaned = Math.max(record.cleaned, before.cleaned)
-  return { ...record, dead, cleaned, state: record.epoch <= dead ? 'gone' : record.state }
+/**
+ * What the registry tells of a node, and what was known of it before. A registry that has lost what it had
+ * brings nobody back to life, and nobody's earlier run: what is over, or taken care of, is so for good.
+ */
+function together(told: NodeRecord, known: NodeRecord): NodeRecord {
+  const newer = told.epoch < known.epoch ? known : told
+  const earlier = told.epoch === known.epoch ? 0 : Math.min(told.epoch, known.epoch)
+  const dead = Math.max(told.dead, known.dead, earlier)
+  const cleaned = Math.max(told.cleaned, known.cleaned)
+  return { ...newer, dead, cleaned, state: newer.epoch <= dead ? 'gone' : newer.state }
 }
 
 function over(record: NodeRecord): NodeRecord {
