@@ -34,12 +34,10 @@ type Parts = {
 type Open = {
   readonly envelope: Envelope
   readonly at: number
-  /** Others were given it as well, and may have it still. */
-  readonly isOneOfMany: boolean
+  /** Others were given it as well: so it is open until it is known whether it has arrived there. */
+  readonly isShared: boolean
   isTaken: boolean
   isSettled: boolean
-  /** Whether it arrived is not known, and others have it as well. */
-  isShared: boolean
 }
 
 export const SESSION = 'D'
@@ -66,6 +64,8 @@ const FAILURE = 'the node that has it could not keep it'
 export class HandOff {
   readonly #parts: Parts
   readonly #open = new Map<number, Open>()
+  /** What was given back to this node, until that is safe. */
+  readonly #returning = new Map<number, Promise<void>>()
   #acknowledged = 0
   /** Something has waited too long, and the node may be out of reach still. */
   #isExpired = false
@@ -117,8 +117,7 @@ export class HandOff {
     }
     const isSettled = !wantsSettlement
     const at = clock.now()
-    const isOneOfMany = isShared
-    this.#open.set(this.#last, { envelope, at, isOneOfMany, isTaken: false, isSettled, isShared })
+    this.#open.set(this.#last, { envelope, at, isShared, isTaken: false, isSettled })
     return this.#last
   }
 
@@ -309,8 +308,8 @@ export class HandOff {
   }
 
   /** Its fate is settled elsewhere. What others have as well is kept for them. */
-  #safe({ envelope, isOneOfMany }: Open): void {
-    if (!isOneOfMany) this.#keptElsewhere(envelope)
+  #safe({ envelope, isShared }: Open): void {
+    if (!isShared) this.#keptElsewhere(envelope)
     envelope.settlement?.finish()
   }
 
@@ -326,13 +325,14 @@ export class HandOff {
     this.#close(number, open)
   }
 
+  /** A client has acknowledged it there: whatever else becomes of that node. */
   #onArrived(number: number): void {
     const open = this.#open.get(number)
-    if (open === undefined || !open.isShared) return
-    open.isShared = false
+    if (open?.isShared !== true) return
+    this.#open.delete(number)
     open.envelope.delivery?.acknowledge()
     this.#keptElsewhere(open.envelope)
-    this.#close(number, open)
+    this.#finish(open, undefined)
   }
 
   /** Whoever takes care of what the other node has left has found it, in nobody's hands. */
@@ -341,14 +341,20 @@ export class HandOff {
   }
 
   /** The other node keeps its copy until what is returned here is safe. */
-  async #onReturned(number: number): Promise<void> {
+  #onReturned(number: number): Promise<void> {
+    const known = this.#returning.get(number)
     const open = this.#open.get(number)
-    if (open === undefined || !open.isShared) return
-    open.isShared = false
-    this.#close(number, open)
-    if (!this.#givesBack(open)) return
+    if (known !== undefined || open?.isShared !== true) return known ?? Promise.resolve()
+    this.#open.delete(number)
+    const returning = this.#takeBack(open).finally(() => this.#returning.delete(number))
+    this.#returning.set(number, returning)
+    return returning
+  }
+
+  async #takeBack(open: Open): Promise<void> {
     const { settlement } = open.envelope
-    settlement?.begin()
+    if (!this.#givesBack(open)) return this.#finish(open, undefined)
+    if (open.isSettled) settlement?.begin()
     try {
       await this.#parts.taker.again(open.envelope.shared(undefined))
       settlement?.finish()

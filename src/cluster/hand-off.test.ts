@@ -1,0 +1,174 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Process, Scheduler } from '../../test/simulation/scheduler.ts'
+import { Envelope, SERVER } from '../core/envelope.ts'
+import { silentLogger } from '../core/log.ts'
+import { Settlement } from '../core/settlement.ts'
+import { SharedDelivery } from '../core/shared-delivery.ts'
+import { parseJid } from '../xmpp/jid.ts'
+import { Stanza } from '../xmpp/stanza.ts'
+import { HandOff, type Taker } from './hand-off.ts'
+import { Link } from './link.ts'
+import { readMessage } from './message.ts'
+import { RemoteResource } from './remote-resource.ts'
+
+const RUNS = [
+  { node: 'one', epoch: 1 },
+  { node: 'two', epoch: 2 },
+] as const
+const JULIET = parseJid('juliet@im.example.com')
+
+/** Two nodes with a line that loses nothing. What their sessions get is never settled there. */
+class Pair {
+  readonly scheduler = new Scheduler()
+  readonly handOffs: readonly [HandOff, HandOff]
+  /** What each was given for its sessions, and to decide about anew. */
+  readonly given: readonly [Envelope[], Envelope[]] = [[], []]
+  readonly again: readonly [Envelope[], Envelope[]] = [[], []]
+  decide: (envelope: Envelope) => void = () => {}
+
+  constructor() {
+    const { clock } = new Process(this.scheduler)
+    const links: Link[] = []
+    const end = (self: 0 | 1): HandOff => {
+      const other = self === 0 ? 1 : 0
+      const link = new Link({
+        self: RUNS[self],
+        peer: RUNS[other],
+        clock,
+        log: silentLogger,
+        isConnected: () => true,
+        send: (message) => {
+          const read = readMessage(message)
+          assert.ok(read !== undefined)
+          this.scheduler.in(1, () => links[other]?.receive(read.header, read.entries))
+        },
+        take: (entry, number) => handOff.take(entry, number),
+        onAcknowledged: (upTo) => handOff.onAcknowledged(upTo),
+        written: () => 0,
+        seen: () => undefined,
+      })
+      links[self] = link
+      const taker: Taker = {
+        toSession: (_, envelope) => {
+          envelope.settlement?.begin()
+          this.given[self].push(envelope)
+        },
+        toComponent: () => undefined,
+        toNode: () => {},
+        again: (envelope) => {
+          this.again[self].push(envelope)
+          this.decide(envelope)
+        },
+        keptElsewhere: () => {},
+        unreachable: () => undefined,
+      }
+      const handOff: HandOff = new HandOff({ link, clock, taker, patience: 5_000 })
+      return handOff
+    }
+    this.handOffs = [end(0), end(1)]
+  }
+
+  /** A session of node two, as node one sees it. */
+  session(resource: string): RemoteResource {
+    const full = JULIET.toBare().withResource(resource)
+    const info = {
+      connection: 'tls',
+      address: '',
+      mechanism: '',
+      isAnonymous: false,
+      openedAt: 0,
+    } as const
+    const row = { jid: full.full, id: resource, ...RUNS[1], priority: 0, info }
+    return new RemoteResource(full, row, this.handOffs[0], async () => {})
+  }
+
+  async run(): Promise<void> {
+    await this.scheduler.run(this.scheduler.now + 1_000)
+  }
+}
+
+/** A message that is given to several resources, with what its sender waits for. */
+function message(holders: number) {
+  const settlement = new Settlement()
+  const delivery = new SharedDelivery(holders)
+  const stanza = Stanza.build('message', { type: 'chat' })
+  const from = parseJid('romeo@im.example.com/orchard')
+  const envelope = new Envelope(from, JULIET, stanza, SERVER, {}, settlement, delivery)
+  return { envelope, settlement, delivery }
+}
+
+/** Two resources of the other node have it, which is lost before it is settled there. */
+async function lostWith(
+  pair: Pair,
+  envelope: Envelope,
+  meanwhile: (a: Envelope, b: Envelope) => void,
+) {
+  for (const resource of ['a', 'b']) pair.session(resource).deliver(envelope)
+  await pair.run()
+  const [a, b] = pair.given[1] as [Envelope, Envelope]
+  meanwhile(a, b)
+  await pair.run()
+  pair.handOffs[0].lose()
+  pair.handOffs[0].settleRemains(new Set())
+  return pair.again[0].length
+}
+
+test('what no client has acknowledged is decided about again when its node is lost, once', async () => {
+  const { envelope, settlement } = message(2)
+  assert.equal(await lostWith(new Pair(), envelope, () => {}), 1)
+  assert.ok(settlement.isSettled)
+})
+
+test('what a client has acknowledged is not', async () => {
+  const { envelope, settlement } = message(2)
+  const times = await lostWith(new Pair(), envelope, (a) => a.delivery?.acknowledge())
+  assert.equal(times, 0)
+  assert.ok(settlement.isSettled)
+})
+
+test('nor is what one of them gave back before another acknowledged it', async () => {
+  const { envelope, settlement } = message(2)
+  const times = await lostWith(new Pair(), envelope, (a, b) => {
+    a.delivery?.giveBack(a)
+    b.delivery?.acknowledge()
+  })
+  assert.equal(times, 0)
+  assert.ok(settlement.isSettled)
+})
+
+test('what all of them gave back is decided about then, and not once more', async () => {
+  const { envelope, settlement } = message(2)
+  const pair = new Pair()
+  const times = await lostWith(pair, envelope, (a, b) => {
+    a.delivery?.giveBack(a)
+    b.delivery?.giveBack(b)
+    assert.equal(pair.again[0].length, 0)
+  })
+  assert.equal(times, 1)
+  assert.ok(settlement.isSettled)
+})
+
+test('whoever gives something back for a lost node waits until that is safe', async () => {
+  const { envelope, settlement } = message(1)
+  const pair = new Pair()
+  const written = Promise.withResolvers<void>()
+  pair.session('a').deliver(envelope)
+  await pair.run()
+  // Deciding about it begins a write.
+  pair.decide = (again) => again.settlement?.waitFor(written.promise)
+  const done: string[] = []
+  const number = 1
+  const twice = [1, 2].map(async (time) => {
+    await pair.handOffs[0].returned(number)
+    done.push(`returned ${time}`)
+  })
+  await pair.run()
+  assert.deepEqual(done, [])
+  assert.equal(pair.again[0].length, 1)
+  written.resolve()
+  await Promise.all(twice)
+  assert.deepEqual(done, ['returned 1', 'returned 2'])
+  // Its node has not said that it is done with it, nor needs to.
+  assert.ok(settlement.isSettled)
+})
