@@ -29,8 +29,13 @@ export interface Notes {
   readonly handed?: string
   /** The id under which the recipient's archive has the message. */
   readonly archived?: string
-  /** Key of the durable copy of a message that nothing else keeps until it is acknowledged. */
+  /**
+   * Key of the durable copy of a message that nothing else keeps until it is acknowledged. It says
+   * something to the run of the node that has that copy alone.
+   */
   readonly kept?: number
+  /** What the message was known by (`idOf`) as long as there was such a copy. */
+  readonly id?: string
   /** Where it belongs among what waits for its recipient (`Places`). */
   readonly place?: number
   /** Of a copy: the id (`idOf`) of the message, should that be delivered to the same client yet. */
@@ -42,8 +47,9 @@ export interface Notes {
 const NO_NOTES: Notes = {}
 
 /** What a message is known by, however often it is delivered; undefined if nobody keeps it. */
-export function idOf({ archived, kept }: Notes): string | undefined {
-  return archived ?? kept?.toString()
+export function idOf({ archived, id, kept, place }: Notes): string | undefined {
+  // Nodes count alike, but not in the same microsecond.
+  return archived ?? id ?? (kept === undefined ? undefined : `${kept} ${place}`)
 }
 
 /**

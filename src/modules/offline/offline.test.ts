@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { conditionOf, DOMAIN, startCore } from '../../../test/support/core.ts'
 import type { RecordingSession } from '../../../test/support/recording-session.ts'
-import { Envelope } from '../../core/envelope.ts'
+import { Envelope, idOf } from '../../core/envelope.ts'
 import { Settlement } from '../../core/settlement.ts'
 import { type Storage, StorageError } from '../../core/storage.ts'
-import { jid } from '../../xmpp/jid.ts'
+import { jid, parseJid } from '../../xmpp/jid.ts'
 import { Stanza } from '../../xmpp/stanza.ts'
 import { type Element, el } from '../../xmpp/xml.ts'
 import { offline } from './index.ts'
@@ -70,6 +70,20 @@ test('what came while away is delivered at login, in order, as it was sent', asy
     from: DOMAIN,
     stamp: '2026-08-01T12:00:00.000Z',
   })
+})
+
+test('it comes without the key of a copy that whoever stored it had, and is known as before', async () => {
+  await using core = await start()
+  const notes = { kept: 6, place: 7 }
+  const [from, to] = [parseJid(ROMEO), parseJid(JULIET)]
+  const origin = { kind: 's2s', domain: from.domain } as const
+  await core.router.route(new Envelope(from, to, chat('one'), origin, notes))
+  const juliet = await login(core, 'balcony')
+  await rest(core)
+  const [got] = juliet.received as [Envelope]
+  assert.equal(got.notes.kept, undefined)
+  assert.equal(got.notes.place, 7)
+  assert.equal(idOf(got.notes), idOf(notes))
 })
 
 test('it leaves the store when it was acknowledged, not before', async () => {

@@ -1,4 +1,4 @@
-import { Envelope, type Notes, SERVER } from '../../core/envelope.ts'
+import { Envelope, idOf, type Notes, SERVER } from '../../core/envelope.ts'
 import type { Migration, Statement, Storage } from '../../core/storage.ts'
 import { delay } from '../../xmpp/delay.ts'
 import { type BareJid, parseJid } from '../../xmpp/jid.ts'
@@ -177,13 +177,18 @@ export function sizeOf({ stanza }: Envelope): number {
   return stanza.head.length + stanza.payload.length
 }
 
-/** The message as it is delivered: with the time it was kept (XEP-0160 §2), noted where it is kept. */
+/**
+ * The message as it is delivered: with the time it was kept (XEP-0160 §2), noted where it is kept. Any
+ * other copy is gone by now, and its key may be that of another message on the node that reads this.
+ */
 export function restore({ seq, stored_at, stanza, notes }: StoredMessage): Envelope {
   const element = readElement(encode(stanza), CLIENT_NS)
   const from = parseJid(element.attr('from') ?? '')
   const to = parseJid(element.attr('to') ?? '')
   const stamp = delay({ at: stored_at, from: parseJid(to.domain), reason: 'Offline Storage' })
-  const kept = notes === '' ? {} : (JSON.parse(notes) as Notes)
+  const { kept, ...noted } = notes === '' ? ({} as Notes) : (JSON.parse(notes) as Notes)
+  const id = kept === undefined ? undefined : idOf({ ...noted, kept })
+  const known = id === undefined ? noted : { ...noted, id }
   const delivered = Stanza.fromElement(element).append(stamp)
-  return new Envelope(from, to, delivered, SERVER, { ...kept, offline: seq })
+  return new Envelope(from, to, delivered, SERVER, { ...known, offline: seq })
 }
