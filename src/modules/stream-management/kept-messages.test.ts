@@ -142,6 +142,21 @@ test('a message is known again however often it is taken over, and in its order'
   await third.stop()
 })
 
+test('messages that two nodes have put in the same place are both taken over', async (context) => {
+  const storage = await openStorage(context)
+  const first = keptIn(storage)
+  const before = ['one', 'two'].map((body) => first.keep(chat(body).noted({ place: 7 })))
+  await first.stop()
+  const second = keptIn(storage)
+  const taken = await second.takeAll({ node: NODE, epoch: runs - 1 })
+  const now: (string | undefined)[] = []
+  for await (const { stanza } of second.left(taken)) now.push(stanza.id)
+  assert.deepEqual(now, ['one', 'two'])
+  // None is taken for the other.
+  for (const envelope of before) assert.equal(taken.numberOf(envelope), undefined)
+  await second.stop()
+})
+
 test('a write that fails leaves the message unhandled until it is tried again', async (context) => {
   context.mock.timers.enable({ apis: ['setTimeout'] })
   const storage = await openStorage(context)

@@ -206,15 +206,15 @@ export class KeptMessages {
   async takeAll(run: NodeRun): Promise<TakenOver> {
     const self = this.#self()
     const rows = (await this.#leftBy(run)).sort((a, b) => a.place - b.place)
-    const numbers = new Map<string, number>()
+    const taken = new TakenOver()
     const statements = rows.map(({ epoch, id, account, place }) => {
       const number = this.#firstId + this.#waiting.push(undefined) - 1
-      numbers.set(keyOf(account, place), number)
+      taken.add(keyOf(account, place), number)
       return { sql: TAKE, parameters: [self.node, self.epoch, number, run.node, epoch, id] }
     })
     if (rows.length > 0) this.#timer ??= this.#nextRound()
     while (statements.length > 0) await this.#storage.writeAll(statements.splice(0, PAGE_SIZE))
-    return new TakenOver(numbers)
+    return taken
   }
 
   async #leftBy({ node, epoch }: NodeRun): Promise<Left[]> {
@@ -341,24 +341,25 @@ function placeOf({ notes: { place = 0 } }: Envelope): number {
 
 /** Messages that another run kept, with the numbers they have now. */
 export class TakenOver {
-  readonly #numbers: ReadonlyMap<string, number>
-  readonly #new: ReadonlySet<number>
-  readonly first: number
-  readonly last: number
+  /** Undefined if several have the same key: other nodes have given the same places. */
+  readonly #numbers = new Map<string, number | undefined>()
+  readonly #all = new Set<number>()
+  first = 0
+  last = -1
 
-  constructor(numbers: ReadonlyMap<string, number>) {
-    this.#numbers = numbers
-    const all = [...numbers.values()]
-    this.#new = new Set(all)
-    this.first = all[0] ?? 0
-    this.last = all.at(-1) ?? -1
+  /** In ascending order. */
+  add(key: string, number: number): void {
+    this.#numbers.set(key, this.#numbers.has(key) ? undefined : number)
+    if (this.#all.size === 0) this.first = number
+    this.#all.add(number)
+    this.last = number
   }
 
   has(id: number): boolean {
-    return this.#new.has(id)
+    return this.#all.has(id)
   }
 
-  /** The number of a message that was kept; `undefined` if it is no more. */
+  /** The number of a message that was kept; `undefined` if it is no more, or cannot be told from others. */
   numberOf({ to, notes: { place = NOWHERE } }: Envelope): number | undefined {
     return this.#numbers.get(keyOf(to.bare, place))
   }
