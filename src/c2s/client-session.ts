@@ -137,6 +137,10 @@ export class ClientSession implements StreamSession, ConnectionHandler {
     this.#outbound.presend(envelope)
   }
 
+  waitFor(work: Promise<unknown>): void {
+    void this.connection?.waitFor(work)
+  }
+
   touch(): void {
     this.lastActivity = Date.now()
   }
@@ -170,7 +174,7 @@ export class ClientSession implements StreamSession, ConnectionHandler {
   onElement(frame: Frame): void {
     const pending = receive(this, frame, this.#environment.router)
     if (pending === undefined) return
-    void this.connection?.waitFor(pending)
+    this.waitFor(pending)
     const over = () => {
       if (this.receiving === done) this.receiving = undefined
     }

@@ -306,6 +306,8 @@ export interface HookMap {
   /** What the roster of `owner` says of a contact. */
   roster_get_jid_info: Hook<ContactInfo, { readonly owner: BareJid; readonly contact: BareJid }>
   roster_get_subscription_lists: Hook<SubscriptionLists, { readonly owner: BareJid }>
+  /** The groups that the roster of `owner` has; `undefined` if nobody keeps one. */
+  roster_get_groups: Hook<ReadonlySet<string> | undefined, { readonly owner: BareJid }>
   /** A subscription stanza came in: whether to deliver it to the account's resources. */
   roster_in_subscription: Hook<
     InboundSubscription,

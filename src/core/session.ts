@@ -90,6 +90,8 @@ export interface StreamSession extends Session {
   beforeFlush: (() => void) | undefined
   /** Resolves when the fate of what the client has sent is decided; `undefined` if it is. */
   readonly receiving: Promise<void> | undefined
+  /** Takes nothing more from the client on this connection until `work` is done. */
+  waitFor(work: Promise<unknown>): void
   /** The client has got a stanza: nobody else needs to. */
   acknowledged(envelope: Envelope): void
   /** Goes on with a stanza that a handler of `xmpp_presend_element` has kept. */

@@ -1,7 +1,7 @@
 import type { Envelope } from '../core/envelope.ts'
+import { Handled } from '../core/handled.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
 import { handledCountTooHigh } from './management.ts'
-import { Received } from './received.ts'
 import { Sent } from './sent.ts'
 
 /**
@@ -14,7 +14,7 @@ export type Ending = 'finished' | 'refused' | 'lost'
 /** What one stream has sent and received, over as many connections as it takes. */
 export class Ledger {
   readonly sent = new Sent()
-  readonly received = new Received(NOBODY)
+  readonly received = new Handled(NOBODY)
   /** By which the peer knows it; `undefined` if it ends with its connection. */
   id: string | undefined
 }

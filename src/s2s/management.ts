@@ -1,11 +1,11 @@
 /** What stream management says on the wire (XEP-0198). */
+import { WRAP } from '../core/handled.ts'
 import type { Octets } from '../xmpp/octets.ts'
 import { STANZA_ERROR_NS, type StanzaCondition } from '../xmpp/stanza-error.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
 import { el, serialise } from '../xmpp/xml.ts'
 import type { Frame } from '../xmpp/xml-parser.ts'
 import { SM_NS } from './protocol.ts'
-import { WRAP } from './sent.ts'
 
 export const REQUEST = `<r xmlns='${SM_NS}'/>` as Octets
 export const ENABLE = `<enable xmlns='${SM_NS}' resume='true'/>` as Octets

@@ -1,8 +1,6 @@
 import type { Envelope } from '../core/envelope.ts'
+import { WRAP } from '../core/handled.ts'
 import { weigh } from '../core/portions.ts'
-
-/** Counters of XEP-0198 are unsigned integers of 32 bits; after the last comes 0. */
-export const WRAP = 2 ** 32
 
 /** Places at the front that are worth moving the rest for. */
 const COMPACT_AT = 256

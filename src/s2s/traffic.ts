@@ -1,5 +1,6 @@
 import type { Connection } from '../connection/connection.ts'
 import { Envelope } from '../core/envelope.ts'
+import { MAX_PENDING } from '../core/handled.ts'
 import { DROP, type HookPoint, Stop } from '../core/hooks.ts'
 import { Lanes } from '../core/lanes.ts'
 import type { Logger } from '../core/log.ts'
@@ -53,8 +54,6 @@ type TrafficOptions = {
 
 /** Stanzas, and octets, that may wait for the peer's acknowledgement. */
 const MAX_UNACKNOWLEDGED = { stanzas: 5_000, bytes: 4 * 1024 * 1024 }
-/** Those of one stream that may wait for somebody's decision; with more nothing is read. */
-const MAX_UNDECIDED = { stanzas: 256, bytes: 1024 * 1024 }
 /** How long the peer may leave output unread, milliseconds. */
 const BLOCKED_TIMEOUT = 60_000
 /** White space between stanzas says nothing (RFC 6120 §4.6.1). */
@@ -172,23 +171,30 @@ export class Traffic {
     } else {
       const origin = { kind: 's2s', domain: from.domain } as const
       const envelope = new Envelope(from, to.jid, stanza, origin, undefined, settlement)
-      if (this.#parts.pings.takes(envelope)) return this.#taken(settlement)
+      if (this.#parts.pings.takes(envelope)) return this.#taken(settlement, frame.size)
       const fault = to.fault ?? faultOf(stanza)
       const decided = this.#lanes.run(`${from.bare} ${to.jid.bare}`, () =>
         fault === undefined ? this.#process(envelope) : this.#refuse(envelope, fault),
       )
       if (decided instanceof Promise) {
         this.#wait(decided, frame.size, settlement)
-        if (settlement !== undefined) this.ledger.received.take(settlement)
+        this.#count(settlement, frame.size)
         return
       }
     }
-    this.#taken(settlement)
+    this.#taken(settlement, frame.size)
   }
 
-  #taken(settlement: Settlement | undefined): void {
+  #taken(settlement: Settlement | undefined, size: number): void {
     settlement?.finish()
-    if (settlement !== undefined) this.ledger.received.take(settlement)
+    this.#count(settlement, size)
+  }
+
+  #count(settlement: Settlement | undefined, size: number): void {
+    if (settlement === undefined) return
+    const { received } = this.ledger
+    received.take(settlement, size)
+    if (received.room !== undefined) void this.connection.waitFor(received.room)
   }
 
   #wait(decided: Promise<unknown>, size: number, settlement: Settlement | undefined): void {
@@ -200,8 +206,8 @@ export class Traffic {
       undecided.bytes -= size
       settlement?.finish()
     })
-    const { stanzas, bytes } = MAX_UNDECIDED
-    if (undecided.stanzas >= stanzas || undecided.bytes >= bytes) {
+    const { stanzas, octets } = MAX_PENDING
+    if (undecided.stanzas >= stanzas || undecided.bytes >= octets) {
       void this.connection.waitFor(done)
     }
   }
@@ -236,6 +242,7 @@ export class Traffic {
   /** From now on both sides count. What `ledger` says was sent and not received is sent again. */
   manage(): void {
     this.isManaged = true
+    this.ledger.received.restart()
     this.ledger.received.listener = {
       onAdvance: () => {
         if (this.#owesAnswer) this.connection.write(NO_OCTETS)
@@ -334,9 +341,12 @@ export class Traffic {
     if (this.#hasNews) this.#lastUsed = now
     this.#hasNews = false
     const { blockedSince } = this.connection
+    const { received } = this.ledger
     const isBlocked = blockedSince !== 0 && now - blockedSince >= BLOCKED_TIMEOUT
     const { ackTimeout } = this.#parts
     const isSilent = this.#questions.isLate(now, ackTimeout)
+    // Its answer is not read.
+    if (this.#requestedAt !== 0 && received.room !== undefined) this.#requestedAt = now
     const isDeaf = this.#requestedAt !== 0 && now - this.#requestedAt >= ackTimeout
     if (!isBlocked && !isSilent && !isDeaf) return
     if (!isBlocked && isSilent && !this.#questions.hasAnswers) return this.#giveUpPings()

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
+import { setTimeout } from 'node:timers/promises'
 import { askArchive } from '../support/archive.ts'
 import type { Client } from '../support/client.ts'
 import { PostgresServer, skipWithoutPostgres } from '../support/postgres.ts'
@@ -7,7 +10,7 @@ import { startServer } from '../support/server.ts'
 import { ServerProcess } from '../support/server-process.ts'
 import { chat, presence } from '../support/stanzas.ts'
 import { backends, temporaryDirectory } from '../support/storage-backends.ts'
-import { enable, handled, handledLater } from '../support/stream-management.ts'
+import { enable, handled, handledLater, handles } from '../support/stream-management.ts'
 
 const SETTINGS = '[modules.archive]\nmax_page_size = 1000\n'
 
@@ -91,4 +94,37 @@ test('PostgreSQL killed and begun again: all is acknowledged, and in both archiv
   for (const localpart of ['romeo', 'juliet']) {
     assert.deepEqual(await wholeArchive(await server.connect(localpart)), lines, localpart)
   }
+})
+
+test('senders that are faster than the disk are slowed down, and not disconnected', async () => {
+  const senders = ['juliet', 'mercutio', 'benvolio', 'tybalt']
+  const lines = Array.from({ length: 600 }, (_, n) => `${n} ${'x'.repeat(1_000)}`)
+  await using directory = await temporaryDirectory()
+  const file = join(directory.path, 'meerkat.db')
+  const url = `sqlite:${file}`
+  {
+    await using server = await startServer({ storage: { url } })
+    for (const localpart of ['romeo', ...senders]) await server.createAccount(localpart)
+  }
+  // All that is sent comes to more than four times of it, in two archives each.
+  const settings = '[modules.archive]\nmax_page_size = 1000\nmax_pending = "1MiB"\n'
+  await using server = await ServerProcess.start(directory.path, settings, '', url)
+  const romeo = await server.connect('romeo')
+  romeo.send(presence())
+  await romeo.roundTrip()
+  const clients = await Promise.all(senders.map((localpart) => server.connect(localpart)))
+  for (const client of clients) await enable(client)
+
+  const disk = new DatabaseSync(file)
+  disk.exec('begin immediate')
+  for (const client of clients) {
+    for (const line of lines) client.send(chat('romeo@im.example.com', line))
+  }
+  await setTimeout(1_500)
+  disk.exec('rollback')
+  disk.close()
+
+  for (const client of clients) await handles(client, lines.length)
+  assert.equal((await wholeArchive(romeo)).length, senders.length * lines.length)
+  for (const client of clients) assert.deepEqual(await wholeArchive(client), lines)
 })

@@ -30,6 +30,13 @@ const without = (name: string) => el('list', { name })
 
 const push = (name: string) => ({ name: 'iq', type: 'set', child: privacyQuery(without(name)) })
 
+const rosterItem = (jid: string, ...groups: readonly string[]) =>
+  el(
+    'query',
+    { xmlns: 'jabber:iq:roster' },
+    el('item', { jid }, ...groups.map((group) => el('group', {}, group))),
+  )
+
 /** Romeo and Juliet see each other's presence; neither is connected. */
 async function befriend(server: TestServer): Promise<void> {
   const romeo = await server.connect('romeo', 'befriending')
@@ -307,19 +314,29 @@ test('rules about the roster follow it', async () => {
   await using server = await startServer()
   const romeo = await server.connect('romeo', 'orchard')
   const juliet = await server.connect('juliet', 'balcony')
+  await juliet.ask('set', undefined, rosterItem(ROMEO, 'Friends'))
   await setsList(
     juliet,
     rules('friends', { type: 'group', value: 'Friends', action: 'allow' }, { kinds: ['message'] }),
   )
   await setsDefault(juliet, 'friends')
+  await juliet.ask('set', undefined, rosterItem(ROMEO))
   romeo.send(chat(JULIET, 'stranger'))
   await romeo.receives({ type: 'error', body: 'stranger' })
 
-  const item = el('item', { jid: ROMEO }, el('group', {}, 'Friends'))
-  await juliet.ask('set', undefined, el('query', { xmlns: 'jabber:iq:roster' }, item))
+  await juliet.ask('set', undefined, rosterItem(ROMEO, 'Friends'))
   romeo.send(chat(JULIET, 'friend'))
   await juliet.receives({ body: 'friend' })
   await romeo.receivesNothing()
+})
+
+test('a rule about a group that no contact is in is refused', async () => {
+  await using server = await startServer()
+  const juliet = await server.connect('juliet', 'balcony')
+  const friends = rules('friends', { type: 'group', value: 'Friends', action: 'allow' })
+  assert.equal(await refusalOf(juliet, friends), 'item-not-found')
+  await juliet.ask('set', undefined, rosterItem(ROMEO, 'Friends'))
+  await setsList(juliet, friends)
 })
 
 test('a list that is edited applies at once, in its new form', async () => {

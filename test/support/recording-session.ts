@@ -105,6 +105,8 @@ export class RecordingSession implements StreamSession {
     this.written.push(octets)
   }
 
+  waitFor(): void {}
+
   share(changes: Partial<SharedState>): void {
     this.shared = { ...this.shared, ...changes }
   }

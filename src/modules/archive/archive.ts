@@ -85,11 +85,17 @@ export class Archive {
         if (stanza.hasNamespace(RETRACT_NS)) this.#retractions.look(message, stanza)
         return safe
       },
+      room: () => this.room,
       discard: (owner, id) => {
         const removed = written().then(() => store.remove(owner, id))
         removed.catch((error) => log.error('archive_not_discarded', { owner, id, error }))
       },
     })
+  }
+
+  /** Resolves when the store has caught up with what came; `undefined` if it keeps up. */
+  get room(): Promise<void> | undefined {
+    return this.#writer.room
   }
 
   /** What came so far can be read, unless the store takes nothing. */

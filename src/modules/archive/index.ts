@@ -101,7 +101,7 @@ export const archive = defineModule({
     max_pending: size({ min: '1MiB' })
       .prefault('64MiB')
       .describe(
-        'Messages that wait in memory for a disk that takes none. Further ones are not acknowledged to their senders.',
+        'What may wait in memory for the disk. From half of it on, senders are slowed down; over it, while the disk takes nothing, they are not told that their messages arrived.',
       ),
   }),
   migrations: [archiveMigration, preferencesMigration],
@@ -140,10 +140,16 @@ export const archive = defineModule({
       { onError: 'skip' },
     )
     // Nobody but this account's archive says what id it has there (XEP-0359 §5).
-    hooks.on('user_send_message', (envelope) => withoutForged(envelope, envelope.from), {
-      order: 1,
-      explain: 'pure',
-    })
+    // Whoever sends more than the disk writes waits for it: here, and others with their recipient.
+    hooks.on(
+      'user_send_message',
+      (envelope) => {
+        const { room } = shared
+        if (room === undefined) return withoutForged(envelope, envelope.from)
+        return room.then(() => withoutForged(envelope, envelope.from))
+      },
+      { order: 1, explain: 'pure' },
+    )
     hooks.on(
       'filter_local_packet',
       (envelope) =>

@@ -20,6 +20,8 @@ type Parts = {
   readonly isContact: (owner: Jid, peer: Jid) => boolean | Promise<boolean>
   /** Resolves when the message is safe. */
   readonly write: (message: ArchivedMessage, stanza: Stanza) => Promise<void>
+  /** Resolves when more can be written; `undefined` if it can. */
+  readonly room: () => Promise<void> | undefined
   /** Takes out a message that was written. */
   readonly discard: (owner: string, id: string) => void
   /** What the archives of a domain take. */
@@ -67,6 +69,8 @@ export class Recorder {
   received(envelope: Envelope, targets: readonly Resource[]): Envelope | Promise<Envelope> {
     const { to, from } = envelope
     if (!this.#mayReceive(envelope, targets)) return envelope
+    const room = this.#parts.room()
+    if (room !== undefined) return room.then(() => this.received(envelope, targets))
     const isCertain = targets.length > 0
     const isWanted = this.#isWanted(to, from)
     if (isWanted === true) return this.#keep(envelope, isCertain)

@@ -135,6 +135,47 @@ test('over the bound a message is refused, and the others are kept', async () =>
   assert.deepEqual(batches, [['kept'], ['later']])
 })
 
+test('when half of what may wait does, there is no room until the store has caught up', async () => {
+  const { writer, given, answer } = start(1_000)
+  assert.equal(writer.room, undefined)
+  const first = writer.add(message('first', 'x'.repeat(200)))
+  await given(1)
+  const second = writer.add(message('second', 'x'.repeat(200)))
+  const { room } = writer
+  assert.ok(room !== undefined)
+  answer()
+  await first
+  await given(2)
+  // 400 of 1,000.
+  assert.equal(await isPending(room), true)
+  answer()
+  await second
+  await room
+  assert.equal(writer.room, undefined)
+})
+
+test('nobody waits for room while the store takes nothing, or when the server stops', async () => {
+  for (const end of ['outage', 'stop']) {
+    const { writer, given, answer } = start(1_000)
+    const written = writer.add(message('a', 'x'.repeat(400)))
+    await given(1)
+    const { room } = writer
+    assert.ok(room !== undefined)
+    const closed = end === 'stop' ? writer.close() : undefined
+    if (end === 'outage') answer(new StorageError('full', 'no room'))
+    await room
+    assert.equal(writer.room, undefined)
+    if (end === 'stop') answer()
+    const over = closed ?? writer.close()
+    if (end === 'outage') {
+      await given(2)
+      answer()
+    }
+    await over
+    await written
+  }
+})
+
 test('what waits when the server stops is written, or its senders are not told', async () => {
   const { writer, batches, given, answer } = start()
   const a = writer.add(message('a'))

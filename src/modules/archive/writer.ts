@@ -4,6 +4,10 @@ import type { ArchivedMessage } from './store.ts'
 
 /** What a message weighs beside its octets. */
 const OVERHEAD = 200
+/** With so much of what may wait, senders are held back, */
+const HIGH_MARK = 0.5
+/** and until so much. */
+const LOW_MARK = 0.25
 const FIRST_PAUSE_MS = 100
 const LAST_PAUSE_MS = 10_000
 
@@ -23,8 +27,11 @@ type Batch = {
 
 /**
  * Brings messages into the store in the order in which they come: while one batch is under way, the
- * next gathers. A batch that fails is tried again until the store takes it. Over the bound, what comes
- * on top is refused, so that its sender is not told that it arrived.
+ * next gathers. A batch that fails is tried again until the store takes it.
+ *
+ * What may wait is bounded. Whoever can hold back what comes next asks for `room` first; so a store
+ * that is slower than the senders slows them down. What comes on top all the same, or while the store
+ * takes nothing, is refused over the bound: then its sender is not told that it arrived.
  */
 export class ArchiveWriter {
   readonly #parts: Parts
@@ -37,6 +44,7 @@ export class ArchiveWriter {
   /** While the store takes nothing: how many messages were refused. */
   #outage: { refused: number } | undefined
   #isClosed = false
+  #onRoom: PromiseWithResolvers<void> | undefined
   #wake: () => void = () => {}
 
   constructor(parts: Parts) {
@@ -54,6 +62,16 @@ export class ArchiveWriter {
     return batch.written.promise
   }
 
+  /**
+   * Resolves when there is room for more, or the store takes nothing, so that waiting is in vain;
+   * `undefined` if that is so.
+   */
+  get room(): Promise<void> | undefined {
+    if (!this.#isOver(HIGH_MARK)) return undefined
+    this.#onRoom ??= Promise.withResolvers()
+    return this.#onRoom.promise
+  }
+
   /** Resolves when what was added so far can be read, or the store does not take it. */
   async written(): Promise<void> {
     const last = this.#gathering ?? this.#underWay
@@ -66,6 +84,7 @@ export class ArchiveWriter {
   /** Tries once more to write what waits; what cannot be written is refused. */
   async close(): Promise<void> {
     this.#isClosed = true
+    this.#checkRoom()
     this.#wake()
     await this.#running
   }
@@ -99,6 +118,7 @@ export class ArchiveWriter {
         await this.#parts.insert(messages)
         this.#bytes -= bytes
         this.#recovered()
+        this.#checkRoom()
         written.resolve()
         return
       } catch (error) {
@@ -129,6 +149,17 @@ export class ArchiveWriter {
     })
   }
 
+  #isOver(share: number): boolean {
+    if (this.#isClosed || this.#outage !== undefined) return false
+    return this.#bytes > this.#parts.maxBytes * share
+  }
+
+  #checkRoom(): void {
+    if (this.#onRoom === undefined || this.#isOver(LOW_MARK)) return
+    this.#onRoom.resolve()
+    this.#onRoom = undefined
+  }
+
   #refuse(): Promise<never> {
     if (this.#outage !== undefined) this.#outage.refused++
     const refused = Promise.reject(
@@ -141,6 +172,7 @@ export class ArchiveWriter {
   #failed(error: unknown): void {
     if (this.#outage !== undefined) return
     this.#outage = { refused: 0 }
+    this.#checkRoom()
     this.#parts.log.error('archive_not_written', { error })
   }
 

@@ -2,10 +2,11 @@ import { z } from 'zod'
 import { AccountCache } from '../../core/account-cache.ts'
 import { Coherence } from '../../core/coherence.ts'
 import { ensureAccount } from '../../core/command.ts'
-import { stop } from '../../core/hooks.ts'
+import { resultOf, stop } from '../../core/hooks.ts'
 import { after } from '../../core/maybe.ts'
 import { defineModule } from '../../core/module.ts'
 import { partFrom, taken } from '../../core/user-data.ts'
+import type { BareJid } from '../../xmpp/jid.ts'
 import { el } from '../../xmpp/xml.ts'
 import { blockedBy, NO_LISTS, unblocked } from './account-lists.ts'
 import { listsResult, showPrivacyLists } from './admin-commands.ts'
@@ -57,7 +58,12 @@ export const privacy = defineModule({
     const guard = new Guard({ lists, sessions, hooks, routes })
     const appearances = new Appearances({ guard, hooks, routes })
     const limits = { maxLists: config.max_lists, maxItems: config.max_items }
-    const requests = new Requests({ lists, store, sessions, appearances, limits })
+    const groupsOf = async (owner: BareJid) => {
+      const domainType = routes.find(owner.domain)?.domainType
+      const asked = await hooks.at('roster_get_groups', domainType).run(undefined, { owner })
+      return resultOf(asked, undefined)
+    }
+    const requests = new Requests({ lists, store, sessions, appearances, groupsOf, limits })
 
     // At hand before the first stanza comes.
     hooks.on(

@@ -26,6 +26,8 @@ type Parts = {
   readonly store: PrivacyStore
   readonly sessions: Sessions
   readonly appearances: Appearances
+  /** The groups in the roster of an account; `undefined` if it has none. */
+  readonly groupsOf: (owner: BareJid) => Promise<ReadonlySet<string> | undefined>
   readonly limits: PrivacyLimits
 }
 
@@ -104,6 +106,7 @@ export class Requests {
         text: `a list has up to ${limits.maxItems} items`,
       })
     }
+    await this.#checkGroups(owner, list)
     await this.#commit(owner, {
       make: (lists) => {
         if (lists.get(list.name) === undefined && lists.size >= limits.maxLists) {
@@ -116,6 +119,17 @@ export class Requests {
       save: () => store.put(owner, list),
       committed: () => this.push(owner, list.name),
     })
+  }
+
+  /** XEP-0016 §2.1: rules are about groups that there are. */
+  async #checkGroups(owner: BareJid, { items }: PrivacyList): Promise<void> {
+    const named = items.flatMap(({ subject }) => (subject.type === 'group' ? subject.group : []))
+    if (named.length === 0) return
+    const known = await this.#parts.groupsOf(owner)
+    const unknown = known && named.find((group) => !known.has(group))
+    if (unknown !== undefined) {
+      throw new StanzaError('item-not-found', { text: `no contact is in the group ${unknown}` })
+    }
   }
 
   /** XEP-0016 §2.8. */

@@ -6,6 +6,7 @@ import { Envelope, SERVER } from '../../core/envelope.ts'
 import type { ContactInfo, SubscriptionLists } from '../../core/hook-map.ts'
 import { stop } from '../../core/hooks.ts'
 import { type IqAnswer, type IqRequest, NO_REPLY } from '../../core/iq.ts'
+import { after } from '../../core/maybe.ts'
 import { defineModule } from '../../core/module.ts'
 import type { BareJid, Jid } from '../../xmpp/jid.ts'
 import { Stanza } from '../../xmpp/stanza.ts'
@@ -226,6 +227,16 @@ export const roster = defineModule({
           ? loaded.then((current) => listsOf(current, owner, lists))
           : listsOf(loaded, owner, lists)
       },
+      { explain: 'pure' },
+    )
+
+    hooks.on(
+      'roster_get_groups',
+      (others, { owner }) =>
+        after(rosters.get(owner), (roster) => {
+          const own = roster.listed().flatMap(({ groups }) => groups)
+          return new Set([...(others ?? []), ...own])
+        }),
       { explain: 'pure' },
     )
 

@@ -117,8 +117,10 @@ export const streamManagement = defineModule({
     // --- The client's commands.
 
     const enable = (session: Session, element: Element) => {
-      if (!isStreamSession(session) || streams.of(session) !== undefined) {
-        return session.write(failed('unexpected-request'))
+      if (!isStreamSession(session)) return session.write(failed('unexpected-request'))
+      // XEP-0198 §3.
+      if (streams.of(session) !== undefined) {
+        throw new StreamError('policy-violation', 'Stream management is enabled already')
       }
       const wanted = wantedMaximum(element) ?? Number.POSITIVE_INFINITY
       const patience = Math.min(wanted * 1000, config.resume_timeout)

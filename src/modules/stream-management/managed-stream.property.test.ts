@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { Envelope, SERVER } from '../../core/envelope.ts'
+import { WRAP } from '../../core/handled.ts'
 import { Hooks } from '../../core/hooks.ts'
 import { silentLogger } from '../../core/log.ts'
 import { answered } from '../../core/outcome.ts'
@@ -11,7 +12,6 @@ import { type FullJid, jid } from '../../xmpp/jid.ts'
 import type { Octets } from '../../xmpp/octets.ts'
 import { Stanza } from '../../xmpp/stanza.ts'
 import { ManagedStream } from './managed-stream.ts'
-import { WRAP } from './protocol.ts'
 
 const ROMEO = jid('romeo', 'im.example.com', 'orchard') as FullJid
 const JULIET = jid('juliet', 'im.example.com', 'balcony') as FullJid
@@ -67,6 +67,7 @@ class FakeSession implements StreamSession {
   }
   close = () => this.end()
   suspend = () => this.end()
+  waitFor() {}
   acknowledged() {}
   presend() {}
   share() {}

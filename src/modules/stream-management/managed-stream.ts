@@ -1,13 +1,14 @@
 import type { Envelope } from '../../core/envelope.ts'
+import { Handled } from '../../core/handled.ts'
 import type { HookPoint } from '../../core/hooks.ts'
 import type { Logger } from '../../core/log.ts'
+import { weigh } from '../../core/portions.ts'
 import type { StreamSession } from '../../core/session.ts'
 import { within } from '../../core/within.ts'
 import { DELAY_NS, delay } from '../../xmpp/delay.ts'
 import { parseJid } from '../../xmpp/jid.ts'
 import { decode, NO_OCTETS } from '../../xmpp/octets.ts'
 import { StreamError } from '../../xmpp/stream-error.ts'
-import { Handled } from './handled.ts'
 import { answer, handledCountTooHigh, REQUEST, resumed } from './protocol.ts'
 import type { Queued, SessionState, Snapshot, Snapshots } from './snapshots.ts'
 import { Unacknowledged } from './unacknowledged.ts'
@@ -90,7 +91,7 @@ export class ManagedStream {
     this.#asked = this.handled.settled
     this.#told = this.handled.settled
     session.acknowledges = true
-    session.onSettled = ({ settlement }) => this.handled.take(settlement)
+    session.onSettled = (envelope) => this.#decided(envelope)
     session.beforeFlush = () => this.#beforeFlush()
   }
 
@@ -99,6 +100,12 @@ export class ManagedStream {
   }
 
   // --- What the client sends.
+
+  #decided(envelope: Envelope): void {
+    const { handled, session } = this
+    handled.take(envelope.settlement, weigh(envelope))
+    if (handled.room !== undefined) session.waitFor(handled.room)
+  }
 
   /** `<r/>`. */
   answerRequest(): void {
@@ -190,6 +197,9 @@ export class ManagedStream {
       else if (this.#isOnDisk && !this.#isSaved && this.#claims === 0) this.#save()
     } else if (this.#requestedAt === 0) {
       if (this.#unrequested > 0) session.write(NO_OCTETS)
+    } else if (this.handled.room !== undefined) {
+      // Its answer is not read.
+      this.#requestedAt = now
     } else if (now - this.#requestedAt >= this.#parts.limits.ackTimeout) {
       void session.close(new StreamError('connection-timeout', 'No acknowledgement'))
     }

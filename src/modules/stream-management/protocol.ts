@@ -1,12 +1,10 @@
+import { WRAP } from '../../core/handled.ts'
 import type { Octets } from '../../xmpp/octets.ts'
 import { STANZA_ERROR_NS, type StanzaCondition } from '../../xmpp/stanza-error.ts'
 import { StreamError } from '../../xmpp/stream-error.ts'
 import { type Element, el, serialise } from '../../xmpp/xml.ts'
 
 export const SM_NS = 'urn:xmpp:sm:3'
-
-/** Counters are unsigned integers of 32 bits; after the last comes 0 (XEP-0198 §4). */
-export const WRAP = 2 ** 32
 
 export const REQUEST = `<r xmlns='${SM_NS}'/>` as Octets
 

@@ -1,5 +1,5 @@
 import type { Envelope } from '../../core/envelope.ts'
-import { WRAP } from './protocol.ts'
+import { WRAP } from '../../core/handled.ts'
 
 /** What an envelope takes besides its stanza, in octets, roughly. */
 const OVERHEAD = 200

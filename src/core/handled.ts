@@ -1,0 +1,154 @@
+import { Settlement, type SettlementListener } from './settlement.ts'
+
+/** Counts of stanzas begin anew here (XEP-0198 §4). */
+export const WRAP = 2 ** 32
+
+/** Stanzas, and octets, of one stream whose fate may be open; with more, nothing is read from it. */
+export const MAX_PENDING = { stanzas: 256, octets: 1024 * 1024 }
+
+export interface HandledListener {
+  /** `h` has grown after it had to wait. */
+  onAdvance(): void
+  /** A write failed: the peer has to send that stanza, and all after it, again. */
+  onFailure(error: unknown): void
+}
+
+const SETTLED = new Settlement()
+
+/**
+ * Counts the stanzas of a peer, a client or another server, that this server has taken
+ * responsibility for (XEP-0198 §4): those up to the first whose fate is not settled yet.
+ */
+export class Handled implements SettlementListener {
+  /** Whoever speaks on the connection of the moment. */
+  listener: HandledListener
+  /** Neither wraps; only `h` does. */
+  #settled: number
+  #taken: number
+  /** Decided and not counted, oldest first; and what each weighs, octets. */
+  #pending: Settlement[] = []
+  #sizes: number[] = []
+  #octets = 0
+  #hasFailed = false
+  #onIdle: PromiseWithResolvers<void> | undefined
+  #onRoom: PromiseWithResolvers<void> | undefined
+
+  constructor(listener: HandledListener, settled = 0) {
+    this.listener = listener
+    this.#settled = settled
+    this.#taken = settled
+  }
+
+  get h(): number {
+    return this.#settled % WRAP
+  }
+
+  /** How many are settled; does not wrap. */
+  get settled(): number {
+    return this.#settled
+  }
+
+  /** How many are decided; does not wrap. */
+  get taken(): number {
+    return this.#taken
+  }
+
+  /** How many are decided and not settled. */
+  get pending(): number {
+    return this.#pending.length
+  }
+
+  /** Resolves when nothing is waited for; `undefined` if nothing is. */
+  get idle(): Promise<void> | undefined {
+    if (this.#pending.length === 0) return undefined
+    this.#onIdle ??= Promise.withResolvers()
+    return this.#onIdle.promise
+  }
+
+  /**
+   * Resolves when more may be read; `undefined` if it may. So a peer that sends faster than the disk
+   * writes is slowed down, and does not fill the memory.
+   */
+  get room(): Promise<void> | undefined {
+    return this.#onRoom?.promise
+  }
+
+  /**
+   * Resolves when nothing is waited for; after `patience` milliseconds what still is, is forgotten: it
+   * will not be counted, and the peer sends it again.
+   */
+  async settle(patience: number): Promise<void> {
+    const { idle } = this
+    if (idle === undefined) return
+    const timer = setTimeout(() => this.#forget(), patience).unref()
+    await idle
+    clearTimeout(timer)
+  }
+
+  /** The fate of the next stanza, in the order in which they came, of `size` octets, is decided. */
+  take(settlement: Settlement = SETTLED, size = 0): void {
+    if (this.#hasFailed) return
+    this.#taken++
+    if (settlement.isSettled && this.#pending.length === 0) {
+      this.#settled++
+      return
+    }
+    this.#pending.push(settlement)
+    this.#sizes.push(size)
+    this.#octets += size
+    if (this.#isOver(1)) this.#onRoom ??= Promise.withResolvers()
+    // One that is settled may be begun again while it waits here for those before it.
+    if (settlement !== SETTLED) settlement.tell(this)
+  }
+
+  /** The peer begins anew after what was settled. */
+  restart(): void {
+    this.#hasFailed = false
+  }
+
+  onSettled(settlement: Settlement): void {
+    if (this.#pending[0] !== settlement) return
+    let count = 0
+    while (this.#pending[count]?.isSettled === true) {
+      this.#octets -= this.#sizes[count] ?? 0
+      count++
+    }
+    this.#pending.splice(0, count)
+    this.#sizes.splice(0, count)
+    this.#settled += count
+    this.listener.onAdvance()
+    this.#looked()
+  }
+
+  onUnsettled(settlement: Settlement, error: unknown): void {
+    // It is forgotten if it failed with an earlier one.
+    if (!this.#pending.includes(settlement)) return
+    this.#hasFailed = true
+    this.#forget()
+    this.listener.onFailure(error)
+  }
+
+  #forget(): void {
+    this.#pending = []
+    this.#sizes = []
+    this.#octets = 0
+    this.#taken = this.#settled
+    this.#looked()
+  }
+
+  #looked(): void {
+    if (this.#onRoom !== undefined && !this.#isOver(0.5)) {
+      this.#onRoom.resolve()
+      this.#onRoom = undefined
+    }
+    if (this.#onIdle !== undefined && this.#pending.length === 0) {
+      this.#onIdle.resolve()
+      this.#onIdle = undefined
+    }
+  }
+
+  #isOver(share: number): boolean {
+    const { stanzas, octets } = MAX_PENDING
+    return this.#pending.length >= stanzas * share || this.#octets >= octets * share
+  }
+}
