@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import type { Logger } from '../core/log.ts'
 import { dial } from './dial.ts'
 import type { OutgoingOwner, OutgoingStream } from './outgoing-stream.ts'
-import { StreamFailure } from './stream-failure.ts'
+import { Redirected, StreamFailure } from './stream-failure.ts'
 import type { Target, TargetFinder } from './targets.ts'
 
 type Parts = {
@@ -17,6 +17,9 @@ type Parts = {
 /** Time for one connection, in those that all targets of a domain may take together. */
 const MOST_ATTEMPTS = 3
 
+/** From one server to the next, which all have to be the one of the domain (RFC 6120 §4.9.3.19). */
+const MOST_REDIRECTS = 3
+
 /** Opens streams to the servers of domains. */
 export class Connector {
   readonly #parts: Parts
@@ -29,14 +32,18 @@ export class Connector {
   async reach(owner: OutgoingOwner): Promise<void> {
     const { finder, connectTimeout, log } = this.#parts
     const last = Date.now() + connectTimeout * MOST_ATTEMPTS
+    const targets = [...(await finder.find(owner.remote))]
+    let redirects = 0
     let failure: unknown
-    for (const target of await finder.find(owner.remote)) {
+    for (let target = targets.shift(); target !== undefined; target = targets.shift()) {
       if (Date.now() >= last) break
       try {
         return await this.#try(target, owner)
       } catch (error) {
         failure = error
         log.debug('s2s_target_failed', { ...target, reason: reasonOf(error) })
+        if (error instanceof Redirected && redirects++ < MOST_REDIRECTS)
+          targets.unshift(error.target)
       }
     }
     throw failure

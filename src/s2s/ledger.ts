@@ -23,9 +23,12 @@ const NOBODY = { onAdvance() {}, onFailure() {} }
 
 /** How a stream error ends a stream, from the point of view of what was sent on it. */
 export function endingOf(condition: string): Ending {
-  if (condition === 'system-shutdown' || condition === 'reset') return 'finished'
+  if (LEAVING.has(condition)) return 'finished'
   return TEMPORARY.has(condition) ? 'lost' : 'refused'
 }
+
+/** No stanza is to blame. */
+const LEAVING: ReadonlySet<string> = new Set(['reset', 'see-other-host', 'system-shutdown'])
 
 const TEMPORARY: ReadonlySet<string> = new Set([
   'conflict',

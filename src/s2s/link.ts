@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { Envelope } from '../core/envelope.ts'
 import type { Logger } from '../core/log.ts'
 import { Outcome } from '../core/outcome.ts'
@@ -382,6 +383,18 @@ export class Link implements OutgoingOwner, TrafficOwner {
     const answer = this.#verifications.ask(id, key)
     this.#wake()
     return answer
+  }
+
+  /** A server that knows dialback says of each key, in the order of the stream, whether it is its own. */
+  async hasRead(traffic: Traffic): Promise<boolean> {
+    const stream = this.#stream
+    if (stream?.traffic !== traffic || !stream.offersDialback) return false
+    try {
+      await this.verify(randomUUID(), randomUUID())
+      return true
+    } catch {
+      return false
+    }
   }
 
   // --- As time passes, and its end.

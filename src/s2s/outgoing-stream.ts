@@ -23,6 +23,7 @@ import {
   BIDI_FEATURE_NS,
   CLOSING,
   checkHeader,
+  DIALBACK_FEATURE_NS,
   DIALBACK_NS,
   externalAuth,
   SASL_NS,
@@ -32,7 +33,8 @@ import {
   streamHeader,
   TLS_NS,
 } from './protocol.ts'
-import { refusedBy, StreamFailure } from './stream-failure.ts'
+import { Redirected, refusedBy, StreamFailure } from './stream-failure.ts'
+import { namedTarget } from './targets.ts'
 import { Traffic, type TrafficParts } from './traffic.ts'
 
 /** Who speaks with whom, and how far each trusts what. */
@@ -96,6 +98,8 @@ export class OutgoingStream implements ConnectionHandler {
   #streamId = ''
   #lang: Octets | undefined
   #features = new Features()
+  /** The peer has said so, before or after it let us in. */
+  offersDialback = false
   #isAuthenticated = false
   /** When the state last began in which time matters, milliseconds since the epoch. */
   #since = Date.now()
@@ -215,6 +219,7 @@ export class OutgoingStream implements ConnectionHandler {
   #takeFeatures(frame: Frame): void {
     const { policy } = this.#environment
     this.#features = new Features(frame)
+    if (this.#features.has('dialback', DIALBACK_FEATURE_NS)) this.offersDialback = true
     if (this.#isAuthenticated) return this.#authenticated()
     if (!(this.connection.socket instanceof TLSSocket)) {
       if (this.#features.has('starttls', TLS_NS)) {
@@ -308,9 +313,18 @@ export class OutgoingStream implements ConnectionHandler {
       return this.#takeFeatures(frame)
     }
     if (frame.name !== 'error') throw new StreamError('unsupported-stanza-type')
-    const condition = frame.children[0]?.name ?? 'undefined-condition'
-    this.#failure ??= refusedBy(condition)
+    const [reason] = frame.children
+    const condition = reason?.name ?? 'undefined-condition'
+    const isElsewhere = condition === 'see-other-host' && this.#isTrusted
+    const target =
+      reason !== undefined && isElsewhere ? namedTarget(frame.child(reason).text) : undefined
+    this.#failure ??= target === undefined ? refusedBy(condition) : new Redirected(target)
     this.#ending = endingOf(condition)
+  }
+
+  /** Nobody on the way has spoken in the peer's place, and it has shown what it has to. */
+  get #isTrusted(): boolean {
+    return this.connection.socket instanceof TLSSocket && this.#hasSentHeader
   }
 
   #sasl(frame: Frame): void {

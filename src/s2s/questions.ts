@@ -1,5 +1,5 @@
 import type { Octets } from '../xmpp/octets.ts'
-import type { Pings } from './pings.ts'
+import type { Asking, Pings } from './pings.ts'
 import type { Pair } from './proofs.ts'
 
 /**
@@ -8,7 +8,7 @@ import type { Pair } from './proofs.ts'
  */
 const EVERY = 256
 
-type Question = { readonly count: number; readonly forget: () => void }
+type Question = { readonly count: number; readonly asking: Asking }
 
 /** What a server that does not count stanzas is asked on one connection (XEP-0199). */
 export class Questions {
@@ -50,18 +50,18 @@ export class Questions {
   }
 
   #ask(count: number): void {
-    const { ping, forget } = this.#pings.ask(this.#pair, () => this.#answered(question))
-    const question: Question = { count, forget }
+    const asking = this.#pings.ask(this.#pair, () => this.#answered(question))
+    const question: Question = { count, asking }
     if (this.#open.length === 0) this.#since = Date.now()
     this.#open.push(question)
     this.#unasked = 0
-    this.#write(ping)
+    this.#write(asking.ping)
   }
 
   /** It has read what came before, earlier questions with it. */
   #answered(question: Question): void {
     const index = this.#open.indexOf(question)
-    for (const { forget } of this.#open.splice(0, index + 1)) forget()
+    for (const { asking } of this.#open.splice(0, index + 1)) asking.forget()
     this.#since = Date.now()
     this.hasAnswers = true
     this.#onAnswer(question.count)
@@ -72,8 +72,14 @@ export class Questions {
     return this.#open.length > 0 && now - this.#since >= timeout
   }
 
+  /** Whether the server has sent something else, and that at least `delay` milliseconds after it was asked. */
+  isIgnored(delay: number): boolean {
+    const [oldest] = this.#open
+    return oldest !== undefined && oldest.asking.heardAt - this.#since >= delay
+  }
+
   /** Nothing is asked any more. */
   forget(): void {
-    for (const { forget } of this.#open.splice(0)) forget()
+    for (const { asking } of this.#open.splice(0)) asking.forget()
   }
 }

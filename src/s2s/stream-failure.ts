@@ -1,5 +1,5 @@
 import type { StanzaCondition } from '../xmpp/stanza-error.ts'
-import { ServerNotFound } from './targets.ts'
+import { ServerNotFound, type Target } from './targets.ts'
 
 /**
  * - `passing`: another attempt may fare better; all others would fare no better:
@@ -18,6 +18,16 @@ export class StreamFailure extends Error {
   constructor(message: string, kind: Kind = 'passing', options: ErrorOptions = {}) {
     super(message, options)
     this.kind = kind
+  }
+}
+
+/** The other side says where to go instead (RFC 6120 §4.9.3.19). */
+export class Redirected extends StreamFailure {
+  readonly target: Target
+
+  constructor(target: Target) {
+    super(`see ${target.host} port ${target.port}`)
+    this.target = target
   }
 }
 

@@ -1,8 +1,9 @@
 /** Where the server of a domain is (RFC 6120 §3.2, RFC 2782, XEP-0368). */
 import type { SrvRecord } from 'node:dns'
 import { Resolver } from 'node:dns/promises'
-import { isIP } from 'node:net'
+import { isIP, isIPv6 } from 'node:net'
 import { asciiDomain } from '../connection/tls.ts'
+import { tryParseJid } from '../xmpp/jid.ts'
 
 export type Target = {
   readonly host: string
@@ -32,6 +33,23 @@ const MAX_TARGETS = 16
 const MAX_ADDRESSES = 16
 /** For each question; milliseconds. */
 const DNS = { timeout: 3_000, tries: 2 }
+
+/**
+ * What a server has named to go to instead of it: a host or an address, IPv6 in brackets, with a port or
+ * without (RFC 6120 §4.9.3.19). `undefined` if it is nothing of the kind.
+ */
+export function namedTarget(text: string): Target | undefined {
+  const [, literal, name, digits] =
+    /^(?:\[(.+)\]|([^:[\]]+))(?::(\d{1,5}))?$/.exec(text.trim()) ?? []
+  const port = digits === undefined ? PORT : Number(digits)
+  if (port === 0 || port > 0xffff) return undefined
+  if (literal !== undefined)
+    return isIPv6(literal) ? { host: literal, port, isDirect: false } : undefined
+  const domain = name === undefined ? undefined : tryParseJid(name)
+  return domain?.isDomain === true
+    ? { host: asciiDomain(domain.domain), port, isDirect: false }
+    : undefined
+}
 
 type Options = {
   /** DNS servers; those of the system when absent. */

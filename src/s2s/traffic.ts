@@ -38,6 +38,11 @@ export interface TrafficOwner {
   onDrain(): void
   /** It is over; what is in `ledger.sent` may or may not have arrived. */
   onOver(traffic: Traffic, ending: Ending): void
+  /**
+   * Whether the peer has read what it was sent so far, as it shows by what it says on the same stream.
+   * False: it did not say.
+   */
+  hasRead(traffic: Traffic): Promise<boolean>
 }
 
 type TrafficOptions = {
@@ -96,6 +101,8 @@ export class Traffic {
   readonly #questions: Questions
   /** Pings are not answered either. */
   #isMute: boolean
+  /** Whether the peer that does not answer is there; `undefined`: it was not asked. */
+  #isThere: boolean | undefined
   /** The peer has asked for more than it could be told. */
   #owesAnswer = false
   /** The count that it was told last. */
@@ -114,9 +121,7 @@ export class Traffic {
       parts.pings,
       options.pair,
       (ping) => connection.write(ping),
-      (count) => {
-        if (!this.isOver) this.#acknowledge(count)
-      },
+      (count) => this.#arrived(count),
     )
     this.#accepts = options.accepts
     this.#lang = options.lang
@@ -309,6 +314,20 @@ export class Traffic {
 
   // --- Without it.
 
+  /** Whoever has not answered a ping may be unable to, or hang. */
+  async #doubt(): Promise<void> {
+    if (this.#isThere !== undefined || this.owner === undefined) return
+    this.#isThere = false
+    const { count } = this.ledger.sent
+    this.#isThere = await this.owner.hasRead(this)
+    if (this.#isThere && !this.#isMute) this.#arrived(count)
+  }
+
+  /** All up to this count, which may be known already. */
+  #arrived(count: number): void {
+    if (!this.isOver && this.ledger.sent.covers(count)) this.#acknowledge(count)
+  }
+
   /** What was sent counts as arrived when the kernel has it. */
   #giveUpPings(): void {
     this.#parts.log.info('s2s_ping_unanswered', this.#pair)
@@ -344,12 +363,18 @@ export class Traffic {
     const { received } = this.ledger
     const isBlocked = blockedSince !== 0 && now - blockedSince >= BLOCKED_TIMEOUT
     const { ackTimeout } = this.#parts
-    const isSilent = this.#questions.isLate(now, ackTimeout)
+    const questions = this.#questions
+    const isSilent = questions.isLate(now, ackTimeout)
     // Its answer is not read.
     if (this.#requestedAt !== 0 && received.room !== undefined) this.#requestedAt = now
     const isDeaf = this.#requestedAt !== 0 && now - this.#requestedAt >= ackTimeout
+    // What was on its way already when it was asked says nothing.
+    const delay = ackTimeout / 2
+    const mayBeMute = !questions.hasAnswers && questions.isLate(now, delay)
+    if (mayBeMute) void this.#doubt()
     if (!isBlocked && !isSilent && !isDeaf) return
-    if (!isBlocked && isSilent && !this.#questions.hasAnswers) return this.#giveUpPings()
+    const isMute = mayBeMute && (this.#isThere === true || questions.isIgnored(delay))
+    if (!isBlocked && isSilent && isMute) return this.#giveUpPings()
     this.#parts.log.info('s2s_unresponsive', { address: this.connection.address })
     this.connection.destroy()
   }

@@ -152,3 +152,61 @@ for (const name of ['Prosody', 'ejabberd']) {
     }
   })
 }
+
+/** It takes what we send, and cannot answer: there is no way back to us. */
+const oneWay: Readonly<Record<string, Peer>> = {
+  Prosody: {
+    skip: withoutProsody,
+    start: (internet) =>
+      startProsody(internet, DOMAIN, ['romeo'], { smacks: false, bidi: false, level: 'info' }),
+  },
+  ejabberd: peers.ejabberd ?? assert.fail(),
+}
+
+for (const [name, { skip, start }] of Object.entries(oneWay)) {
+  const stage = async () => {
+    const internet = await Internet.start()
+    const capulet = await internet.server('capulet.example', { s2s: { ack_timeout: '4s' } })
+    internet.dns.services('_xmpp-server._tcp.capulet.example', { port: 1, target: '' })
+    const montague = await start(internet)
+    const romeo = await montague.connect('romeo', 'orchard')
+    const juliet = await capulet.connect('juliet', 'balcony')
+    await enable(juliet)
+    await juliet.sends(chat(`${ROMEO}/orchard`, 'before'))
+    assert.equal(bodyOf(await romeo.receives({ name: 'message' })), 'before')
+    return {
+      juliet,
+      montague,
+      async [Symbol.asyncDispose]() {
+        await montague[Symbol.asyncDispose]()
+        await internet[Symbol.asyncDispose]()
+      },
+    }
+  }
+
+  test(`${name} hangs before it has ever answered: what it was sent comes back`, {
+    skip,
+  }, async () => {
+    await using scene = await stage()
+    const { juliet, montague } = scene
+    montague.pause()
+    await juliet.sends(chat(`${ROMEO}/orchard`, 'meanwhile'))
+    for (const body of ['before', 'meanwhile']) {
+      await juliet.receives({ error: 'remote-server-timeout', body })
+    }
+    while ((await handled(juliet)) < 2) await setTimeout(20)
+    montague.goOn()
+  })
+
+  test(`${name} cannot answer, but is there: what it was sent counts as arrived`, {
+    skip,
+  }, async () => {
+    await using scene = await stage()
+    const { juliet } = scene
+    assert.equal(await handled(juliet), 0)
+    while ((await handled(juliet)) === 0) await setTimeout(50)
+    await juliet.sends(chat(`${ROMEO}/orchard`, 'more'))
+    while ((await handled(juliet)) < 2) await setTimeout(50)
+    await juliet.receivesNothing({ name: 'message' })
+  })
+}

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { ServerNotFound, TargetFinder } from '../../src/s2s/targets.ts'
+import { namedTarget, ServerNotFound, TargetFinder } from '../../src/s2s/targets.ts'
 import { DnsServer } from '../support/dns.ts'
 
 const DOMAIN = 'montague.example'
@@ -118,4 +118,20 @@ test('addresses of both families', async () => {
     it.finder.addressesOf('broken.example'),
     (error) => !(error instanceof ServerNotFound),
   )
+})
+
+test('another host that a server names', () => {
+  const cases = {
+    'orchard.example': ['orchard.example', 5269],
+    ' Orchard.Example:9222\n': ['orchard.example', 9222],
+    'bücher.example': ['xn--bcher-kva.example', 5269],
+    '192.0.2.7:9222': ['192.0.2.7', 9222],
+    '[2001:db8::7]:9222': ['2001:db8::7', 9222],
+    '[2001:db8::7]': ['2001:db8::7', 5269],
+  } as const
+  for (const [text, [host, port]] of Object.entries(cases)) {
+    assert.deepEqual(namedTarget(text), { host, port, isDirect: false }, text)
+  }
+  const others = ['', ':5269', 'romeo@orchard.example', 'a/b', 'a:0', 'a:65536', '[orchard]', 'a:b']
+  for (const text of others) assert.equal(namedTarget(text), undefined, text)
 })

@@ -330,3 +330,95 @@ test('counts that cannot be', async () => {
     await peer.receivesStreamError(condition)
   }
 })
+
+// --- Another host.
+
+/** Its header, and the word that it is somewhere else. */
+async function redirects(peer: AcceptedPeer, to: string): Promise<void> {
+  await peer.answersHeader([])
+  peer.send(`${streamError('see-other-host', to)}</stream:stream>`)
+}
+
+test('a server that has shown who it is and names another host is followed there', async () => {
+  await using stage = await setStage()
+  await using other = await ListeningPeer.start('montague.example')
+  stage.internet.dns.addresses('orchard.example', '127.0.0.1')
+  await stage.juliet.sends(greeting)
+
+  const first = await stage.montague.next()
+  await first.acceptsTls(stage.shown)
+  await redirects(first, `orchard.example:${other.address.port}`)
+
+  const second = await other.next()
+  await second.acceptsExternal(stage.shown)
+  assert.equal(second.header?.attributes.to, 'montague.example')
+  await second.receives({ body: 'Wherefore art thou Romeo?' })
+})
+
+test('another host has to be the server of the same domain', async () => {
+  await using stage = await setStage({ s2s: { queue_timeout: '1s' } })
+  await using other = await ListeningPeer.start('paris.example')
+  await stage.juliet.sends(greeting)
+
+  const first = await stage.montague.next()
+  await first.acceptsTls(stage.shown)
+  await redirects(first, `127.0.0.1:${other.address.port}`)
+
+  const second = await other.next()
+  await second.acceptsTls(stage.internet.certify('paris.example'))
+  await second.closes()
+  await stage.juliet.receives({ error: 'remote-server-timeout' })
+})
+
+test('whoever has shown nothing names no other host', async () => {
+  await using stage = await setStage({ s2s: { queue_timeout: '1s' } })
+  await using other = await ListeningPeer.start('montague.example')
+  await stage.juliet.sends(greeting)
+
+  const first = await stage.montague.next()
+  await redirects(first, `127.0.0.1:${other.address.port}`)
+  await first.closes()
+
+  await stage.juliet.receives({ error: 'remote-server-timeout' })
+  assert.equal(other.count, 0)
+})
+
+test('from host to host, but not for ever', async () => {
+  await using stage = await setStage({ s2s: { queue_timeout: '2s', retry_delay: '10s' } })
+  const { montague, juliet } = stage
+  await juliet.sends(greeting)
+
+  for (let attempt = 0; attempt < 4; attempt++) {
+    const peer = await montague.next()
+    await peer.acceptsTls(stage.shown)
+    await redirects(peer, `127.0.0.1:${montague.address.port}`)
+    await peer.closes()
+  }
+
+  await juliet.receives({ error: 'remote-server-timeout' })
+  assert.equal(montague.count, 4)
+})
+
+test('a stream in use that is sent to another host goes on with what was not acknowledged', async () => {
+  await using stage = await setStage()
+  await stage.juliet.sends(greeting)
+  const first = await stage.montague.next()
+  await first.acceptsExternal(stage.shown, SM)
+  await first.receives({ name: 'enable' })
+  first.send(el('enabled', { xmlns: SM_NS }))
+  await first.receives({ body: 'Wherefore art thou Romeo?' })
+
+  first.send(streamError('see-other-host', '127.0.0.1'))
+  await first.leaves()
+
+  const second = await stage.montague.next()
+  await second.acceptsExternal(stage.shown, SM)
+  await second.receives({ name: 'enable' })
+  second.send(el('enabled', { xmlns: SM_NS }))
+  await second.receives({ body: 'Wherefore art thou Romeo?' })
+  await stage.juliet.receivesNothing({ name: 'message' })
+})
+
+function streamError(condition: string, text: string): string {
+  return `<stream:error><${condition} xmlns='${NS.streamError}'>${text}</${condition}></stream:error>`
+}

@@ -6,7 +6,7 @@ import { type Element, el } from '../../src/xmpp/xml.ts'
 import type { Client } from '../support/client.ts'
 import { Internet, type ServerWishes } from '../support/federation.ts'
 import { type AcceptedPeer, ListeningPeer } from '../support/listening-peer.ts'
-import { TestPeer } from '../support/peer.ts'
+import { DIALBACK_NS, TestPeer } from '../support/peer.ts'
 import type { TestServer } from '../support/server.ts'
 import { chat } from '../support/stanzas.ts'
 import { enable, handled, handledLater, handles } from '../support/stream-management.ts'
@@ -28,7 +28,7 @@ type Stage = AsyncDisposable & {
 }
 
 /** A first message is on its way. */
-async function setStage(wishes: ServerWishes = {}): Promise<Stage> {
+async function setStage(wishes: ServerWishes = {}, ...features: Element[]): Promise<Stage> {
   const internet = await Internet.start()
   const capulet = await internet.server(LOCAL, wishes)
   const listening = await ListeningPeer.start(REMOTE)
@@ -38,7 +38,7 @@ async function setStage(wishes: ServerWishes = {}): Promise<Stage> {
   await juliet.sends(chat(`romeo@${REMOTE}`, 'one'))
   const out = await listening.next()
   const shown = internet.certify(REMOTE)
-  await out.acceptsExternal(shown)
+  await out.acceptsExternal(shown, ...features)
   await out.receives({ body: 'one' })
   return {
     capulet,
@@ -138,28 +138,78 @@ test('answers of others are none', async () => {
   assert.equal(await handled(juliet), 0)
 })
 
-test('a server that answers no pings is asked no more; what it was sent counts as arrived', {
+/** A second has passed without an answer to a ping. */
+const IMPATIENT = { s2s: { ack_timeout: '1s' } } as const
+const DIALBACK = el('dialback', { xmlns: 'urn:xmpp:features:dialback' }, el('errors'))
+
+test('a server that answers no pings but says whether a key is its own has read what came before', {
   timeout: 60_000,
 }, async () => {
-  await using stage = await setStage({ s2s: { ack_timeout: '1s' } })
+  await using stage = await setStage(IMPATIENT, DIALBACK)
   const { juliet, out } = stage
   await out.receives(PING)
   assert.equal(await handled(juliet), 0)
 
+  const question = await out.receivesNext({ name: 'verify', ns: DIALBACK_NS, from: LOCAL })
+  const { id, from: to, to: from } = question.attributes
+  out.send(`<db:verify id='${id}' from='${from}' to='${to}' type='invalid'/>`)
   await handles(juliet, 1)
   await juliet.sends(chat(`romeo@${REMOTE}`, 'two'))
-  await out.receivesNext({ body: 'two' })
+  await out.receives({ body: 'two' })
   await handles(juliet, 2)
 
-  // Nor on the next connection.
+  // It is asked no more, nor on the next connection.
+  const asked = out.inbox(PING).length
+  await juliet.sends(chat(`romeo@${REMOTE}`, 'three'))
+  await out.receives({ body: 'three' })
+  await handles(juliet, 3)
+  assert.equal(out.inbox(PING).length, asked)
   await out.vanishes()
   while (stage.capulet.server.federation?.connectionCount !== 0) await setTimeout(5)
-  await juliet.sends(chat(`romeo@${REMOTE}`, 'three'))
+  await juliet.sends(chat(`romeo@${REMOTE}`, 'four'))
   const again = await stage.listening.next()
   await again.acceptsExternal(stage.shown)
-  await again.receives({ body: 'three' })
-  await handles(juliet, 3)
+  await again.receives({ body: 'four' })
+  await handles(juliet, 4)
   assert.deepEqual(again.inbox(), [])
+})
+
+test('a server that answers no pings but goes on to send counts as one that does not know them', {
+  timeout: 60_000,
+}, async () => {
+  await using stage = await setStage({ s2s: { ack_timeout: '2s' } })
+  const { juliet, out, back } = stage
+  await out.receives(PING)
+  const message = el('message', { from: `romeo@${REMOTE}`, to: `nobody@${LOCAL}`, type: 'error' })
+  const speaking = setInterval(() => back.send(message), 100)
+
+  await handles(juliet, 1)
+
+  clearInterval(speaking)
+  await juliet.receivesNothing({ name: 'message' })
+})
+
+test('a server that says nothing at all hangs: what it was sent comes back', {
+  timeout: 60_000,
+}, async () => {
+  await using stage = await setStage(IMPATIENT, DIALBACK)
+  const { juliet, out, back } = stage
+  const ping = await out.receives(PING)
+  // What was on its way when it was asked says nothing.
+  back.send(el('message', { from: `romeo@${REMOTE}`, to: `nobody@${LOCAL}`, type: 'error' }))
+
+  await juliet.receives({ error: 'remote-server-timeout', body: 'one' })
+  await handles(juliet, 1)
+  while (stage.capulet.server.federation?.connectionCount !== 0) await setTimeout(5)
+  back.send(answer(ping))
+
+  // The next attempt is none of a server that is not to be asked.
+  await juliet.sends(chat(`romeo@${REMOTE}`, 'two'))
+  const again = await stage.listening.next()
+  await again.acceptsExternal(stage.shown)
+  await again.receives({ body: 'two' })
+  await again.receives(PING)
+  await juliet.receivesNothing({ name: 'message' })
 })
 
 test('a burst has pings in its midst: a slow server is believed as far as it has come', async () => {
@@ -185,7 +235,7 @@ test('a burst has pings in its midst: a slow server is believed as far as it has
 })
 
 test('a server that has answered and does no more hangs: what it has not got comes back', async () => {
-  await using stage = await setStage({ s2s: { ack_timeout: '1s' } })
+  await using stage = await setStage(IMPATIENT)
   const { juliet, out, back } = stage
   back.send(answer(await out.receives(PING)))
   await handles(juliet, 1)
