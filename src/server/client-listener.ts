@@ -5,19 +5,9 @@ import type { Config, ClientListener as Settings } from '../config.ts'
 import type { TlsCertificates } from '../connection/tls.ts'
 import type { WriteTurn } from '../connection/write-turn.ts'
 import type { Server } from '../server.ts'
-import type { WantedListener } from './listeners.ts'
+import { listenerOptions, START_TLS, type WantedListener } from './listeners.ts'
 import { type Parsing, parsingOf } from './parsing.ts'
 import type { Plan } from './plan.ts'
-
-/** How long a client may leave output unread, milliseconds. */
-const BLOCKED_TIMEOUT = 60_000
-
-const START_TLS = {
-  required: 'required',
-  starttls: 'offered',
-  direct: 'none',
-  none: 'none',
-} as const satisfies Record<Settings['tls'], StreamPolicy['startTls']>
 
 export function clientListeners(
   { config }: Plan,
@@ -26,18 +16,7 @@ export function clientListeners(
   turn: WriteTurn,
 ): WantedListener<'c2s'>[] {
   return config.listen.c2s.map((settings) => {
-    const options = {
-      host: settings.address === '*' ? undefined : settings.address,
-      port: settings.port,
-      backlog: settings.backlog,
-      isPortShared: config.workers > 1,
-      tls: settings.tls,
-      shaper: settings.shaper === 'none' ? undefined : settings.shaper,
-      maxConnections: settings.max_connections,
-      maxConnectionsPerAddress: settings.max_connections_per_address,
-      preAuthTimeout: settings.pre_auth_timeout,
-      blockedTimeout: BLOCKED_TIMEOUT,
-    }
+    const options = { ...listenerOptions(settings, config), tls: settings.tls }
     const environment = (): Omit<StreamEnvironment, 'onGranted' | 'onEnd'> => {
       return {
         hosts: server.domains.hosts,

@@ -5,7 +5,7 @@ import type { Config, ComponentListener as Settings } from '../config.ts'
 import type { TlsCertificates } from '../connection/tls.ts'
 import type { WriteTurn } from '../connection/write-turn.ts'
 import type { Server } from '../server.ts'
-import type { WantedListener } from './listeners.ts'
+import { listenerOptions, type WantedListener } from './listeners.ts'
 import { parsingOf } from './parsing.ts'
 import type { Plan } from './plan.ts'
 import type { Step } from './step.ts'
@@ -55,18 +55,7 @@ function settingsOf(
   const parsing = parsingOf(config)
   const isOurs = (domain: string) => routes.serves(domain) || registry.has(domain)
   const secrets = new Map(Object.entries(settings.secrets))
-  const options = {
-    host: settings.address === '*' ? undefined : settings.address,
-    port: settings.port,
-    backlog: settings.backlog,
-    isPortShared: config.workers > 1,
-    tls: settings.tls,
-    shaper: settings.shaper === 'none' ? undefined : settings.shaper,
-    maxConnections: settings.max_connections,
-    maxConnectionsPerAddress: settings.max_connections_per_address,
-    preAuthTimeout: settings.pre_auth_timeout,
-    blockedTimeout: settings.blocked_timeout,
-  }
+  const options = { ...listenerOptions(settings, config), tls: settings.tls }
   const session = {
     router,
     registry,

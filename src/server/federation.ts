@@ -13,13 +13,11 @@ import { ServerListener } from '../s2s/listener.ts'
 import type { Target } from '../s2s/targets.ts'
 import type { Server } from '../server.ts'
 import { authoritiesOf } from './certificates.ts'
-import type { WantedListener } from './listeners.ts'
+import { listenerOptions, START_TLS, type WantedListener } from './listeners.ts'
 import { type Parsing, parsingOf } from './parsing.ts'
 import type { Plan } from './plan.ts'
 import type { Step } from './step.ts'
 
-/** How long a server may leave output unread, milliseconds. */
-const BLOCKED_TIMEOUT = 60_000
 /** How long what is on its way may take when federation is switched off, milliseconds. */
 const CLOSE_TIMEOUT = 10_000
 /** Of stanzas on connections of ours where no listener says how large they may be. */
@@ -151,18 +149,7 @@ export function serverListeners(
   const { listen, s2s } = config
   if (s2s === undefined || federation === undefined) return []
   return listen.s2s.map((settings) => {
-    const options = {
-      host: settings.address === '*' ? undefined : settings.address,
-      port: settings.port,
-      backlog: settings.backlog,
-      isPortShared: config.workers > 1,
-      tls: settings.tls,
-      shaper: undefined,
-      maxConnections: settings.max_connections,
-      maxConnectionsPerAddress: settings.max_connections_per_address,
-      preAuthTimeout: settings.pre_auth_timeout,
-      blockedTimeout: BLOCKED_TIMEOUT,
-    }
+    const options = { ...listenerOptions(settings, config), tls: settings.tls }
     const policy = policyOf(settings, s2s, parsingOf(config))
     return {
       kind: 's2s',
@@ -172,13 +159,6 @@ export function serverListeners(
     }
   })
 }
-
-const START_TLS = {
-  required: 'required',
-  starttls: 'offered',
-  direct: 'none',
-  none: 'none',
-} as const satisfies Record<ListenerSettings['tls'], IncomingPolicy['startTls']>
 
 function policyOf(
   settings: ListenerSettings,

@@ -2,7 +2,8 @@
 import type { ClientListener } from '../c2s/listener.ts'
 import type { ComponentListener } from '../component/listener.ts'
 import { type Endpoint, overlap } from '../config/listeners.ts'
-import type { Listener } from '../connection/listener.ts'
+import type { Config } from '../config.ts'
+import type { Listener, ListenerOptions } from '../connection/listener.ts'
 import type { ServerListener } from '../s2s/listener.ts'
 import type { Step } from './step.ts'
 
@@ -22,6 +23,43 @@ export type WantedListener<K extends Kind = Kind> = {
   /** One that is there already goes on like this, for connections from now on. */
   configure(listener: ListenerOf[K]): void
 }
+
+/** What the settings of listeners of all kinds say. Durations in milliseconds. */
+type Settings = Endpoint & {
+  readonly backlog: number
+  readonly max_connections: number
+  readonly max_connections_per_address: number
+  readonly pre_auth_timeout: number
+  readonly shaper?: 'none' | ListenerOptions['shaper']
+  readonly blocked_timeout?: number
+}
+
+/** How long a peer may leave output unread where no setting says it, milliseconds. */
+const BLOCKED_TIMEOUT = 60_000
+
+/** The address of a listener, and what its connections may take. */
+export function listenerOptions(settings: Settings, { workers }: Config): ListenerOptions {
+  const { address, shaper = 'none', blocked_timeout = BLOCKED_TIMEOUT } = settings
+  return {
+    host: address === '*' ? undefined : address,
+    port: settings.port,
+    backlog: settings.backlog,
+    isPortShared: workers > 1,
+    shaper: shaper === 'none' ? undefined : shaper,
+    maxConnections: settings.max_connections,
+    maxConnectionsPerAddress: settings.max_connections_per_address,
+    preAuthTimeout: settings.pre_auth_timeout,
+    blockedTimeout: blocked_timeout,
+  }
+}
+
+/** What becomes of STARTTLS (RFC 6120 §5) by the `tls` of a listener. */
+export const START_TLS = {
+  required: 'required',
+  starttls: 'offered',
+  direct: 'none',
+  none: 'none',
+} as const
 
 type Open = { readonly wanted: WantedListener; readonly listener: Listener }
 
