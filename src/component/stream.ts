@@ -58,6 +58,9 @@ export class Negotiation implements ConnectionHandler {
     if (header.defaultNs !== COMPONENT_NS) {
       throw new StreamError('invalid-namespace', `components speak ${COMPONENT_NS}`)
     }
+    if (!header.attribute('to')) {
+      throw new StreamError('improper-addressing', 'a component names itself in "to"')
+    }
     const secret = name === undefined ? undefined : this.#environment.policy.secretOf(name)
     if (name === undefined || secret === undefined) throw new StreamError('host-unknown')
     this.#name = name

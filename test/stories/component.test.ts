@@ -124,7 +124,8 @@ test('stanzas before the handshake are not authorized', async () => {
 const headers: readonly [string, Record<string, string | undefined>, string][] = [
   ['another namespace', { xmlns: 'jabber:client' }, 'invalid-namespace'],
   ['the other way of connecting', { xmlns: 'jabber:component:connect' }, 'invalid-namespace'],
-  ['no name', { to: undefined }, 'host-unknown'],
+  ['no name', { to: undefined }, 'improper-addressing'],
+  ['an empty name', { to: '' }, 'improper-addressing'],
   ['an account', { to: 'romeo@im.example.com' }, 'host-unknown'],
   ['what is no address', { to: '@' }, 'host-unknown'],
   ['a component without a secret', { to: 'unheard.example.com' }, 'host-unknown'],
