@@ -75,6 +75,14 @@ export class AcceptedPeer extends Client {
     features: readonly Element[],
     attributes: Readonly<Record<string, string | undefined>> = {},
   ): Promise<void> {
+    await this.answersWithHeader(attributes)
+    this.send(`<stream:features>${features.join('')}</stream:features>`)
+  }
+
+  /** The same, and no features yet. */
+  async answersWithHeader(
+    attributes: Readonly<Record<string, string | undefined>> = {},
+  ): Promise<void> {
     const { attributes: theirs } = await this.receivesHeader()
     this.sendHeader({
       xmlns: SERVER_NS,
@@ -84,7 +92,6 @@ export class AcceptedPeer extends Client {
       to: theirs.from,
       ...attributes,
     })
-    this.send(`<stream:features>${features.join('')}</stream:features>`)
   }
 
   /** STARTTLS, up to the handshake. */
