@@ -6,6 +6,7 @@ import { inPortions, weigh } from '../core/portions.ts'
 import type { Router } from '../core/router.ts'
 import { type StanzaCondition, StanzaError } from '../xmpp/stanza-error.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
+import { BackOff } from './back-off.ts'
 import { type Connector, reasonOf } from './connector.ts'
 import type { Ending, Ledger } from './ledger.ts'
 import type { OutgoingOwner, OutgoingStream } from './outgoing-stream.ts'
@@ -94,9 +95,7 @@ export class Link implements OutgoingOwner, TrafficOwner {
   #ours: Interrupted | undefined
   #theirs: Interrupted | undefined
   #isConnecting = false
-  #failures = 0
-  #retryAt = 0
-  #retry: NodeJS.Timeout | undefined
+  readonly #backOff = new BackOff()
   #isClosing = false
 
   constructor(local: string, remote: string, parts: LinkParts) {
@@ -116,7 +115,7 @@ export class Link implements OutgoingOwner, TrafficOwner {
       this.#theirs === undefined &&
       this.#verifications.isEmpty &&
       !this.#isConnecting &&
-      Date.now() >= this.#retryAt
+      this.#backOff.wait <= 0
     )
   }
 
@@ -129,7 +128,7 @@ export class Link implements OutgoingOwner, TrafficOwner {
   /** For the administrator's eyes. */
   get status(): LinkStatus {
     const carrier = this.#carrier
-    const isWaiting = this.#retry !== undefined || this.#isHeld
+    const isWaiting = this.#backOff.isScheduled || this.#isHeld
     return {
       local: this.local,
       remote: this.remote,
@@ -218,14 +217,8 @@ export class Link implements OutgoingOwner, TrafficOwner {
       return
     }
     if (this.#isConnecting) return
-    const wait = this.#retryAt - Date.now()
-    if (wait <= 0) void this.#connect()
-    else this.#retry ??= setTimeout(() => this.#retryNow(), wait).unref()
-  }
-
-  #retryNow(): void {
-    this.#retry = undefined
-    this.#wake()
+    if (this.#backOff.wait <= 0) void this.#connect()
+    else this.#backOff.schedule(() => this.#wake())
   }
 
   async #connect(): Promise<void> {
@@ -249,22 +242,15 @@ export class Link implements OutgoingOwner, TrafficOwner {
     const text = textOf(error)
     this.#verifications.fail(new StanzaError(conditionForAskers(error), { text }))
     if (isFinal(error)) {
-      this.#failures = 0
+      this.#backOff.forget()
       this.onNotResumed()
       this.#giveBackQueue(conditionForSenders(error), text)
     }
     // What DNS says may be asked again at once; nobody waits for one of which only strangers spoke.
     const isUnfit = error instanceof StreamFailure && isFinal(error)
     if (this.#queue.isEmpty && this.#ours === undefined && !isUnfit) return
-    this.#backOff()
+    this.#backOff.failed(this.#parts.limits)
     this.#wake()
-  }
-
-  #backOff(): void {
-    const { retryDelay, maxRetryDelay } = this.#parts.limits
-    const delay = Math.min(maxRetryDelay, retryDelay * 2 ** this.#failures)
-    this.#failures++
-    this.#retryAt = Date.now() + delay * (0.5 + Math.random() / 2)
   }
 
   // --- A stream of ours.
@@ -282,8 +268,7 @@ export class Link implements OutgoingOwner, TrafficOwner {
   onOpen(stream: OutgoingStream, traffic: Traffic): void {
     this.#parts.log.info('s2s_out_opened', this.#names)
     this.#stream = stream
-    this.#failures = 0
-    this.#retryAt = 0
+    this.#backOff.succeeded()
     this.#verifications.sendOn(stream)
     if (this.#ours?.ledger === traffic.ledger) this.#ours = undefined
     traffic.owner = this
@@ -313,7 +298,7 @@ export class Link implements OutgoingOwner, TrafficOwner {
 
   /** Whoever wants a connection may wait for one that is there in so many milliseconds. */
   expect(ms: number): void {
-    this.#retryAt = Math.max(this.#retryAt, Date.now() + ms + MARGIN)
+    this.#backOff.postpone(ms + MARGIN)
   }
 
   /** The other server has opened a stream that takes stanzas of ours, too. */
@@ -439,7 +424,7 @@ export class Link implements OutgoingOwner, TrafficOwner {
   /** Gives back what has not arrived, and ends. */
   close(): void {
     this.#isClosing = true
-    clearTimeout(this.#retry)
+    this.#backOff.cancel()
     this.#stream?.close()
     this.#giveUpAll()
     this.#giveBackQueue(...STOPPING)

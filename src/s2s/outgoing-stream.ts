@@ -16,8 +16,9 @@ import {
   readDialback,
 } from './dialback.ts'
 import { Features } from './features.ts'
-import { acknowledged, type Ending, endingOf, Ledger } from './ledger.ts'
-import { countOf, ENABLE, isResumable, resume } from './management.ts'
+import { type Ending, endingOf } from './ledger.ts'
+import { countOf } from './management.ts'
+import { OutgoingTraffic, type Sender } from './outgoing-traffic.ts'
 import {
   BIDI,
   BIDI_FEATURE_NS,
@@ -35,7 +36,7 @@ import {
 } from './protocol.ts'
 import { Redirected, refusedBy, StreamFailure } from './stream-failure.ts'
 import { namedTarget } from './targets.ts'
-import { Traffic, type TrafficParts } from './traffic.ts'
+import type { Traffic, TrafficParts } from './traffic.ts'
 
 /** Who speaks with whom, and how far each trusts what. */
 export type OutgoingPolicy = {
@@ -55,17 +56,13 @@ export type OutgoingEnvironment = {
 }
 
 /** Whose stream it is. */
-export interface OutgoingOwner {
+export interface OutgoingOwner extends Sender {
   readonly local: string
   readonly remote: string
-  /** What an earlier stream has sent and not had acknowledged. */
-  readonly ledger: Ledger | undefined
   /** The peer is who it should be, and may be asked about keys; stanzas need `authenticate`. */
   onNegotiated(stream: OutgoingStream): void
   /** Stanzas may flow. What `ledger` held is settled: sent again, or not to be had back. */
   onOpen(stream: OutgoingStream, traffic: Traffic): void
-  /** The earlier stream cannot be gone on with, and what of it arrived will not be known. */
-  onNotResumed(): void
   onVerified(id: string, type: string, error: StanzaError | undefined): void
   /** Called once. */
   onEnd(stream: OutgoingStream, failure: StreamFailure): void
@@ -78,9 +75,7 @@ type State =
   | 'sasl'
   | 'negotiated'
   | 'dialback'
-  | 'resuming'
-  | 'enabling'
-  | 'open'
+  | 'authenticated'
   | 'ended'
 
 /**
@@ -110,9 +105,8 @@ export class OutgoingStream implements ConnectionHandler {
   #isClosing = false
   #hasEnded = false
   readonly #negotiation = Promise.withResolvers<void>()
-  /** What comes the other way, also before we may send. */
-  #incoming: Traffic | undefined
-  traffic: Traffic | undefined
+  /** From when the peer has let us in. */
+  #outgoing: OutgoingTraffic | undefined
 
   constructor(connection: Connection, owner: OutgoingOwner, environment: OutgoingEnvironment) {
     this.connection = connection
@@ -136,10 +130,14 @@ export class OutgoingStream implements ConnectionHandler {
     return this.#isAuthenticated || ['negotiated', 'dialback'].includes(this.#state)
   }
 
+  /** From when stanzas may be sent. */
+  get traffic(): Traffic | undefined {
+    return this.#outgoing?.current
+  }
+
   /** Stanzas have gone either way. */
   get wasUsed(): boolean {
-    const { sent, received } = this.traffic?.ledger ?? {}
-    return (sent?.count ?? 0) > 0 || (received?.h ?? 0) > 0
+    return this.#outgoing?.wasUsed === true
   }
 
   /** Nothing is said on it since then, milliseconds since the epoch. */
@@ -151,7 +149,8 @@ export class OutgoingStream implements ConnectionHandler {
 
   /** The peer owes an answer since then. */
   isStuckSince(time: number): boolean {
-    return ['dialback', 'resuming', 'enabling'].includes(this.#state) && this.#since <= time
+    const isProving = this.#state === 'dialback' && this.#since <= time
+    return isProving || this.#outgoing?.isStuckSince(time) === true
   }
 
   /** Proves our domain by dialback, if nothing else has proved it. */
@@ -279,13 +278,11 @@ export class OutgoingStream implements ConnectionHandler {
 
   onElement(frame: Frame): void {
     if (frame.ns === STREAMS_NS) return this.#streamElement(frame)
-    const { traffic } = this
     if (this.#isClosing) return this.#hearOut(frame)
-    if (traffic !== undefined && frame.ns === SM_NS) return this.#managedElement(frame, traffic)
     switch (frame.ns) {
       case SERVER_NS:
-        if (this.#incoming !== undefined) return this.#incoming.receive(frame)
-        break
+        if (this.#outgoing === undefined) break
+        return this.#outgoing.receive(frame)
       case TLS_NS:
         if (this.#state !== 'starttls') break
         if (frame.name === 'proceed') return this.#proceed()
@@ -296,7 +293,8 @@ export class OutgoingStream implements ConnectionHandler {
       case DIALBACK_NS:
         return this.#dialback(frame)
       case SM_NS:
-        return this.#managing(frame)
+        if (this.#outgoing === undefined) throw new StreamError('policy-violation')
+        return this.#outgoing.manage(frame)
     }
     throw new StreamError('not-authorized')
   }
@@ -371,94 +369,24 @@ export class OutgoingStream implements ConnectionHandler {
     this.connection.write(dialbackError(question.name, { from: to, to: from, id }, error))
   }
 
-  // --- Stream management, then stanzas.
-
   #authenticated(): void {
     this.#isAuthenticated = true
-    this.#incoming = this.#newTraffic()
-    const { ledger } = this.#owner
-    if (!this.#features.has('sm', SM_NS)) {
-      if (ledger !== undefined) this.#owner.onNotResumed()
-      return this.#open()
-    }
-    if (ledger?.id === undefined) return this.#enable()
-    this.#state = 'resuming'
-    this.#since = Date.now()
-    const previd = ledger.id
-    // What is being decided upon is not to come again.
-    const ready = ledger.received.settle(PATIENCE)
-    void ready.then(() => {
-      const { h } = ledger.received
-      this.connection.write(resume(previd, h))
-    })
-  }
-
-  #enable(): void {
-    this.#state = 'enabling'
-    this.#since = Date.now()
-    this.connection.write(ENABLE)
-  }
-
-  #managing(frame: Frame): void {
-    const { ledger } = this.#owner
-    const h = countOf(frame)
-    if (this.#state === 'enabling') {
-      if (frame.name === 'failed') return this.#open()
-      if (frame.name !== 'enabled') throw new StreamError('policy-violation')
-      const fresh = new Ledger()
-      fresh.id = isResumable(frame) ? frame.attribute('id') : undefined
-      return this.#open(fresh)
-    }
-    if (this.#state !== 'resuming' || ledger === undefined)
-      throw new StreamError('policy-violation')
-    if (frame.name === 'resumed') {
-      for (const { settlement } of acknowledged(ledger.sent, h)) settlement?.finish()
-      return this.#open(ledger)
-    }
-    if (frame.name !== 'failed') throw new StreamError('policy-violation')
-    if (h !== undefined && ledger.sent.covers(h)) {
-      for (const { settlement } of ledger.sent.acknowledge(h)) settlement?.finish()
-    }
-    this.#owner.onNotResumed()
-    this.#enable()
-  }
-
-  #open(ledger?: Ledger): void {
-    this.#state = 'open'
-    const traffic = this.#newTraffic(ledger)
-    this.#incoming = traffic
-    this.traffic = traffic
-    if (ledger !== undefined) traffic.manage()
-    this.#negotiation.resolve()
-    this.#owner.onOpen(this, traffic)
-  }
-
-  #newTraffic(ledger = new Ledger()): Traffic {
-    const accepts = (from: string, to: string) => this.#accept(from, to)
+    this.#state = 'authenticated'
     const { local, remote } = this.#owner
-    const { maxSize } = this.#features
-    const options = {
+    this.#outgoing = new OutgoingTraffic({
+      connection: this.connection,
       pair: { local, remote },
-      accepts,
+      sender: this.#owner,
+      features: this.#features,
       lang: this.#lang,
-      maxSize,
-      ledger,
       isTwoWay: this.#isBidi,
-    }
-    return new Traffic(this.connection, this.#environment.traffic, options)
-  }
-
-  #accept(from: string, to: string): void {
-    const { local, remote } = this.#owner
-    if (!this.#isBidi) throw new StreamError('not-authorized')
-    if (from !== remote) throw new StreamError('invalid-from')
-    if (to !== local) throw new StreamError('host-unknown')
-  }
-
-  #managedElement(frame: Frame, traffic: Traffic): void {
-    if (frame.name === 'r') return traffic.answerRequest()
-    if (frame.name === 'a') return traffic.takeAnswer(countOf(frame))
-    throw new StreamError('unsupported-stanza-type', `<${frame.name}/> is not supported`)
+      parts: this.#environment.traffic,
+      onOpen: (traffic) => {
+        this.#negotiation.resolve()
+        this.#owner.onOpen(this, traffic)
+      },
+    })
+    this.#outgoing.begin()
   }
 
   // --- Its end.
@@ -501,6 +429,4 @@ export class OutgoingStream implements ConnectionHandler {
   }
 }
 
-/** How long what came in on an earlier stream may take to settle, milliseconds. */
-const PATIENCE = 5_000
 const NO_PROOF = 'our certificate is not accepted, and dialback is off'
