@@ -152,6 +152,72 @@ test(
   },
 )
 
+test(
+  'what came just before a session went to another node is not left behind',
+  options,
+  async () => {
+    await using cluster = await TestCluster.start()
+    const [one, two] = [await cluster.node('one'), await cluster.node('two')]
+    const romeo = await one.connect('romeo', 'orchard')
+    await enable(romeo)
+    const juliet = await connectResumable(one, 'juliet', 'balcony')
+    await juliet.client.becomesAvailable(0)
+    const { fullJid } = juliet.client
+    await until(knows(two, fullJid))
+    await juliet.client.vanishes()
+    const client = await authenticated(two, 'juliet')
+    romeo.send(chat(fullJid, 'one'), chat(fullJid, 'two'))
+    await romeo.roundTrip()
+    const answer = await tryToResume(client, juliet.id, 0)
+    assert.equal(answer.name, 'resumed')
+    for (const body of ['one', 'two']) await client.receives({ body })
+    // Her own presence and an answer were first.
+    acknowledge(client, 4)
+    await client.roundTrip()
+    // It writes what it still has to keep.
+    await one.stop()
+    const kept = await two.server.storage.read<{ node: string }>('select node from sm_kept', [])
+    assert.deepEqual(kept, [])
+  },
+)
+
+test('a session that was let go, and nobody has fetched, is where it was', options, async () => {
+  await using cluster = await TestCluster.start()
+  const [one, two] = [await cluster.node('one'), await cluster.node('two')]
+  const romeo = await one.connect('romeo', 'orchard')
+  const juliet = await connectResumable(one, 'juliet', 'balcony')
+  await juliet.client.becomesAvailable(0)
+  const { fullJid, bareJid } = juliet.client
+  await until(knows(two, fullJid))
+  await juliet.client.vanishes()
+  romeo.send(chat(fullJid, 'one'))
+  await romeo.roundTrip()
+  const asked = { id: juliet.id, account: bareJid }
+  assert.notEqual(await two.server.cluster.ask('one', 'stream_release', asked), null)
+  romeo.send(chat(fullJid, 'two'))
+  await until(knows(one, fullJid))
+  const { client } = await resume(one, { id: juliet.id, h: 0, fullJid })
+  for (const body of ['one', 'two']) await client.receives({ body })
+})
+
+test('what it had goes on if its client began another meanwhile', options, async () => {
+  await using cluster = await TestCluster.start()
+  const [one, two] = [await cluster.node('one'), await cluster.node('two')]
+  const romeo = await one.connect('romeo', 'orchard')
+  const juliet = await connectResumable(one, 'juliet', 'balcony')
+  await juliet.client.becomesAvailable(0)
+  const { fullJid, bareJid } = juliet.client
+  await until(knows(two, fullJid))
+  await juliet.client.vanishes()
+  romeo.send(chat(fullJid, 'one'))
+  await romeo.roundTrip()
+  const asked = { id: juliet.id, account: bareJid }
+  assert.notEqual(await two.server.cluster.ask('one', 'stream_release', asked), null)
+  const client = await one.connect('juliet', 'balcony')
+  romeo.send(chat(fullJid, 'two'))
+  for (const body of ['one', 'two']) await client.receives({ body })
+})
+
 test('a node that let a session go does not tell its client what it counted', options, async () => {
   await using cluster = await TestCluster.start()
   const [one, two] = [await cluster.node('one'), await cluster.node('two')]

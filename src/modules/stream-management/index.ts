@@ -109,6 +109,7 @@ export const streamManagement = defineModule({
     const parts = (domainType: string) => ({
       limits,
       snapshots,
+      kept,
       clock,
       log,
       unacknowledgedMessage: hooks.at('unacknowledged_message', domainType),
@@ -337,7 +338,7 @@ export const streamManagement = defineModule({
 
     // --- Sessions go on at another node.
 
-    const relocation = new Relocation({ streams, restoration, sessions, cluster })
+    const relocation = new Relocation({ streams, restoration, sessions, cluster, log })
     cluster.on('stream_release', ({ id, account }) => relocation.release(id, account))
   },
 })

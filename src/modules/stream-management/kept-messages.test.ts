@@ -69,6 +69,21 @@ test('a message that is acknowledged at once is never written', async (context) 
   assert.deepEqual(await left(storage), [])
 })
 
+test('what another node is to take over is written at once', async (context) => {
+  context.mock.timers.enable({ apis: ['setTimeout'] })
+  const storage = await openStorage(context)
+  const kept = keptIn(storage)
+  const settlement = new Settlement()
+  const ids = ['one', 'two', 'three'].map(
+    (body) => kept.keep(chat(body, settlement)).notes.kept as number,
+  )
+  kept.release(ids[1] as number)
+  assert.equal(await kept.secure(ids), true)
+  assert.deepEqual(await left(storage), ['one', 'three'])
+  assert.equal(settlement.isSettled, true)
+  await kept.stop()
+})
+
 test('one that is not is written, and removed when it is', async (context) => {
   const storage = await openStorage(context)
   const kept = keptIn(storage)

@@ -109,6 +109,23 @@ export class KeptMessages {
     return kept
   }
 
+  /**
+   * Writes what is kept under these numbers without further waiting, for another node is to take it over
+   * from the disk. Resolves to whether that has all of it.
+   */
+  async secure(ids: readonly number[]): Promise<boolean> {
+    for (const id of ids) {
+      const index = id - this.#firstId
+      const envelope = index < 0 ? undefined : this.#waiting[index]
+      if (envelope === undefined) continue
+      this.#waiting[index] = undefined
+      if (this.#unwritten.size > 0) this.#unwritten.set(id, envelope)
+      else this.#add(envelope)
+    }
+    if (ids.some((id) => this.#adding.has(id))) await Promise.allSettled(this.#writing)
+    return !ids.some((id) => this.#unwritten.has(id))
+  }
+
   /** Somebody has it, or has been told that it did not arrive. */
   release(id: number): void {
     if (!this.#letGo(id)) this.#removeOne(id)

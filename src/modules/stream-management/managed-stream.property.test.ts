@@ -101,6 +101,7 @@ class History {
       {
         limits,
         snapshots: { save: nothing, append: nothing, forget: nothing },
+        kept: { secure: async () => true },
         unacknowledgedMessage: new Hooks(silentLogger).at('unacknowledged_message'),
         clock: { now: () => 0 },
         log: silentLogger,

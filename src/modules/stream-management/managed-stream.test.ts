@@ -32,6 +32,7 @@ function detached() {
         append: () => Promise.resolve(),
         forget: () => forgotten.promise,
       },
+      kept: { secure: async () => true },
       unacknowledgedMessage: new Hooks(silentLogger).at('unacknowledged_message'),
       clock: { now: () => 0 },
       log: silentLogger,

@@ -9,6 +9,7 @@ import { DELAY_NS, delay } from '../../xmpp/delay.ts'
 import { parseJid } from '../../xmpp/jid.ts'
 import { decode, NO_OCTETS } from '../../xmpp/octets.ts'
 import { StreamError } from '../../xmpp/stream-error.ts'
+import type { KeptMessages } from './kept-messages.ts'
 import { answer, handledCountTooHigh, REQUEST, resumed } from './protocol.ts'
 import type { Queued, SessionState, Snapshot, Snapshots } from './snapshots.ts'
 import { Unacknowledged } from './unacknowledged.ts'
@@ -24,6 +25,7 @@ export type StreamLimits = {
 type Parts = {
   readonly limits: StreamLimits
   readonly snapshots: Pick<Snapshots, 'save' | 'append' | 'forget'>
+  readonly kept: Pick<KeptMessages, 'secure'>
   readonly unacknowledgedMessage: HookPoint<'unacknowledged_message'>
   readonly clock: { now(): number }
   readonly log: Logger
@@ -270,13 +272,20 @@ export class ManagedStream {
     await this.#settled()
     await this.saved(ASK_INTERVAL)
     let appended: Promise<unknown> | undefined
-    while (appended !== this.#appended) {
+    let isSecure = true
+    do {
       appended = this.#appended
       await appended
-    }
-    if (!this.isDetached || !this.#isOnDisk || !this.#isSaved || this.session.isClosed) return false
+      isSecure = await this.#parts.kept.secure(this.#keptNumbers)
+    } while (appended !== this.#appended)
+    if (!isSecure || !this.isDetached || !this.#isOnDisk || !this.#isSaved) return false
+    if (this.session.isClosed) return false
     letGo()
     return true
+  }
+
+  get #keptNumbers(): number[] {
+    return Array.from(this.unacknowledged).flatMap(([{ notes }]) => notes.kept ?? [])
   }
 
   /** The connection did not come after all. */

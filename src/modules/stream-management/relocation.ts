@@ -1,4 +1,5 @@
 import { type Cluster, ClusterError } from '../../core/cluster.ts'
+import type { Logger } from '../../core/log.ts'
 import { isLocalSession, type Resource } from '../../core/session.ts'
 import type { SessionManager } from '../../core/session-manager.ts'
 import { parseJid } from '../../xmpp/jid.ts'
@@ -31,13 +32,16 @@ type Parts = {
   readonly restoration: Restoration
   readonly sessions: SessionManager
   readonly cluster: Pick<Cluster, 'self' | 'ask' | 'isShared'>
+  readonly log: Logger
 }
 
 /** How long a lost node may keep a client waiting, and how often that is looked at, milliseconds. */
 const PATIENCE = 10_000
 const LOOK = 100
 /** How long a session that was let go is waited for at its new place, milliseconds. */
-const MOVE = 5_000
+const MOVE = 3_000
+/** How long to wait before it is tried again to take one back, milliseconds. */
+const RETRY = 500
 
 /** Sessions that go on at the node to which their client comes back. */
 export class Relocation {
@@ -79,7 +83,7 @@ export class Relocation {
     let released: Promise<void> | undefined
     const letGo = () => {
       streams.letGo(managed)
-      released = sessions.release(session, this.#moved(session))
+      released = sessions.release(session, this.#moved(id, session))
     }
     if (session.isClosed || !(await managed.handOver(letGo))) return null
     await released
@@ -91,15 +95,30 @@ export class Relocation {
     return all.find((one) => one.shared.stream === id && !isLocalSession(one))
   }
 
-  /** Resolves when another node has the resource, or none will. */
-  async #moved(session: Resource): Promise<void> {
+  /**
+   * Resolves when another node has the session. If none will, for the one that asked is gone, this one
+   * takes it back from the disk, where else it would stay.
+   */
+  async #moved(id: string, session: Resource): Promise<void> {
+    const { sessions: manager, restoration, cluster, log } = this.#parts
+    const { sessions } = manager
     const until = Date.now() + MOVE
-    const { sessions } = this.#parts.sessions
     const jid = parseJid(session.jid.full)
     while (Date.now() < until) {
       const now = sessions.get(jid)
-      if (now !== undefined && now !== session) return
+      if (now !== session && now?.id === session.id) return
       await pause(LOOK / 5)
+    }
+    while (true) {
+      try {
+        const isReplaced = sessions.get(jid) !== undefined
+        if (isReplaced) await restoration.giveBack(id, cluster.self)
+        else await restoration.fetch(id, cluster.self)
+        return
+      } catch (error) {
+        log.warn('session_not_taken_back', { jid: jid.full, error })
+        await pause(RETRY)
+      }
     }
   }
 }

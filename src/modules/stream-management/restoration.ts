@@ -2,6 +2,7 @@ import type { NodeRun } from '../../core/cluster.ts'
 import type { Remains } from '../../core/hook-map.ts'
 import type { ModuleContext } from '../../core/module.ts'
 import type { Session, StreamSession } from '../../core/session.ts'
+import { isCopy } from '../../xmpp/forward.ts'
 import { parseJid } from '../../xmpp/jid.ts'
 import { encode } from '../../xmpp/octets.ts'
 import { CLIENT_NS, Stanza } from '../../xmpp/stanza.ts'
@@ -116,8 +117,27 @@ export class Restoration {
     return session
   }
 
-  /** One session that another run has saved and let go. `undefined`: there is none such. */
+  /** One session that a run has saved and let go. `undefined`: there is none such. */
   async fetch(id: string, from: NodeRun): Promise<StreamSession | undefined> {
+    const snapshot = await this.#take(id, from)
+    return snapshot === undefined ? undefined : this.restore(snapshot)
+  }
+
+  /** What a session that was let go had, and whose place another has taken, goes back to the route. */
+  async giveBack(id: string, from: NodeRun): Promise<void> {
+    const { context, forget } = this.#parts
+    const snapshot = await this.#take(id, from)
+    if (snapshot === undefined) return
+    for (const [envelope] of snapshot.queue) {
+      const { stanza, notes } = envelope
+      // What came from the store is there still.
+      if (stanza.kind !== 'message' || isCopy(stanza) || notes.offline !== undefined) continue
+      await context.router.route(envelope.noted({ isRetry: true }))
+    }
+    forget(id)
+  }
+
+  async #take(id: string, from: NodeRun): Promise<Snapshot | undefined> {
     const { kept, snapshots } = this.#parts
     const snapshot = await snapshots.take(id, from)
     if (snapshot === undefined) return undefined
@@ -130,7 +150,7 @@ export class Restoration {
       const own = number === undefined ? undefined : await kept.takeOne(from, number)
       queue.push([own === undefined ? envelope.unnoted('kept') : envelope.noted({ kept: own }), at])
     }
-    return this.restore({ ...snapshot, queue, isWhole })
+    return { ...snapshot, queue, isWhole }
   }
 
   readonly #damaged = (id: string, error: unknown) => {
