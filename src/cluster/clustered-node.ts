@@ -184,6 +184,8 @@ export class ClusteredNode implements Cluster, MemberListener {
       closeRemote: async (run, id, error) => {
         await this.#askUnlessLost(run, 'component_close', { id, error: toText(error) })
       },
+      isCleaned: (run) => this.#members.isCleaned(run),
+      isCleaner: (node) => this.#members.isCleaner(node),
     })
     this.#locks = new Locks({
       self,
@@ -600,6 +602,7 @@ export class ClusteredNode implements Cluster, MemberListener {
       this.#cleaned.delete(key)
     }
     this.#sessions.onCleaned({ node, epoch })
+    this.#components.onCleaned({ node, epoch })
   }
 
   #lose(peer: Peer): void {

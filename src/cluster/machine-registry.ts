@@ -46,10 +46,21 @@ export class MachineHub implements AsyncDisposable {
     return this.#entries.get(key)
   }
 
+  /** Of all that is there. */
+  keys(): IterableIterator<string> {
+    return this.#entries.keys()
+  }
+
   /** Throws RegistryConflict. */
   put(key: string, value: string, expected: number): number {
     this.#check(key, expected)
     return this.#change({ key, value, revision: ++this.#revision })
+  }
+
+  /** Likewise. */
+  remove(key: string, expected: number): number {
+    this.#check(key, expected)
+    return this.#change({ key, value: undefined, revision: ++this.#revision })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -96,13 +107,8 @@ export class MachineHub implements AsyncDisposable {
     switch (request.do) {
       case 'put':
         return { is: 'done', revision: this.put(request.key, request.value, request.expected) }
-      case 'remove': {
-        const { key, expected } = request
-        this.#check(key, expected)
-        const revision = ++this.#revision
-        this.#change({ key, value: undefined, revision })
-        return { is: 'done', revision }
-      }
+      case 'remove':
+        return { is: 'done', revision: this.remove(request.key, request.expected) }
       case 'get':
         return { is: 'entry', change: this.#entries.get(request.key) }
       case 'watch':

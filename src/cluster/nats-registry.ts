@@ -1,13 +1,15 @@
 import { JetStreamApiError, type JetStreamClient, type JetStreamManager } from '@nats-io/jetstream'
-import type { Bucket, KvWatchEntry } from '@nats-io/kv'
+import type { KvWatchEntry } from '@nats-io/kv'
 import { headers, type QueuedIterator } from '@nats-io/transport-node'
 import type { Logger } from '../core/log.ts'
+import { isThere, type NatsBucket, openBucket, streamOf } from './nats-bucket.ts'
 import { type Change, type Registry, RegistryConflict } from './transport.ts'
 
 type Parts = {
-  readonly bucket: string
+  /** Of the bucket. */
+  readonly name: string
+  readonly replicas: number
   readonly node: string
-  readonly kv: Bucket
   readonly js: JetStreamClient
   readonly manager: JetStreamManager
   readonly log: Logger
@@ -23,22 +25,35 @@ const WRITE_TIMEOUT = 5_000
 /** How long marks of removed keys stay, milliseconds: those who were away must see them. */
 const MARKS = 30 * 60_000
 const RETRY = 500
+/** How often to look whether the bucket is still there, milliseconds. */
+const LOOK = 5_000
 
 /**
  * The registry as a bucket of JetStream's key-value store. Revisions are the sequence numbers of its
- * stream, so all keys share one count.
+ * stream behind where the bucket begins, so all keys share one count.
+ *
+ * A NATS server may lose its files, all or the newest. Then the bucket is made anew, with revisions behind
+ * all before; every key that it had and has no more is told as removed, so each node writes its own again.
  */
 export class NatsRegistry implements Registry {
   isConnected = true
   readonly #parts: Parts
+  #bucket: NatsBucket
   readonly #known = new Map<string, Known>()
+  /** Keys that were written here and not seen yet, with their revisions. */
+  readonly #written = new Map<string, number>()
+  /** The greatest revision seen or written here. */
+  #newest = 0
   #onChange: ((change: Change) => void) | undefined
+  readonly #caughtUp = Promise.withResolvers<void>()
   #watch: QueuedIterator<KvWatchEntry> | undefined
   #generation = 0
   #purge: NodeJS.Timeout | undefined
+  #look: NodeJS.Timeout | undefined
   #isClosed = false
 
-  constructor(parts: Parts) {
+  constructor(bucket: NatsBucket, parts: Parts) {
+    this.#bucket = bucket
     this.#parts = parts
   }
 
@@ -65,15 +80,18 @@ export class NatsRegistry implements Registry {
   }
 
   async #publish(key: string, value: string, operation: string | undefined, expected: number) {
-    const { js, bucket } = this.#parts
-    const options = { expect: { lastSubjectSequence: expected }, timeout: WRITE_TIMEOUT }
+    const { js } = this.#parts
+    const { base } = this.#bucket
+    // What an earlier bucket had is not in this one.
+    if (expected !== 0 && expected <= base) throw new RegistryConflict(key)
+    const lastSubjectSequence = expected === 0 ? 0 : expected - base
+    const options = { expect: { lastSubjectSequence }, timeout: WRITE_TIMEOUT }
     try {
-      if (operation === undefined) {
-        return (await js.publish(`$KV.${bucket}.${key}`, value, options)).seq
-      }
       const marked = headers()
-      marked.set(OPERATION, operation)
-      return (await js.publish(`$KV.${bucket}.${key}`, '', { ...options, headers: marked })).seq
+      if (operation !== undefined) marked.set(OPERATION, operation)
+      const described = operation === undefined ? options : { ...options, headers: marked }
+      const { seq } = await js.publish(this.#subjectOf(key), value, described)
+      return this.#wrote(key, base + seq)
     } catch (error) {
       if (error instanceof JetStreamApiError && error.code === WRONG_SEQUENCE) {
         throw new RegistryConflict(key)
@@ -82,93 +100,149 @@ export class NatsRegistry implements Registry {
     }
   }
 
+  #wrote(key: string, revision: number): number {
+    this.#newest = Math.max(this.#newest, revision)
+    if ((this.#known.get(key)?.revision ?? 0) < revision) this.#written.set(key, revision)
+    return revision
+  }
+
   async get(key: string): Promise<Change | undefined> {
-    const { manager, bucket } = this.#parts
-    const subject = `$KV.${bucket}.${key}`
-    const message = await manager.streams.getMessage(`KV_${bucket}`, { last_by_subj: subject })
+    const { manager, name } = this.#parts
+    const { base } = this.#bucket
+    const query = { last_by_subj: this.#subjectOf(key) }
+    const message = await manager.streams.getMessage(streamOf(name), query)
     if (message === null) return undefined
     const isThere = !message.header?.get(OPERATION)
-    return { key, value: isThere ? message.string() : undefined, revision: message.seq }
+    const revision = base + message.seq
+    return { key, value: isThere ? message.string() : undefined, revision }
+  }
+
+  #subjectOf(key: string): string {
+    return `$KV.${this.#parts.name}.${key}`
   }
 
   async watch(onChange: (change: Change) => void): Promise<void> {
     this.#onChange = onChange
-    await this.#rewatch()
+    // The first attempt tells what is wrong; if it is overtaken, another one gets there.
+    await Promise.race([this.#rewatch(++this.#generation), this.#caughtUp.promise])
     const purge = () => {
       for (const [key, { isThere }] of this.#known) if (!isThere) this.#known.delete(key)
-      this.#parts.kv
+      this.#bucket.kv
         .purgeDeletes(MARKS)
         .catch((error) => this.#parts.log.warn('registry_not_purged', { error }))
     }
     this.#purge = setInterval(purge, MARKS * (1 + Math.random())).unref()
+    this.#look = setInterval(() => void this.#lookAfter(), LOOK).unref()
   }
 
-  /** Changes may have been missed. */
+  /** Changes may have been missed, and the bucket may be another one. */
   onReconnected(): void {
-    if (this.#onChange === undefined) return
-    this.#rewatch().catch((error) => {
-      this.#parts.log.warn('registry_not_watched', { error })
-      setTimeout(() => {
-        if (this.isConnected && !this.#isClosed) this.onReconnected()
-      }, RETRY).unref()
-    })
+    if (this.#onChange !== undefined) void this.#catchUp()
   }
 
   async close(): Promise<void> {
     this.#isClosed = true
     clearInterval(this.#purge)
+    clearInterval(this.#look)
     this.#generation++
     this.#watch?.stop()
   }
 
-  /** Watches anew. Resolves when all is seen that was there; keys that are not are removed. */
-  async #rewatch(): Promise<void> {
-    const generation = ++this.#generation
-    this.#watch?.stop()
-    const { kv, node } = this.#parts
-    const watch = await kv.watch()
-    this.#watch = watch
-    const before = new Set(this.#known.keys())
-    const mark = `sync.${node}`
-    const reached = Promise.withResolvers<void>()
-    let target = Number.POSITIVE_INFINITY
-    let newest = 0
-    const look = () => {
-      if (newest >= target) reached.resolve()
-    }
-    void this.#follow(watch, generation, (entry) => {
-      before.delete(entry.key)
-      newest = Math.max(newest, entry.revision)
-      look()
-    })
-    target = await this.#mark(mark)
-    look()
-    await reached.promise
-    for (const key of before) {
-      const known = this.#known.get(key)
-      if (known?.isThere !== true || known.revision > target) continue
-      this.#known.delete(key)
-      this.#onChange?.({ key, value: undefined, revision: target })
+  async #lookAfter(): Promise<void> {
+    const { manager, name } = this.#parts
+    const generation = this.#generation
+    try {
+      if (!this.isConnected || (await isThere(manager, name, this.#bucket))) return
+      if (generation === this.#generation) this.onReconnected()
+    } catch {
+      // Not to be reached for now.
     }
   }
 
-  /** Its revision is greater than those of all changes before. */
-  async #mark(key: string): Promise<number> {
-    const { js, bucket } = this.#parts
-    const ack = await js.publish(`$KV.${bucket}.${key}`, '', { timeout: WRITE_TIMEOUT })
-    return ack.seq
+  async #catchUp(): Promise<void> {
+    const generation = ++this.#generation
+    while (generation === this.#generation && this.isConnected && !this.#isClosed) {
+      try {
+        return await this.#rewatch(generation)
+      } catch (error) {
+        this.#parts.log.warn('registry_not_watched', { error })
+        await new Promise((resolve) => void setTimeout(resolve, RETRY).unref())
+      }
+    }
+  }
+
+  /** Watches anew. Resolves when all is seen that was there; keys that are not are removed. */
+  async #rewatch(generation: number): Promise<void> {
+    this.#watch?.stop()
+    await this.#findBucket()
+    const { kv, base } = this.#bucket
+    const newest = this.#newest
+    const watch = await kv.watch()
+    this.#watch = watch
+    const before = new Set([...this.#known.keys(), ...this.#written.keys()])
+    const reached = Promise.withResolvers<void>()
+    let target = Number.POSITIVE_INFINITY
+    let last = 0
+    const look = () => {
+      if (last >= target) reached.resolve()
+    }
+    void this.#follow(watch, generation, base, (key, revision) => {
+      before.delete(key)
+      last = Math.max(last, revision)
+      look()
+    })
+    target = base + (await this.#mark())
+    if (target <= newest) await this.#dropBucket()
+    look()
+    await reached.promise
+    for (const key of before) this.#isGone(key, target)
+    this.#caughtUp.resolve()
+  }
+
+  async #findBucket(): Promise<void> {
+    const { log, name } = this.#parts
+    const { created } = this.#bucket
+    this.#bucket = await openBucket(this.#parts, this.#newest)
+    if (this.#bucket.created !== created) log.warn('registry_begins_anew', { name })
+  }
+
+  /** It has lost the newest, so its revisions were given before: others are made anew. */
+  async #dropBucket(): Promise<never> {
+    const { manager, name } = this.#parts
+    if (await isThere(manager, name, this.#bucket)) await manager.streams.delete(streamOf(name))
+    throw new Error('NATS has lost what it had acknowledged')
+  }
+
+  /** A key that the bucket had, when it had got as far as `target`, and has not any more. */
+  #isGone(key: string, target: number): void {
+    const known = this.#known.get(key)
+    const revision = Math.max(known?.revision ?? 0, this.#written.get(key) ?? 0)
+    if (revision > target) return
+    const wasThere = known?.isThere === true || this.#written.has(key)
+    this.#known.delete(key)
+    this.#written.delete(key)
+    if (wasThere) this.#onChange?.({ key, value: undefined, revision: target })
+  }
+
+  /** The sequence number of a change that comes after all there were. */
+  async #mark(): Promise<number> {
+    const { js, node } = this.#parts
+    const mark = this.#subjectOf(`sync.${node}`)
+    return (await js.publish(mark, '', { timeout: WRITE_TIMEOUT })).seq
   }
 
   async #follow(
     watch: QueuedIterator<KvWatchEntry>,
     generation: number,
-    onEntry: (entry: KvWatchEntry) => void,
+    base: number,
+    onEntry: (key: string, revision: number) => void,
   ): Promise<void> {
     try {
       for await (const entry of watch) {
         if (generation !== this.#generation) return
-        this.#see(entry)
-        onEntry(entry)
+        const revision = base + entry.revision
+        this.#see(entry, revision)
+        onEntry(entry.key, revision)
       }
     } catch (error) {
       this.#parts.log.warn('registry_watch_failed', { error })
@@ -176,11 +250,13 @@ export class NatsRegistry implements Registry {
     if (generation === this.#generation && this.isConnected && !this.#isClosed) this.onReconnected()
   }
 
-  #see(entry: KvWatchEntry): void {
-    const { key, revision } = entry
+  #see(entry: KvWatchEntry, revision: number): void {
+    const { key } = entry
     const known = this.#known.get(key)
     // What is watched anew shows what was seen before.
     if (known !== undefined && known.revision >= revision) return
+    this.#newest = Math.max(this.#newest, revision)
+    if ((this.#written.get(key) ?? 0) <= revision) this.#written.delete(key)
     const isThere = entry.operation === 'PUT'
     this.#known.set(key, { revision, isThere })
     this.#onChange?.({ key, value: isThere ? entry.string() : undefined, revision })

@@ -1,6 +1,5 @@
 import { readFile } from 'node:fs/promises'
 import { jetstream, jetstreamManager } from '@nats-io/jetstream'
-import { type Bucket, Kvm } from '@nats-io/kv'
 import {
   connect,
   credsAuthenticator,
@@ -8,6 +7,7 @@ import {
   type NodeConnectionOptions,
 } from '@nats-io/transport-node'
 import type { Logger } from '../core/log.ts'
+import { openBucket } from './nats-bucket.ts'
 import { NatsRegistry } from './nats-registry.ts'
 import type { Registry, Transport } from './transport.ts'
 
@@ -34,6 +34,8 @@ export type NatsSettings = {
 
 /** How long a start waits for NATS, milliseconds. */
 const CONNECT_TIMEOUT = 10_000
+/** And for JetStream. */
+const JETSTREAM_TIMEOUT = 20_000
 const RECONNECT_WAIT = 250
 /** A connection that does not answer for twice that long is dropped. */
 const PING_INTERVAL = 1_000
@@ -45,19 +47,16 @@ export async function openNats(
 ): Promise<{ readonly transport: Transport; readonly registry: Registry }> {
   const connection = await connectTo(settings)
   try {
-    const manager = await jetstreamManager(connection)
+    const { node, replicas } = settings
     const js = jetstream(connection)
-    const bucket = `meerkat-${settings.name}`
-    const kv = await new Kvm(js).create(bucket, { history: 1, replicas: settings.replicas })
-    const transport = new NatsTransport(connection, settings)
-    const registry = new NatsRegistry({
-      bucket,
-      node: settings.node,
-      kv: kv as Bucket,
-      js,
-      manager,
-      log,
+    const name = `meerkat-${settings.name}`
+    const { place, bucket } = await patiently(async () => {
+      const manager = await jetstreamManager(connection)
+      const place = { js, manager, name, replicas }
+      return { place, bucket: await openBucket(place, 0) }
     })
+    const registry = new NatsRegistry(bucket, { ...place, node, log })
+    const transport = new NatsTransport(connection, settings)
     void follow(connection, log, (isConnected) => {
       transport.isConnected = isConnected
       registry.isConnected = isConnected
@@ -66,11 +65,29 @@ export async function openNats(
       transport.onReconnected()
     })
     return { transport, registry }
-  } catch (error) {
+  } catch (cause) {
     await connection.close()
-    if (!(error instanceof Error) || !error.name.startsWith('JetStream')) throw error
-    const reason = `${error.message}; JetStream must be enabled (nats-server -js)`
-    throw new Error(`NATS at ${settings.servers.join(', ')}: ${reason}`, { cause: error })
+    const reason = isMissing(cause)
+      ? `${cause.message}; JetStream must be enabled (nats-server -js)`
+      : `JetStream cannot be used: ${cause instanceof Error ? cause.message : cause}`
+    throw new Error(`NATS at ${settings.servers.join(', ')}: ${reason}`, { cause })
+  }
+}
+
+function isMissing(error: unknown): error is Error {
+  return error instanceof Error && error.name === 'JetStreamNotEnabled'
+}
+
+/** Servers that have just started choose a leader first, and do not answer before. */
+async function patiently<T>(work: () => Promise<T>): Promise<T> {
+  const until = performance.now() + JETSTREAM_TIMEOUT
+  while (true) {
+    try {
+      return await work()
+    } catch (error) {
+      if (isMissing(error) || performance.now() > until) throw error
+      await new Promise((resolve) => setTimeout(resolve, RECONNECT_WAIT))
+    }
   }
 }
 

@@ -35,9 +35,29 @@ type Parts = {
   readonly table: ComponentTable
   readonly handOffTo: (run: NodeRun) => HandOff
   readonly closeRemote: (run: NodeRun, id: string, error: StreamError) => Promise<void>
+  /** Whether a run is lost, and nothing that it left is to be taken care of any more. */
+  readonly isCleaned: (run: NodeRun) => boolean
+  /** Whether this node takes care of what that one has left. */
+  readonly isCleaner: (node: string) => boolean
 }
 
-type Own = { readonly component: Component; revision: number; isGone: boolean }
+type Own = {
+  readonly component: Component
+  readonly key: string
+  /** Of its row; 0 if it has none. */
+  revision: number
+  /** False: the row may be another than was heard. */
+  isSure: boolean
+  isDirty: boolean
+  isWriting: boolean
+  isGone: boolean
+}
+
+type Remote = {
+  readonly component: RemoteComponent
+  readonly text: string
+  readonly revision: number
+}
 
 const RETRY = 500
 
@@ -45,64 +65,74 @@ const RETRY = 500
 export class RemoteComponents {
   readonly #parts: Parts
   readonly #own = new Map<string, Own>()
-  readonly #remote = new Map<string, { readonly component: RemoteComponent; revision: number }>()
+  readonly #remote = new Map<string, Remote>()
 
   constructor(parts: Parts) {
     this.#parts = parts
   }
 
   connected(component: Component): void {
-    const own: Own = { component, revision: 0, isGone: false }
-    this.#own.set(component.id, own)
+    const key = keyOf(component.id)
+    const isOpen = { isDirty: false, isWriting: false, isGone: false }
+    const own: Own = { component, key, revision: 0, isSure: true, ...isOpen }
+    this.#own.set(key, own)
     void this.#write(own)
   }
 
   changed(component: Component): void {
-    const own = this.#own.get(component.id)
+    const own = this.#own.get(keyOf(component.id))
     if (own !== undefined && !own.isGone) void this.#write(own)
   }
 
   gone(component: Component): void {
-    const own = this.#own.get(component.id)
+    const own = this.#own.get(keyOf(component.id))
     if (own === undefined) return
     own.isGone = true
-    void this.#remove(own)
+    void this.#write(own)
   }
 
   find(id: string): Component | undefined {
-    const own = this.#own.get(id)
+    const own = this.#own.get(keyOf(id))
     return own?.isGone === false ? own.component : undefined
   }
 
   rewrite(): void {
-    for (const own of this.#own.values()) void (own.isGone ? this.#remove(own) : this.#write(own))
+    for (const own of this.#own.values()) void this.#write(own)
   }
 
   onChange({ key, value, revision }: Change): void {
-    const known = this.#remote.get(key)
-    if (value === undefined) {
-      if (known === undefined) return
-      this.#remote.delete(key)
-      this.#parts.table.unregister(known.component)
+    const row = value === undefined ? undefined : (JSON.parse(value) as ComponentRow)
+    const own = this.#own.get(key)
+    if (own !== undefined) {
+      if (row !== undefined || own.isGone || revision <= own.revision) return
+      // Somebody has removed what is there still, or the registry has lost it.
+      own.isSure = false
+      void this.#write(own)
       return
     }
-    const row = JSON.parse(value) as ComponentRow
-    if (row.node === this.#parts.self().node) return
-    if (known !== undefined) {
-      known.revision = revision
-      if (known.component.domains.join() === row.domains.join()) return
-      this.#parts.table.unregister(known.component)
-    }
+    if (value === undefined || row === undefined) return this.#drop(key)
+    const known = this.#remote.get(key)
+    if (known?.text === value) return void this.#remote.set(key, { ...known, revision })
+    this.#drop(key)
+    const { self, isCleaned, table } = this.#parts
+    const isOfThisRun = row.node === self().node && row.epoch === self().epoch
+    if (isOfThisRun || isCleaned(row)) return this.#removeStray(key, row.node, revision)
     const component = new RemoteComponent(row, this.#parts)
-    this.#remote.set(key, { component, revision })
-    this.#parts.table.register(component, { onConflict: 'share', admit: () => true })
+    this.#remote.set(key, { component, text: value, revision })
+    table.register(component, { onConflict: 'share', admit: () => true })
+  }
+
+  /** A run is taken care of: whatever it may still have written is of nothing. */
+  onCleaned(run: NodeRun): void {
+    for (const [key, { revision }] of this.#of(run)) {
+      this.#drop(key)
+      this.#removeStray(key, run.node, revision)
+    }
   }
 
   /** Removes those of a lost run. */
-  async removeLost({ node, epoch }: NodeRun): Promise<void> {
-    for (const [key, { component, revision }] of this.#remote) {
-      const { owner } = component
-      if (owner.node !== node || owner.epoch > epoch) continue
+  async removeLost(run: NodeRun): Promise<void> {
+    for (const [key, { revision }] of this.#of(run)) {
       try {
         await this.#parts.registry.remove(key, revision)
       } catch (error) {
@@ -111,35 +141,62 @@ export class RemoteComponents {
     }
   }
 
-  async #write(own: Own): Promise<void> {
-    const { registry, self, clock } = this.#parts
-    const { id, domains, isSubdomain, isHidden } = own.component
-    const row: ComponentRow = { ...self(), id, domains, isSubdomain, isHidden }
-    try {
-      own.revision = await registry.put(keyOf(id), JSON.stringify(row), own.revision)
-    } catch (error) {
-      if (error instanceof RegistryConflict) {
-        own.revision = (await registry.get(keyOf(id)))?.revision ?? 0
-      }
-      clock.after(RETRY, () => void this.#write(own))
-      return
-    }
-    if (own.isGone) await this.#remove(own)
+  #of({ node, epoch }: NodeRun): readonly (readonly [string, Remote])[] {
+    return [...this.#remote].filter(([, { component }]) => {
+      const { owner } = component
+      return owner.node === node && owner.epoch <= epoch
+    })
   }
 
-  async #remove(own: Own): Promise<void> {
-    const { registry, clock } = this.#parts
-    const { id } = own.component
-    if (own.revision === 0) return
+  #drop(key: string): void {
+    const known = this.#remote.get(key)
+    if (known === undefined) return
+    this.#remote.delete(key)
+    this.#parts.table.unregister(known.component)
+  }
+
+  /** Whoever sees it next tries again, should it not succeed. */
+  #removeStray(key: string, node: string, revision: number): void {
+    const { registry, self, isCleaner } = this.#parts
+    if (node !== self().node && !isCleaner(node)) return
+    registry.remove(key, revision).catch(() => {})
+  }
+
+  /** Until the row is as it should be. */
+  async #write(own: Own): Promise<void> {
+    own.isDirty = true
+    if (own.isWriting) return
+    own.isWriting = true
     try {
-      await registry.remove(keyOf(id), own.revision)
-    } catch (error) {
-      if (!(error instanceof RegistryConflict)) {
-        clock.after(RETRY, () => void this.#remove(own))
-        return
+      while (own.isDirty) {
+        own.isDirty = false
+        await this.#writeOnce(own)
       }
+      if (own.isGone) this.#own.delete(own.key)
+    } catch {
+      this.#parts.clock.after(RETRY, () => void this.#write(own))
+    } finally {
+      own.isWriting = false
     }
-    this.#own.delete(id)
+  }
+
+  async #writeOnce(own: Own): Promise<void> {
+    const { registry, self } = this.#parts
+    const { component, key } = own
+    if (!own.isSure) {
+      const current = await registry.get(key)
+      own.revision = current?.revision ?? 0
+      if (own.isGone && current?.value === undefined) return
+    }
+    own.isSure = false
+    if (own.isGone) {
+      if (own.revision > 0) await registry.remove(key, own.revision)
+    } else {
+      const { id, domains, isSubdomain, isHidden } = component
+      const row: ComponentRow = { ...self(), id, domains, isSubdomain, isHidden }
+      own.revision = await registry.put(key, JSON.stringify(row), own.revision)
+    }
+    own.isSure = true
   }
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -75,6 +75,19 @@ export class NatsServer implements AsyncDisposable {
       assert.equal(child.exitCode, null, 'NATS ended at once')
       assert.ok(attempt < attempts, 'NATS does not answer')
       await new Promise((resolve) => setTimeout(resolve, 25))
+    }
+  }
+
+  /** Of one that is stopped: what it has kept so far, for one that is to lose what comes later. */
+  copyFiles(): { restore(): void } & Disposable {
+    const copy = mkdtempSync(join(tmpdir(), 'meerkat-nats-copy-'))
+    cpSync(this.#directory, copy, { recursive: true })
+    return {
+      restore: () => {
+        rmSync(this.#directory, { recursive: true, force: true })
+        cpSync(copy, this.#directory, { recursive: true })
+      },
+      [Symbol.dispose]: () => rmSync(copy, { recursive: true, force: true }),
     }
   }
 

@@ -1,0 +1,145 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { jetstreamManager } from '@nats-io/jetstream'
+import { connect } from '@nats-io/transport-node'
+import { openNats } from '../../src/cluster/nats.ts'
+import { type Change, type Registry, RegistryConflict } from '../../src/cluster/transport.ts'
+import { silentLogger } from '../../src/core/log.ts'
+import { until } from '../support/cluster.ts'
+import { NatsServer, skipWithoutNats } from '../support/nats.ts'
+
+const options = { skip: skipWithoutNats }
+
+/** A registry as a node has it, and what it is told. */
+async function open(servers: readonly NatsServer[], node: string) {
+  const settings = { servers: servers.map(({ url }) => url), name: 'test', node }
+  const replicas = servers.length
+  const { registry, transport } = await openNats({ ...settings, replicas }, silentLogger)
+  const changes: Change[] = []
+  const values = new Map<string, string>()
+  await registry.watch((change) => {
+    if (change.key.startsWith('sync.')) return
+    changes.push(change)
+    if (change.value === undefined) values.delete(change.key)
+    else values.set(change.key, change.value)
+  })
+  return {
+    registry,
+    changes,
+    values,
+    newest: () => Math.max(...changes.map(({ revision }) => revision)),
+    async [Symbol.asyncDispose]() {
+      await registry.close()
+      await transport.close()
+    },
+  }
+}
+
+/** As a node does that writes what is not to be missed. */
+async function insist(registry: Registry, key: string, value: string): Promise<number> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      const current = await registry.get(key)
+      return await registry.put(key, value, current?.revision ?? 0)
+    } catch (error) {
+      if (attempt === 100) throw error
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+  }
+}
+
+test(
+  'NATS begun again without its files: all is told as gone, and revisions go on',
+  options,
+  async () => {
+    await using nats = await NatsServer.start()
+    await using one = await open([nats], 'one')
+    await using two = await open([nats], 'two')
+    const old = await one.registry.put('row.a', 'of one', 0)
+    await two.registry.put('row.b', 'of two', 0)
+    await until(() => one.values.size === 2 && two.values.size === 2)
+    await nats.stop()
+    await nats.begin({ isEmpty: true })
+    await until(() => one.values.size === 0 && two.values.size === 0, 'the loss')
+    const before = Math.max(one.newest(), two.newest())
+    // What was known of the row is known of none that there is.
+    await assert.rejects(one.registry.put('row.a', 'as if nothing were', old), RegistryConflict)
+    assert.ok((await insist(one.registry, 'row.a', 'again')) > before)
+    assert.ok((await insist(two.registry, 'row.b', 'again')) > before)
+    await until(() => one.values.size === 2 && two.values.size === 2, 'what is written again')
+    await using three = await open([nats], 'three')
+    assert.deepEqual([...three.values.keys()].sort(), ['row.a', 'row.b'])
+    assert.equal(three.newest(), Math.max(one.newest(), two.newest()))
+  },
+)
+
+test('what was acknowledged and not seen when NATS lost it is told as gone', options, async () => {
+  await using nats = await NatsServer.start()
+  await using one = await open([nats], 'one')
+  for (let round = 0; round < 3; round++) {
+    const key = `row.${round}`
+    await one.registry.put(key, 'of one', 0)
+    // Whether the watch has shown it by then or not.
+    await nats.stop()
+    await nats.begin({ isEmpty: true })
+    await until(() => one.changes.some((change) => change.key === key && !change.value), key)
+  }
+  assert.deepEqual([...one.values], [])
+})
+
+test('a bucket that is removed while all are connected is made anew', options, async () => {
+  await using nats = await NatsServer.start()
+  await using one = await open([nats], 'one')
+  await one.registry.put('row.a', 'of one', 0)
+  await until(() => one.values.size === 1)
+  await removeBucket(nats)
+  await until(() => one.values.size === 0, 'the loss')
+  await one.registry.put('row.a', 'again', 0)
+  await until(() => one.values.get('row.a') === 'again')
+})
+
+test('NATS that has lost only its newest does not give revisions twice', options, async () => {
+  await using nats = await NatsServer.start()
+  await using one = await open([nats], 'one')
+  await one.registry.put('row.a', 'old', 0)
+  await nats.stop('SIGTERM')
+  using copy = nats.copyFiles()
+  await nats.begin()
+  const revisions = [await insist(one.registry, 'row.b', 'newer')]
+  for (let i = 0; i < 20; i++) {
+    revisions.push(await one.registry.put('row.b', `newer ${i}`, revisions.at(-1) ?? 0))
+  }
+  await until(() => one.newest() === revisions.at(-1))
+  await nats.stop('SIGTERM')
+  copy.restore()
+  await nats.begin()
+  await until(() => one.values.size === 0, 'the loss')
+  assert.ok((await insist(one.registry, 'row.b', 'again')) > (revisions.at(-1) ?? 0))
+})
+
+test('of three NATS servers one may be lost, whichever it is', options, async () => {
+  const servers = await NatsServer.startCluster(3)
+  await using stack = new AsyncDisposableStack()
+  for (const server of servers) stack.use(server)
+  const one = stack.use(await open(servers, 'one'))
+  const two = stack.use(await open([...servers].reverse(), 'two'))
+  let revision = await insist(one.registry, 'row', 'all')
+  for (const [index, server] of servers.entries()) {
+    await server.stop()
+    const value = `without ${index}`
+    const next = await insist(one.registry, 'row', value)
+    assert.ok(next > revision)
+    revision = next
+    await until(() => two.values.get('row') === value, value)
+    await server.begin()
+    await until(() => one.values.get('row') === value, value)
+  }
+  assert.ok(![...one.changes, ...two.changes].some(({ value }) => value === undefined))
+})
+
+async function removeBucket(nats: NatsServer): Promise<void> {
+  const connection = await connect({ servers: nats.url })
+  const manager = await jetstreamManager(connection)
+  await manager.streams.delete('KV_meerkat-test')
+  await connection.close()
+}
