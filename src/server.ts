@@ -19,6 +19,7 @@ import { IqDispatcher } from './core/iq.ts'
 import { LocalRoutes } from './core/local-routes.ts'
 import type { Logger } from './core/log.ts'
 import { ModuleHost } from './core/module-host.ts'
+import { PasswordGuesses } from './core/password-guesses.ts'
 import { Places } from './core/places.ts'
 import { enforcePrivacy } from './core/privacy.ts'
 import { Router } from './core/router.ts'
@@ -133,6 +134,8 @@ export class Server {
   readonly lifecycle: AccountLifecycle
   readonly components: ComponentRegistry
   readonly tokens: Tokens
+  /** Passwords that were tried by clients of this node. */
+  readonly guesses: PasswordGuesses
   /** Reads the configuration again, where there is a file to read it from. */
   reloadFile: Reload | undefined
   readonly domains: Domains
@@ -193,6 +196,20 @@ export class Server {
     const { hooks, router, iq, routes, accounts } = this
     this.components = new ComponentRegistry({ routes, hooks, log, cluster })
     this.tokens = new Tokens({ storage, now: () => Date.now() })
+    this.guesses = new PasswordGuesses({
+      limits: {
+        get perAccount() {
+          return config().auth.wrong_passwords_per_account
+        },
+        get perAddress() {
+          return config().auth.wrong_passwords_per_address
+        },
+        get window() {
+          return config().auth.wrong_passwords_window
+        },
+      },
+      now: () => performance.now(),
+    })
     const limits = {
       get maxSessionsPerUser() {
         return config().limits.max_sessions_per_user

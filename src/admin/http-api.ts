@@ -11,6 +11,7 @@ import { type Caller, ensureMayGive, mayEverGive } from '../core/command-access.
 import { CommandError, type CommandErrorCode } from '../core/command-error.ts'
 import { HttpProblem, type HttpService } from '../core/http.ts'
 import type { Logger } from '../core/log.ts'
+import { networkOf } from '../core/network.ts'
 import { RateLimit } from '../core/rate-limit.ts'
 import { StorageError } from '../core/storage.ts'
 import type { Command } from './command.ts'
@@ -59,7 +60,7 @@ export function httpApi(options: ApiOptions): HttpService {
     const [, token = ''] = /^Bearer +(\S+)$/i.exec(headers.authorization ?? '') ?? []
     const found = await tokens.verify(token)
     if (found === undefined) {
-      if (!wrong.take(ip)) throw tooMany()
+      if (!wrong.take(networkOf(ip))) throw tooMany()
       log.info('admin_token_refused', { address: ip })
       throw new HttpProblem(401, 'unauthorized', 'expected a token that is good', {
         'www-authenticate': 'Bearer realm="meerkat"',

@@ -1,4 +1,5 @@
 import type { Connection } from '../connection/connection.ts'
+import type { Guess } from '../core/password-guesses.ts'
 import { type BareJid, jid } from '../xmpp/jid.ts'
 import type { Octets } from '../xmpp/octets.ts'
 import { type Element, el, serialise } from '../xmpp/xml.ts'
@@ -20,6 +21,18 @@ export const SASL_NS = 'urn:ietf:params:xml:ns:xmpp-sasl'
 const RETRIES = 3
 
 const MALFORMED: Failure = { kind: 'failure', condition: 'malformed-request' }
+
+/** RFC 6120 §6.5.11: the initiating entity may try again later. */
+const TOO_MANY: Failure = {
+  kind: 'failure',
+  condition: 'temporary-auth-failure',
+  text: 'too many wrong passwords; try again later',
+}
+
+/** Thrown where a mechanism is about to compare a password. */
+class TooManyGuesses extends Error {
+  override readonly name = 'TooManyGuesses'
+}
 
 /** Who a client turned out to be. */
 export type Login = {
@@ -49,6 +62,8 @@ export class Authentication {
   #mechanismName = ''
   /** Whom the client wants to be, as far as it has said. */
   #claimed = ''
+  /** Of the password that is being compared. */
+  #guess: Guess | undefined
   #failures = 0
 
   constructor(stream: Stream) {
@@ -87,6 +102,8 @@ export class Authentication {
     if (mechanism === undefined) return this.#fail(MALFORMED)
     const data = decodeResponse(text)
     if ('kind' in data) return this.#fail(data)
+    // Who is meant is known: this answer proves that the password is.
+    if (this.#claimed !== '' && !this.#beginGuess()) return this.#fail(TOO_MANY)
     this.#take(mechanism.respond(data))
   }
 
@@ -115,14 +132,25 @@ export class Authentication {
       offer: this.#offer,
       channelBinding: (type) => (channel === undefined ? undefined : channelBinding(channel, type)),
       credentials: (localpart, hash) => accounts.keys(this.#claim(localpart), hash),
-      verifyPassword: (localpart, password) =>
-        accounts.verifyPassword(this.#claim(localpart), password),
+      verifyPassword: (localpart, password) => {
+        const account = this.#claim(localpart)
+        if (!this.#beginGuess()) throw new TooManyGuesses()
+        return accounts.verifyPassword(account, password)
+      },
     }
   }
 
   #claim(localpart: string): BareJid {
     this.#claimed = localpart
     return jid(localpart, this.#host.domain).toBare()
+  }
+
+  /** False: there were too many wrong ones. */
+  #beginGuess(): boolean {
+    const { connection, environment } = this.#stream
+    const account = jid(this.#claimed, this.#host.domain).toBare()
+    this.#guess = environment.guesses.begin(account, connection.address)
+    return this.#guess !== undefined
   }
 
   #take(step: Step | Promise<Step>): void {
@@ -136,6 +164,7 @@ export class Authentication {
 
   #step(step: Step): void {
     const { connection } = this.#stream
+    this.#judge(step)
     if (this.#mechanism === undefined) return
     switch (step.kind) {
       case 'challenge':
@@ -150,6 +179,12 @@ export class Authentication {
         void connection.waitFor(this.#admit(account, step.data))
       }
     }
+  }
+
+  #judge({ kind }: Step): void {
+    if (kind === 'success') this.#guess?.right()
+    else if (kind === 'failure') this.#guess?.wrong()
+    this.#guess = undefined
   }
 
   /** The password is right; the account may still be closed to its owner. */
@@ -174,6 +209,9 @@ export class Authentication {
   }
 
   #cannotCheck(error: unknown): void {
+    this.#guess?.undecided()
+    this.#guess = undefined
+    if (error instanceof TooManyGuesses) return this.#fail(TOO_MANY)
     this.#stream.environment.log.error('sasl_failed', { mechanism: this.#mechanismName, error })
     this.#fail({ kind: 'failure', condition: 'temporary-auth-failure' })
   }

@@ -3,6 +3,7 @@ import type { TlsCertificates } from '../connection/tls.ts'
 import type { Accounts } from '../core/accounts.ts'
 import type { Hooks } from '../core/hooks.ts'
 import type { Logger } from '../core/log.ts'
+import type { PasswordGuesses } from '../core/password-guesses.ts'
 import type { ParserLimits } from '../xmpp/xml-parser.ts'
 import type { SessionEnvironment } from './client-session.ts'
 import type { SaslPolicy } from './sasl/offer.ts'
@@ -33,6 +34,8 @@ export type StreamEnvironment = {
   readonly defaultHost: () => Host
   readonly policy: StreamPolicy
   readonly certificates: TlsCertificates | undefined
+  /** Over all connections. */
+  readonly guesses: PasswordGuesses
   readonly hooks: Hooks
   readonly log: Logger
   /** A client without a session was granted what it asked for, such as an account. */

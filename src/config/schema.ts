@@ -145,6 +145,26 @@ const auth = z
       .max(1_000_000)
       .default(10_000)
       .describe('Cost of guessing a stolen password hash, and of each login. For new passwords.'),
+    wrong_passwords_per_account: z
+      .int()
+      .min(1)
+      .default(20)
+      .describe(
+        'Wrong passwords of one account in `wrong_passwords_window`, over all connections; then more are ' +
+          'answered `temporary-auth-failure` without being looked at. From each network where the account has ' +
+          'logged in it has as many of its own, so that nobody locks others out.',
+      ),
+    wrong_passwords_per_address: z
+      .int()
+      .min(1)
+      .default(100)
+      .describe(
+        'The same from one address (IPv4, or IPv6 network), for whatever accounts. Accounts that have logged ' +
+          'in from there still may.',
+      ),
+    wrong_passwords_window: duration({ min: '1s', max: '1d' })
+      .prefault('10m')
+      .describe('See `wrong_passwords_per_account`. It begins with the first wrong password.'),
     anonymous: z
       .boolean()
       .default(false)

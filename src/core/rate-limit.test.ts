@@ -22,3 +22,20 @@ test('only so many keys are remembered, the oldest goes first', () => {
   assert.equal(limit.take('b'), false)
   assert.equal(limit.take('a'), true)
 })
+
+test('what is given back does not count', () => {
+  let now = 0
+  const limit = new RateLimit({ limit: 2, window: 100, maxKeys: 2, now: () => now })
+  assert.equal(limit.isSpent('a'), false)
+  limit.giveBack('a')
+  for (let i = 0; i < 10; i++) {
+    assert.equal(limit.take('a'), true)
+    limit.giveBack('a')
+  }
+  limit.take('a')
+  assert.equal(limit.isSpent('a'), false)
+  limit.take('a')
+  assert.equal(limit.isSpent('a'), true)
+  now = 100
+  assert.equal(limit.isSpent('a'), false)
+})

@@ -18,6 +18,19 @@ export class RateLimit {
     this.#options = options
   }
 
+  /** Whether one more time would be more often than allowed. */
+  isSpent(key: string): boolean {
+    const current = this.#windows.get(key)
+    const { limit, now } = this.#options
+    return current !== undefined && now() < current.until && current.count >= limit
+  }
+
+  /** It does not count after all. */
+  giveBack(key: string): void {
+    const current = this.#windows.get(key)
+    if (current !== undefined && current.count > 0) current.count--
+  }
+
   /** Counts one more time. False: that is more often than allowed. */
   take(key: string): boolean {
     const { limit, window, maxKeys, now } = this.#options

@@ -4,6 +4,7 @@ import { Envelope, SERVER } from '../core/envelope.ts'
 import { stop } from '../core/hooks.ts'
 import { type IqAnswer, type IqRequest, NO_REPLY } from '../core/iq.ts'
 import { defineModule } from '../core/module.ts'
+import { networkOf } from '../core/network.ts'
 import { RateLimit } from '../core/rate-limit.ts'
 import { type BareJid, JidError, jid, prepareLocalpart } from '../xmpp/jid.ts'
 import { PrecisError } from '../xmpp/precis.ts'
@@ -200,18 +201,4 @@ async function withPassword<T>(use: () => Promise<T>): Promise<T> {
     if (!(error instanceof PrecisError)) throw error
     throw new StanzaError('not-acceptable', { text: error.message })
   }
-}
-
-/** Who has one address of an IPv6 network of 64 bits has them all. */
-function networkOf(address: string): string {
-  if (!address.includes(':')) return address
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)
-  if (mapped !== null) return mapped[1] as string
-  const [head = '', tail] = address.split('::')
-  const groups = head === '' ? [] : head.split(':')
-  if (tail !== undefined) {
-    const behind = tail === '' ? 0 : tail.split(':').length
-    while (groups.length < 8 - behind && groups.length < 4) groups.push('0')
-  }
-  return groups.slice(0, 4).join(':').toLowerCase()
 }

@@ -11,7 +11,7 @@ import type { Plan } from './plan.ts'
 
 export function clientListeners(
   { config }: Plan,
-  server: Pick<Server, 'domains' | 'hooks' | 'log'>,
+  server: Pick<Server, 'domains' | 'guesses' | 'hooks' | 'log'>,
   certificates: TlsCertificates,
   turn: WriteTurn,
 ): WantedListener<'c2s'>[] {
@@ -23,6 +23,7 @@ export function clientListeners(
         defaultHost: () => server.domains.first,
         policy: policyOf(settings, config, parsingOf(config)),
         certificates: settings.tls === 'none' ? undefined : certificates,
+        guesses: server.guesses,
         hooks: server.hooks,
         log: server.log,
       }

@@ -1,0 +1,93 @@
+import type { BareJid } from '../xmpp/jid.ts'
+import { networkOf } from './network.ts'
+import { RateLimit } from './rate-limit.ts'
+
+/** Read whenever they are needed: a reload changes them. */
+export type GuessLimits = {
+  /** Wrong passwords of one account in a window, whoever tried them. */
+  readonly perAccount: number
+  /** Wrong passwords from one network in a window, whatever account they were for. */
+  readonly perAddress: number
+  /** Milliseconds. */
+  readonly window: number
+}
+
+type Options = {
+  readonly limits: GuessLimits
+  /** Accounts, networks, and pairs of both: that many of each are remembered. */
+  readonly maxRemembered?: number
+  /** Milliseconds. */
+  readonly now: () => number
+}
+
+/** One password that is about to be compared. Exactly one of these is called, once that is done. */
+export interface Guess {
+  right(): void
+  wrong(): void
+  /** It could not be compared. */
+  undecided(): void
+}
+
+const MAX_REMEMBERED = 50_000
+
+/**
+ * Bounds how many passwords can be tried over all connections to this node.
+ *
+ * Whoever tries passwords of somebody else's account must not lock its owner out. So networks from
+ * which an account has logged in are remembered: from each of them it has wrong passwords of its own,
+ * and may log in though others have used up those of the network. The bounds are the same for accounts
+ * that do not exist, which therefore cannot be told from others.
+ */
+export class PasswordGuesses {
+  readonly #perAccount: RateLimit
+  readonly #perAddress: RateLimit
+  /** Accounts and networks that have logged in, least recently first. */
+  readonly #known = new Set<string>()
+  readonly #maxRemembered: number
+
+  constructor({ limits, maxRemembered = MAX_REMEMBERED, now }: Options) {
+    this.#maxRemembered = maxRemembered
+    const bound = (which: 'perAccount' | 'perAddress') =>
+      new RateLimit({
+        get limit() {
+          return limits[which]
+        },
+        get window() {
+          return limits.window
+        },
+        maxKeys: maxRemembered,
+        now,
+      })
+    this.#perAccount = bound('perAccount')
+    this.#perAddress = bound('perAddress')
+  }
+
+  /** `undefined`: there were too many, and this one is not to be compared. */
+  begin(account: BareJid, address: string): Guess | undefined {
+    const network = networkOf(address)
+    // No address contains NUL.
+    const pair = `${account.full}\0${network}`
+    const isKnown = this.#known.has(pair)
+    if (!isKnown && this.#perAddress.isSpent(network)) return undefined
+    const key = isKnown ? pair : account.full
+    if (this.#perAccount.isSpent(key)) return undefined
+    // Not when it turns out to be wrong: many could be compared at the same time.
+    this.#perAccount.take(key)
+    return {
+      right: () => {
+        this.#perAccount.giveBack(key)
+        this.#remember(pair)
+      },
+      wrong: () => void this.#perAddress.take(network),
+      undecided: () => this.#perAccount.giveBack(key),
+    }
+  }
+
+  #remember(pair: string): void {
+    this.#known.delete(pair)
+    this.#known.add(pair)
+    if (this.#known.size <= this.#maxRemembered) return
+    const [oldest] = this.#known
+    if (oldest !== undefined) this.#known.delete(oldest)
+  }
+}
