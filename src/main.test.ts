@@ -150,6 +150,37 @@ test('a running server takes commands, and stops when told to', async () => {
   assert.equal(existsSync(join(home.directory, 'data/meerkat.sock')), false)
 })
 
+test('a running server is stopped and started anew by command', async () => {
+  using place = scratch()
+  const child = place.launch('start')
+  try {
+    const lines = createInterface({ input: child.stdout })
+    const readyWith = async () => {
+      for await (const line of lines) {
+        const [, pid] = /^ready .*pid (\d+)/.exec(line) ?? []
+        if (pid !== undefined) return Number(pid)
+      }
+      return undefined
+    }
+    assert.equal(await readyWith(), child.pid)
+    const startedAt = async () =>
+      JSON.parse((await place.run('status --json')).stdout).started_at as string
+    const first = await startedAt()
+
+    const restarted = await place.run('restart')
+    assert.match(restarted.stdout, /^the server starts anew at /)
+    // The same process, so whoever watches it notices nothing.
+    assert.equal(await readyWith(), child.pid)
+    assert.notEqual(await startedAt(), first)
+
+    const exit = new Promise((resolve) => child.once('exit', (code, by) => resolve(code ?? by)))
+    assert.match((await place.run('shutdown')).stdout, /^the server stops at /)
+    assert.equal(await exit, 0)
+  } finally {
+    child.kill('SIGKILL')
+  }
+})
+
 test('SIGHUP has the certificates read again; what cannot be read changes nothing', async () => {
   using home = scratch('tls.certificate = "tls.pem"\ntls.key = "tls.pem"\n')
   const file = join(home.directory, 'tls.pem')

@@ -84,7 +84,7 @@ async function ownModules(options: Options): Promise<readonly Module[]> {
 
 async function start(options: Options): Promise<void> {
   const worker = thisWorker()
-  const stopRequested = untilStopped()
+  const stopRequested = untilStopped(worker)
   // Until there is something to reload, it must not end the process.
   process.on('SIGHUP', () => {})
   const loaded = loadFor(options, worker)
@@ -104,7 +104,9 @@ async function start(options: Options): Promise<void> {
   for (const warning of loaded.warnings) log.warn('config_warning', { warning })
   const onReload = (reload: () => void) => void process.on('SIGHUP', reload)
   if (worker === undefined && loaded.config.workers > 1) {
-    return await runWorkers({ loaded, log, say, stopRequested, onReload })
+    await runWorkers({ loaded, log, say, stopRequested, onReload })
+    if ((await stopRequested) === 'restart') startAnew()
+    return
   }
   await runServer({
     worker,
@@ -121,32 +123,34 @@ async function start(options: Options): Promise<void> {
     onFenced: worker === undefined ? startAnew : () => process.exit(FENCED),
     onReload,
   })
+  if ((await stopRequested) === 'restart') startAnew()
 }
 
 function workerLog(log: Logger, worker: Worker | undefined): Logger {
   return worker === undefined ? log : log.child({ worker: worker.name })
 }
 
-/**
- * Whatever this process has is taken over by others: it ends as if killed, and begins again in its
- * place.
- */
+/** Ends as if killed, whatever it still has, and begins again in its place. */
 function startAnew(): void {
   process.execve?.(process.execPath, [process.argv0, ...process.execArgv, ...process.argv.slice(1)])
   process.exit(FENCED)
 }
 
-/** Resolves at the first signal to stop; the second ends the process at once. */
-function untilStopped(): Promise<void> {
+/**
+ * Resolves at the first signal to stop, or to stop and begin anew (SIGUSR2); the second ends the process
+ * at once. Workers begin anew with the process that has started them.
+ */
+function untilStopped(worker: Worker | undefined): Promise<'shutdown' | 'restart'> {
   return new Promise((resolve) => {
     let isStopping = false
-    const onSignal = () => {
+    const onSignal = (how: 'shutdown' | 'restart') => () => {
       if (isStopping) process.exit(1)
       isStopping = true
-      resolve()
+      resolve(how)
     }
-    process.on('SIGTERM', onSignal)
-    process.on('SIGINT', onSignal)
+    process.on('SIGTERM', onSignal('shutdown'))
+    process.on('SIGINT', onSignal('shutdown'))
+    process.on('SIGUSR2', worker === undefined ? onSignal('restart') : () => {})
   })
 }
 

@@ -1,5 +1,7 @@
 import type { Module } from './core/module.ts'
+import { accessLists } from './modules/access-lists/index.ts'
 import { adhoc } from './modules/adhoc/index.ts'
+import { announcements } from './modules/announcements/index.ts'
 import { anonymous } from './modules/anonymous.ts'
 import { archive } from './modules/archive/index.ts'
 import { blocking } from './modules/blocking/index.ts'
@@ -28,6 +30,7 @@ import { version } from './modules/version.ts'
 /** The modules that come with the server, in the order in which they are loaded. */
 export const modules: readonly Module[] = [
   disco,
+  accessLists,
   adhoc,
   caps,
   roster,
@@ -35,6 +38,7 @@ export const modules: readonly Module[] = [
   carbons,
   csi,
   delegation,
+  announcements,
   anonymous,
   archive,
   blocking,

@@ -25,6 +25,7 @@ export function adminContext(server: Server, version: string): AdminContext {
     accounts: adminAccounts(server),
     data: adminData(server),
     sessions: server.sessionManager.sessions,
+    activity: server.activity,
     route: adminRoute(server),
     components: server.components,
     get federation() {
@@ -44,6 +45,9 @@ export function adminContext(server: Server, version: string): AdminContext {
     },
     get reload() {
       return server.reloadFile
+    },
+    get process() {
+      return server.process
     },
     get running() {
       const { startedAt } = server

@@ -1,4 +1,5 @@
 import type { Reload } from './admin/commands/reload.ts'
+import type { AdminProcess } from './admin/commands/server.ts'
 import { Tokens } from './admin/tokens.ts'
 import { ClientSession, type SessionEnvironment } from './c2s/client-session.ts'
 import type { ClientListener } from './c2s/listener.ts'
@@ -46,6 +47,7 @@ import { coreMigrations } from './server/migrations.ts'
 import { chooseModules, DEFAULT_TYPE, type ExtraModule } from './server/module-choice.ts'
 import type { Plan } from './server/plan.ts'
 import { RoutingChain, type RoutingModuleFactory } from './server/routing-chain.ts'
+import { SessionActivity } from './server/session-activity.ts'
 import { SharedClock } from './server/shared-clock.ts'
 import { type Step, Steps } from './server/step.ts'
 import { TraceExport } from './server/tracing.ts'
@@ -122,6 +124,7 @@ export class Server {
   readonly tracing: Tracing
   /** What is followed on all nodes. */
   readonly traces: ClusterTraces
+  readonly activity: SessionActivity
   readonly iq: IqDispatcher
   readonly routes = new LocalRoutes()
   readonly accounts: Accounts
@@ -138,6 +141,8 @@ export class Server {
   readonly guesses: PasswordGuesses
   /** Reads the configuration again, where there is a file to read it from. */
   reloadFile: Reload | undefined
+  /** Ends the process that the server runs in, where that is its own. */
+  process: AdminProcess | undefined
   readonly domains: Domains
   /** Those that were added while the server ran. */
   readonly dynamicDomains: DynamicDomains
@@ -225,6 +230,7 @@ export class Server {
     const { sessionManager } = this
     this.cluster = clusterOf(this, ground, onFenced)
     this.traces = new ClusterTraces(this.tracing, this.cluster)
+    this.activity = new SessionActivity(sessionManager.sessions, this.cluster)
     this.cluster.on('worker_drain', ({ to }) =>
       this.#drain({ ...(to !== null && { to }), onProgress() {} }),
     )

@@ -15,8 +15,8 @@ import type { AdminOutcomes } from './commands/outcome.ts'
 import type { Reload } from './commands/reload.ts'
 import type { AdminStages } from './commands/route.ts'
 import type { AdminFederation } from './commands/s2s.ts'
-import type { RunningServer } from './commands/server.ts'
-import type { AdminSessions } from './commands/session.ts'
+import type { AdminProcess, RunningServer } from './commands/server.ts'
+import type { AdminActivity, AdminSessions } from './commands/session.ts'
 import type { AdminTokens } from './commands/token.ts'
 import type { AdminCounts } from './streams/route.ts'
 import type { AdminTraces } from './streams/trace.ts'
@@ -29,6 +29,7 @@ export interface AdminContext {
   readonly accounts: AdminAccounts
   readonly data: AdminData
   readonly sessions: AdminSessions
+  readonly activity: AdminActivity
   readonly route: AdminRoute
   readonly components: AdminComponents
   /** Absent when the server speaks with no other. */
@@ -46,6 +47,8 @@ export interface AdminContext {
   readonly cluster?: AdminCluster | undefined
   /** Absent while the server does not run. */
   readonly reload?: Reload | undefined
+  /** Absent where the server is part of another program. */
+  readonly process?: AdminProcess | undefined
   /** Absent while the server does not run. */
   readonly running?: RunningServer | undefined
 }

@@ -19,6 +19,8 @@ export type Stage = AsyncDisposable & {
   readonly server: TestServer
   readonly alice: Client
   readonly component: TestComponent
+  /** What was asked for the process that the server runs in. */
+  readonly ends: (readonly [how: string, delay: number])[]
 }
 
 export async function openStage(settings: Settings = {}): Promise<Stage> {
@@ -36,7 +38,15 @@ export async function openStage(settings: Settings = {}): Promise<Stage> {
     await alice.ask('set', ALICE, blockOf('mallory@example.net'))
     await alice.ask('set', ALICE, PRIVACY_LIST)
     await alice.roundTrip()
-    return { server, alice, component, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() }
+    const ends: [string, number][] = []
+    server.server.process = { end: (how, delay) => void ends.push([how, delay]) }
+    return {
+      server,
+      alice,
+      component,
+      ends,
+      [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+    }
   } catch (error) {
     await server[Symbol.asyncDispose]()
     throw error
@@ -105,6 +115,40 @@ export const cases: readonly Case[] = [
     command: 'account list',
     args: { domain: DOMAIN, after: 'alice', limit: 1 },
     result: { accounts: [BOB] },
+  },
+  {
+    command: 'account count',
+    args: { domain: DOMAIN },
+    result: { accounts: 3 },
+    refused: [[{ domain: 'example.net' }, 'not-found']],
+  },
+  {
+    command: 'account count',
+    args: { domain: DOMAIN, disabled: true },
+    result: { accounts: 0 },
+  },
+  {
+    command: 'account online',
+    args: { domain: DOMAIN, state: 'active', idle_after: '1h' },
+    result: ({ accounts, total }) => {
+      assert.ok(accounts.includes(ALICE))
+      assert.equal(total, accounts.length)
+    },
+    refused: [
+      [{ domain: 'example.net' }, 'not-found'],
+      [{ state: 'asleep' }, 'invalid'],
+      [{ idle_after: '1ms' }, 'invalid'],
+    ],
+  },
+  {
+    command: 'account online',
+    args: { domain: DOMAIN, state: 'idle', idle_after: '1h' },
+    result: { accounts: [], total: 0 },
+  },
+  {
+    command: 'account online',
+    args: { domain: OTHER },
+    result: { accounts: [], total: 0 },
   },
   {
     command: 'account info',
@@ -305,6 +349,114 @@ export const cases: readonly Case[] = [
       await alice.receives({ body: 'Back at noon' })
     },
     refused: [[{ body: 'x', domain: 'example.net' }, 'not-found']],
+  },
+  {
+    command: 'motd set',
+    args: { body: 'Curtain at eight', domain: DOMAIN },
+    result: async ({ domains, sent }, { alice }) => {
+      assert.deepEqual([domains, sent], [[DOMAIN], 1])
+      assert.equal((await alice.receives({ body: 'Curtain at eight' })).attr('from'), DOMAIN)
+    },
+    refused: [
+      [{ body: '' }, 'invalid'],
+      [{ body: 'x', domain: 'example.net' }, 'not-found'],
+    ],
+  },
+  {
+    command: 'motd edit',
+    args: { body: 'Curtain at nine', domain: DOMAIN },
+    result: { domains: [DOMAIN] },
+    refused: [[{ body: 'x', domain: OTHER }, 'not-found']],
+  },
+  {
+    command: 'motd show',
+    args: {},
+    result: ({ messages }) =>
+      assert.deepEqual(
+        messages.map(({ domain, body }: Json) => [domain, body]),
+        [[DOMAIN, 'Curtain at nine']],
+      ),
+    refused: [[{ domain: 'example.net' }, 'not-found']],
+  },
+  {
+    command: 'motd delete',
+    args: {},
+    result: { domains: [DOMAIN] },
+    refused: [[{ domain: OTHER }, 'not-found']],
+  },
+  {
+    command: 'welcome set',
+    args: { body: 'Welcome to the Globe' },
+    result: { domains: [DOMAIN, OTHER] },
+    refused: [[{ body: '' }, 'invalid']],
+  },
+  {
+    command: 'welcome show',
+    args: { domain: OTHER },
+    result: ({ messages: [message] }) => assert.equal(message.body, 'Welcome to the Globe'),
+  },
+  {
+    command: 'welcome delete',
+    args: { domain: OTHER },
+    result: { domains: [OTHER] },
+    refused: [[{ domain: 'example.net' }, 'not-found']],
+  },
+  {
+    command: 'blacklist add',
+    args: { address: 'Mallory@Example.net' },
+    result: { address: 'mallory@example.net' },
+    refused: [
+      [{ address: ALICE }, 'invalid'],
+      [{ address: DOMAIN }, 'invalid'],
+      [{ address: '@' }, 'invalid'],
+    ],
+  },
+  {
+    command: 'blacklist list',
+    args: {},
+    result: { addresses: ['mallory@example.net'] },
+  },
+  {
+    command: 'blacklist remove',
+    args: { address: 'mallory@example.net' },
+    result: { address: 'mallory@example.net' },
+    refused: [[{ address: 'example.net' }, 'not-found']],
+  },
+  {
+    command: 'whitelist add',
+    args: { address: 'verona.example' },
+    result: { address: 'verona.example' },
+    refused: [[{ address: OTHER }, 'invalid']],
+  },
+  {
+    command: 'whitelist list',
+    args: {},
+    result: { addresses: ['verona.example'] },
+  },
+  {
+    command: 'whitelist remove',
+    args: { address: 'verona.example' },
+    result: { address: 'verona.example' },
+    refused: [[{ address: 'example.net' }, 'not-found']],
+  },
+  {
+    command: 'restart',
+    args: { delay: '1m', announcement: 'Back in a minute' },
+    result: async ({ at, sent }, { alice, ends }) => {
+      await alice.receives({ body: 'Back in a minute' })
+      assert.ok(sent >= 1 && Date.parse(at) > Date.now())
+      assert.deepEqual(ends.at(-1), ['restart', 60_000])
+    },
+    refused: [[{ delay: '2d' }, 'invalid']],
+  },
+  {
+    command: 'shutdown',
+    args: {},
+    result: ({ sent }, { ends }) => {
+      assert.equal(sent, 0)
+      assert.deepEqual(ends.at(-1), ['shutdown', 0])
+    },
+    refused: [[{ delay: 'soon' }, 'invalid']],
   },
   {
     command: 'stanza send',

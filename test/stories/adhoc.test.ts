@@ -277,6 +277,12 @@ test('service administration: accounts come, go and are told about', async () =>
   const seen = await valuesOf('get-user-lastlogin', 'lastlogin', { accountjids: juliet.bareJid })
   assert.match(String(seen), /^\d{4}-/)
 
+  assert.deepEqual(await valuesOf('get-active-users-num', 'activeusersnum'), ['2'])
+  assert.deepEqual(await valuesOf('get-idle-users-num', 'idleusersnum'), ['0'])
+  const active = await valuesOf('get-active-users', 'activeuserjids', all)
+  assert.deepEqual(active?.toSorted(), [`juliet@${DOMAIN}`, `romeo@${DOMAIN}`])
+  assert.deepEqual(await valuesOf('get-idle-users', 'activeuserjids', all), [])
+
   await give('announce', { announcement: ['The palace', 'is on fire'] })
   await juliet.receives({ body: 'The palace\nis on fire' })
   await give('end-user-session', { accountjids: juliet.fullJid })
@@ -284,6 +290,58 @@ test('service administration: accounts come, go and are told about', async () =>
   await give('delete-user', { accountjids: [nurse] })
   assert.deepEqual(await valuesOf('get-registered-users-num', 'registeredusersnum'), ['2'])
   await assert.rejects(give('delete-user', { accountjids: nurse }), { condition: 'item-not-found' })
+})
+
+test('service administration: standing messages, lists, and the end', async () => {
+  await using server = await startServer({ admin: { jids: [`romeo@${DOMAIN}`] } })
+  const ends: unknown[] = []
+  server.server.process = { end: (...asked) => void ends.push(asked) }
+  const romeo = await server.connect('romeo', 'phone')
+  const juliet = await server.connect('juliet', 'balcony')
+  const begin = (name: string) => execute(romeo, DOMAIN, { node: ADMIN + name })
+  const give = async (name: string, fields: Execution['fields'] = {}) => {
+    const sessionid = (await begin(name)).attr('sessionid')
+    const rest = { sessionid, action: 'complete', fields }
+    return await execute(romeo, DOMAIN, { node: ADMIN + name, ...rest })
+  }
+  const filled = async (name: string, field: string) => {
+    const x = (await begin(name)).child('x', FORM_NS)
+    const found = x?.elements('field').find((each) => each.attr('var') === field)
+    return found?.elements('value').map(({ text }) => text)
+  }
+
+  await give('set-motd', { motd: ['The grand opening', 'is tomorrow'] })
+  await juliet.receives({ body: 'The grand opening\nis tomorrow' })
+  assert.deepEqual(await filled('edit-motd', 'motd'), ['The grand opening', 'is tomorrow'])
+  await give('edit-motd', { motd: ['Tomorrow'] })
+  assert.deepEqual(await filled('edit-motd', 'motd'), ['Tomorrow'])
+  await assert.rejects(give('set-motd', { motd: [''] }), { specific: 'bad-payload' })
+  assert.equal((await begin('delete-motd')).attr('status'), 'completed')
+  await assert.rejects(begin('delete-motd'), { condition: 'item-not-found' })
+
+  await give('set-welcome', { welcome: ['Welcome'] })
+  assert.deepEqual(await filled('set-welcome', 'welcome'), ['Welcome'])
+  assert.equal((await begin('delete-welcome')).attr('status'), 'completed')
+
+  for (const list of ['blacklist', 'whitelist']) {
+    const [node, field] = [`edit-${list}`, `${list}jids`]
+    assert.deepEqual(await filled(node, field), [])
+    await give(node, { [field]: ['denmark.lit', 'Hamlet@France.lit'] })
+    assert.deepEqual(await filled(node, field), ['denmark.lit', 'hamlet@france.lit'])
+    await give(node, { [field]: ['marlowe.lit', 'denmark.lit'] })
+    assert.deepEqual(await filled(node, field), ['denmark.lit', 'marlowe.lit'])
+    await give(node)
+    assert.deepEqual(await filled(node, field), [])
+  }
+
+  await give('restart', { delay: '120', announcement: ['Back soon'] })
+  await juliet.receives({ body: 'Back soon' })
+  await give('shutdown', { delay: '30' })
+  assert.deepEqual(ends, [
+    ['restart', 120_000],
+    ['shutdown', 30_000],
+  ])
+  await assert.rejects(give('shutdown', { delay: '1' }), { specific: 'bad-payload' })
 })
 
 const nurseJid = (server: { readonly domain: string }) => jid('nurse', server.domain)

@@ -31,6 +31,7 @@ export const emptyContext: AdminContext = {
     readProsody: async () => NOTHING,
   },
   sessions: { size: 0, values: () => [], of: () => [] },
+  activity: { active: async () => new Set() },
   route: { send: async () => new Outcome('dropped', 'nobody'), explain: async () => [] },
   components: { connections: [] },
   loadedModules: { loaded: [] },

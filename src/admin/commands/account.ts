@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { table } from '../../core/command-text.ts'
+import { counted, table } from '../../core/command-text.ts'
 import { accountJid, domain } from '../../core/config-types.ts'
 import type { BareJid } from '../../xmpp/jid.ts'
 import { PrecisError } from '../../xmpp/precis.ts'
@@ -127,6 +127,30 @@ const listAccounts = defineCommand({
   },
 })
 
+const countAccounts = defineCommand({
+  name: 'account count',
+  description: 'Count the accounts of a domain, or of all',
+  permission: 'accounts:read',
+  needsServer: false,
+  args: z.strictObject({
+    domain: domain().optional().describe('Only the accounts of this domain.'),
+    disabled: z.boolean().optional().describe('Only those that are disabled.'),
+  }),
+  positional: ['domain'],
+  examples: ['', 'im.example.com', '--disabled'],
+  result: z.strictObject({ accounts: z.int() }),
+  text: ({ accounts }) => counted(accounts, 'account'),
+  async run(context, { domain, disabled }) {
+    if (domain !== undefined) ensureServed(context.domains, domain)
+    const which = { isDisabled: disabled ? true : undefined }
+    let accounts = 0
+    for (const each of domain === undefined ? context.domains : [domain]) {
+      accounts += await context.accounts.count(each, which)
+    }
+    return { accounts }
+  },
+})
+
 const accountInfo = defineCommand({
   name: 'account info',
   description: 'Tell whether an account exists, and about it',
@@ -197,6 +221,7 @@ export const accountCommands: readonly Command[] = [
   removeAccount,
   setPassword,
   listAccounts,
+  countAccounts,
   accountInfo,
   disableAccount,
   enableAccount,

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import type { CommandCall } from '../../core/command.ts'
 import { counted } from '../../core/command-text.ts'
 import { domain, sessionJid } from '../../core/config-types.ts'
 import type { Outcome } from '../../core/outcome.ts'
@@ -9,6 +10,7 @@ import { isStanzaKind, Stanza } from '../../xmpp/stanza.ts'
 import { type Element, el } from '../../xmpp/xml.ts'
 import { readElement } from '../../xmpp/xml-parser.ts'
 import { type Command, CommandError, defineCommand } from '../command.ts'
+import type { AdminContext } from '../context.ts'
 import { ensureServed } from './domain.ts'
 
 type Question = { readonly from: Jid; readonly to: Jid | undefined; readonly stanza: Stanza }
@@ -66,20 +68,35 @@ const announce = defineCommand({
   examples: ['"Back at noon"', '"Back at noon" --domain im.example.com'],
   result: z.strictObject({ sent: z.int().describe('How many sessions it was sent to.') }),
   text: ({ sent }) => `sent to ${counted(sent, 'session')}`,
-  async run({ domains, route, sessions }, args, { progress, signal }) {
-    if (args.domain !== undefined) ensureServed(domains, args.domain)
-    const message = messageOf('headline', args.body, args.subject)
-    const isMeant = (jid: Jid) => args.domain === undefined || jid.domain === args.domain
-    const recipients = [...sessions.values()].filter(({ jid }) => isMeant(jid))
-    let sent = 0
-    for (const { jid } of recipients) {
-      if (signal.aborted) break
-      await route.send(message, domainJid(jid.domain), jid)
-      progress({ done: ++sent, total: recipients.length, of: 'sessions' })
-    }
-    return { sent }
+  async run(context, args, call) {
+    if (args.domain !== undefined) ensureServed(context.domains, args.domain)
+    return { sent: await announceTo(context, args, call) }
   },
 })
+
+type Announcement = {
+  readonly body: string
+  readonly subject?: string | undefined
+  readonly domain?: string | undefined
+}
+
+/** Resolves to the number of sessions that it was sent to. */
+export async function announceTo(
+  { route, sessions }: Pick<AdminContext, 'route' | 'sessions'>,
+  { body, subject, domain }: Announcement,
+  { progress, signal }: Pick<CommandCall, 'progress' | 'signal'>,
+): Promise<number> {
+  const message = messageOf('headline', body, subject)
+  const isMeant = (jid: Jid) => domain === undefined || jid.domain === domain
+  const recipients = [...sessions.values()].filter(({ jid }) => isMeant(jid))
+  let sent = 0
+  for (const { jid } of recipients) {
+    if (signal.aborted) break
+    await route.send(message, domainJid(jid.domain), jid)
+    progress({ done: ++sent, total: recipients.length, of: 'sessions' })
+  }
+  return sent
+}
 
 const sendStanza = defineCommand({
   name: 'stanza send',

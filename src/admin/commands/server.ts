@@ -1,6 +1,8 @@
 import { z } from 'zod'
 import { counted, table } from '../../core/command-text.ts'
+import { duration } from '../../core/config-types.ts'
 import { type Command, CommandError, defineCommand } from '../command.ts'
+import { announceTo } from './message.ts'
 
 export interface RunningServer {
   /** Milliseconds since the epoch. */
@@ -82,4 +84,48 @@ const status = defineCommand({
   },
 })
 
-export const serverCommands: readonly Command[] = [status]
+/** Ends the process in which the server runs. */
+export interface AdminProcess {
+  /** In `delay` milliseconds. Given again, this takes the place of what was to be done before. */
+  end(how: 'shutdown' | 'restart', delay: number): void
+}
+
+function ending(how: 'shutdown' | 'restart', description: string, done: string): Command {
+  return defineCommand({
+    name: how,
+    description,
+    permission: 'server:write',
+    needsServer: true,
+    args: z.strictObject({
+      delay: duration({ max: '1d' })
+        .prefault('0s')
+        .describe('How long from now. Given again, the new delay counts.'),
+      announcement: z
+        .string()
+        .min(1, 'a text')
+        .max(60_000)
+        .optional()
+        .describe('Told to everybody who is connected, at once.'),
+    }),
+    positional: [],
+    examples: ['', '--delay 5m --announcement "Back in ten minutes"'],
+    result: z.strictObject({ at: z.iso.datetime(), sent: z.int() }),
+    text: ({ at }) => `the server ${done} at ${at}`,
+    async run(context, { delay, announcement }, call) {
+      const { process } = context
+      if (process === undefined) {
+        throw new CommandError('unavailable', 'whoever has started this server ends it')
+      }
+      const body = announcement
+      const sent = body === undefined ? 0 : await announceTo(context, { body }, call)
+      process.end(how, delay)
+      return { at: new Date(Date.now() + delay).toISOString(), sent }
+    },
+  })
+}
+
+export const serverCommands: readonly Command[] = [
+  status,
+  ending('shutdown', 'Stop the server; clients may resume when it is started again', 'stops'),
+  ending('restart', 'Stop the server and start it anew, with its configuration', 'starts anew'),
+]

@@ -1,9 +1,10 @@
 import { z } from 'zod'
 import { counted, table } from '../../core/command-text.ts'
-import { accountJid, domain, sessionJid } from '../../core/config-types.ts'
+import { accountJid, domain, duration, sessionJid } from '../../core/config-types.ts'
 import type { Resource } from '../../core/session.ts'
 import { StreamError } from '../../xmpp/stream-error.ts'
 import { type Command, CommandError, defineCommand } from '../command.ts'
+import { ensureServed } from './domain.ts'
 
 /** Who is connected; nobody while the server does not run. */
 export interface AdminSessions {
@@ -11,6 +12,14 @@ export interface AdminSessions {
   values(): Iterable<Resource>
   /** Connected resources of an account, given as text. */
   of(account: string): readonly Resource[]
+}
+
+export interface AdminActivity {
+  /** Accounts with a client that has sent a stanza within so many milliseconds. */
+  active(wanted: {
+    readonly domain?: string | undefined
+    readonly within: number
+  }): Promise<ReadonlySet<string>>
 }
 
 const listSessions = defineCommand({
@@ -86,6 +95,44 @@ const listSessions = defineCommand({
   },
 })
 
+const listOnline = defineCommand({
+  name: 'account online',
+  description: 'List the accounts that are connected, or of these who is active or idle',
+  permission: 'sessions:read',
+  needsServer: true,
+  args: z.strictObject({
+    domain: domain().optional().describe('Only accounts of this domain.'),
+    state: z
+      .enum(['active', 'idle'])
+      .optional()
+      .describe('active: a client of theirs has sent something lately; idle: none has.'),
+    idle_after: duration({ min: '1s' })
+      .prefault('5m')
+      .describe('How long the clients of somebody idle have sent nothing.'),
+    limit: z.coerce.number().int().min(0).optional().describe('How many at most.'),
+  }),
+  positional: ['domain'],
+  examples: ['', 'im.example.com --state idle --idle-after 1h'],
+  result: z.strictObject({
+    accounts: z.array(z.string()),
+    total: z.int().describe('How many there are, shown or not.'),
+  }),
+  text: ({ accounts, total }) =>
+    [...accounts, `${accounts.length} of ${counted(total, 'account')}`].join('\n'),
+  async run({ domains, sessions, activity }, { domain, state, idle_after: within, limit }) {
+    if (domain !== undefined) ensureServed(domains, domain)
+    const active = state === undefined ? undefined : await activity.active({ domain, within })
+    const accounts = new Set<string>()
+    for (const { jid } of sessions.values()) {
+      if (domain !== undefined && jid.domain !== domain) continue
+      if (active === undefined || active.has(jid.bare) === (state === 'active')) {
+        accounts.add(jid.bare)
+      }
+    }
+    return { accounts: [...accounts].slice(0, limit), total: accounts.size }
+  },
+})
+
 const kickSession = defineCommand({
   name: 'session kick',
   description: 'End a session, or all of an account',
@@ -109,4 +156,4 @@ const kickSession = defineCommand({
   },
 })
 
-export const sessionCommands: readonly Command[] = [listSessions, kickSession]
+export const sessionCommands: readonly Command[] = [listSessions, listOnline, kickSession]
