@@ -84,6 +84,9 @@ test('a file with nothing but its domain has working defaults', () => {
       registration: false,
       mechanisms: ['SCRAM-SHA-256', 'SCRAM-SHA-1', 'PLAIN'],
       scram_iterations: 10_000,
+      wrong_passwords_per_account: 20,
+      wrong_passwords_per_address: 100,
+      wrong_passwords_window: 600_000,
       anonymous: false,
     },
     storage: {

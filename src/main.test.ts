@@ -154,13 +154,14 @@ test('a running server is stopped and started anew by command', async () => {
   using place = scratch()
   const child = place.launch('start')
   try {
-    const lines = createInterface({ input: child.stdout })
+    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
     const readyWith = async () => {
-      for await (const line of lines) {
-        const [, pid] = /^ready .*pid (\d+)/.exec(line) ?? []
+      for (;;) {
+        const { value, done } = await lines.next()
+        const [, pid] = /^ready .*pid (\d+)/.exec(String(value)) ?? []
         if (pid !== undefined) return Number(pid)
+        assert.notEqual(done, true, 'it has ended')
       }
-      return undefined
     }
     assert.equal(await readyWith(), child.pid)
     const startedAt = async () =>

@@ -4,6 +4,7 @@ import type { AdminContext } from './admin/context.ts'
 import { modules as builtinModules } from './modules.ts'
 import type { Server } from './server.ts'
 import { adminAccounts } from './server-admin/account.ts'
+import { adminBackup } from './server-admin/backup.ts'
 import { adminData } from './server-admin/data.ts'
 import { adminDomains } from './server-admin/domains.ts'
 import { listenersOf } from './server-admin/listeners.ts'
@@ -24,6 +25,7 @@ export function adminContext(server: Server, version: string): AdminContext {
     hosting: adminDomains(server),
     accounts: adminAccounts(server),
     data: adminData(server),
+    backups: adminBackup(server),
     sessions: server.sessionManager.sessions,
     activity: server.activity,
     route: adminRoute(server),

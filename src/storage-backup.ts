@@ -13,7 +13,16 @@ import { moveStorage } from './storage-copy.ts'
 type Options = {
   readonly loaded: LoadedConfig
   readonly onProgress: (progress: Progress) => void
+  /** Aborted when nobody wants it any more. */
+  readonly signal?: AbortSignal
   readonly now?: () => number
+}
+
+/** There is such a file already. */
+export class BackupExistsError extends StorageError {
+  constructor(file: string) {
+    super('other', `${file} is there already`)
+  }
 }
 
 /** Where the backup is, or what it was restored from, and what is in it. */
@@ -25,13 +34,17 @@ export type Saved = { readonly file: string; readonly tables: readonly Copied[] 
  * the disk and counted. Throws errors that say what is in the way.
  */
 export async function backUp(target: string, options: Options): Promise<Saved> {
-  const { loaded, onProgress, now = Date.now } = options
+  const { loaded, signal, now = Date.now } = options
+  const onProgress = (progress: Progress) => {
+    signal?.throwIfAborted()
+    options.onProgress(progress)
+  }
   const { url } = loaded.config.storage
   if (url === 'sqlite::memory:') {
     throw new StorageError('other', 'What is kept in memory alone cannot be backed up')
   }
   const file = fileFor(target, now())
-  if (existsSync(file)) throw new StorageError('other', `${file} is there already`)
+  if (existsSync(file)) throw new BackupExistsError(file)
   const migrations = await allMigrations(loaded)
   const partial = `${file}.${process.pid}.partial`
   removeDatabase(partial)

@@ -37,7 +37,6 @@ async function scriptFor(shell: Shell): Promise<string> {
       checkConfig: unused,
       printConfigSchema: unused,
       copyStorage: unused,
-      backUp: unused,
       restore: unused,
       readSecret: unused,
       readFile: unused,

@@ -1,8 +1,9 @@
-/** The commands about databases, which work beside a server or without one: never through it. */
+/** The commands about databases that no server uses. */
 import type { Command as CliCommand } from 'commander'
 import type { Progress } from '../core/command.ts'
 import { counted, table } from '../core/command-text.ts'
 import { configOption, examples, jsonOption } from './cli-options.ts'
+import type { SavedFile } from './commands/backup.ts'
 import type { ProgressBar } from './progress-bar.ts'
 
 type Watched = {
@@ -10,16 +11,9 @@ type Watched = {
   readonly onProgress: (progress: Progress) => void
 }
 
-/** A file with all that a server keeps. */
-export type SavedFile = {
-  readonly file: string
-  readonly tables: readonly { readonly table: string; readonly rows: number }[]
-}
-
 export interface StorageActions {
   /** Returns a line for each table. */
   copyStorage(from: string, to: string, options: Watched): Promise<string>
-  backUp(target: string, options: Watched): Promise<SavedFile>
   restore(file: string, options: Watched): Promise<SavedFile>
 }
 
@@ -36,21 +30,6 @@ export function addStorageCommands(program: CliCommand, parts: Parts): void {
   const { calledAs, actions, progress, stdout } = parts
   const watched = <T>(work: (onProgress: Watched['onProgress']) => Promise<T>) =>
     work((each) => progress.show(each)).finally(() => progress.clear())
-  const tell = (saved: SavedFile, { json }: Given, what: string) =>
-    stdout(`${json ? JSON.stringify(saved) : savedText(saved, what)}\n`)
-
-  program
-    .command('backup')
-    .description('Write everything the server keeps into a file, while it runs or not')
-    .argument('<target>', 'a file that is not there yet, or a directory for it')
-    .addOption(configOption())
-    .addOption(jsonOption())
-    .addHelpText('after', examples(calledAs, ['backup /var/backups/meerkat', 'backup before.db']))
-    .action(async (target: string, { json, ...options }: Given) => {
-      const work = (onProgress: Watched['onProgress']) =>
-        actions.backUp(target, { ...options, onProgress })
-      await tell(await watched(work), { json: json === true }, 'is complete')
-    })
 
   program
     .command('restore')
@@ -64,7 +43,8 @@ export function addStorageCommands(program: CliCommand, parts: Parts): void {
     .action(async (file: string, { json, ...options }: Given) => {
       const work = (onProgress: Watched['onProgress']) =>
         actions.restore(file, { ...options, onProgress })
-      await tell(await watched(work), { json: json === true }, 'is restored')
+      const saved = await watched(work)
+      await stdout(`${json ? JSON.stringify(saved) : restoredText(saved)}\n`)
     })
 
   program
@@ -91,8 +71,8 @@ export function addStorageCommands(program: CliCommand, parts: Parts): void {
     })
 }
 
-function savedText({ file, tables }: SavedFile, what: string): string {
+function restoredText({ file, tables }: SavedFile): string {
   const rows = tables.map((each) => [each.table, String(each.rows)])
   const all = tables.reduce((sum, each) => sum + each.rows, 0)
-  return `${table(rows)}\n${file} ${what}: ${counted(all, 'row')}, counted on both sides.`
+  return `${table(rows)}\n${file} is restored: ${counted(all, 'row')}, counted on both sides.`
 }

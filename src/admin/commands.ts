@@ -2,6 +2,7 @@
 import type { DeclaredCommand } from '../core/command.ts'
 import { type Command, moduleCommand } from './command.ts'
 import { accountCommands } from './commands/account.ts'
+import { backupCommands } from './commands/backup.ts'
 import { clusterCommands } from './commands/cluster.ts'
 import { componentCommands } from './commands/component.ts'
 import { dataCommands } from './commands/data.ts'
@@ -22,6 +23,7 @@ import { tokenCommands } from './commands/token.ts'
 export const commands: readonly Command[] = [
   ...accountCommands,
   ...dataCommands,
+  ...backupCommands,
   ...sessionCommands,
   ...explainCommands,
   ...messageCommands,

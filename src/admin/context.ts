@@ -4,6 +4,7 @@
  */
 import type { ModuleCommands } from '../core/command.ts'
 import type { AdminAccounts } from './commands/account.ts'
+import type { AdminBackup } from './commands/backup.ts'
 import type { AdminCluster } from './commands/cluster.ts'
 import type { AdminComponents } from './commands/component.ts'
 import type { AdminData } from './commands/data.ts'
@@ -28,6 +29,7 @@ export interface AdminContext {
   readonly hosting: AdminDomains
   readonly accounts: AdminAccounts
   readonly data: AdminData
+  readonly backups: AdminBackup
   readonly sessions: AdminSessions
   readonly activity: AdminActivity
   readonly route: AdminRoute

@@ -14,7 +14,7 @@ import { readProsodyData } from '../user-data/prosody.ts'
 import { readServerData } from '../user-data/xep0227.ts'
 
 /** Below the data directory: where relative paths start. */
-const TRANSFER = 'transfer'
+export const TRANSFER = 'transfer'
 
 export function adminData(server: Server): AdminData {
   const { accounts, hooks, routes } = server

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
+import { openStorage } from '../../src/storage/open.ts'
 import { el } from '../../src/xmpp/xml.ts'
 import type { Client } from '../support/client.ts'
 import type { TestComponent } from '../support/component.ts'
 import { PASSWORD, type Settings, startServer, type TestServer } from '../support/server.ts'
+import { isOnPostgres } from '../support/storage-backends.ts'
 
 export const DOMAIN = 'im.example.com'
 export const OTHER = 'other.example.com'
@@ -27,6 +29,8 @@ export async function openStage(settings: Settings = {}): Promise<Stage> {
   const server = await startServer({
     domains: [DOMAIN, OTHER],
     component: {},
+    // What is in memory alone cannot be backed up.
+    ...(!isOnPostgres() && { storage: { url: 'sqlite:meerkat.db' } }),
     ...settings,
   })
   try {
@@ -147,8 +151,11 @@ export const cases: readonly Case[] = [
   },
   {
     command: 'account online',
-    args: { domain: OTHER },
-    result: { accounts: [], total: 0 },
+    args: { domain: DOMAIN, limit: 0 },
+    result: ({ accounts, total }) => {
+      assert.deepEqual(accounts, [])
+      assert.ok(total >= 1)
+    },
   },
   {
     command: 'account info',
@@ -194,6 +201,21 @@ export const cases: readonly Case[] = [
     refused: [
       [{ jid: nobody, file: 'x.xml' }, 'not-found'],
       [{ jid: ALICE, file: 'all.xml' }, 'conflict'],
+    ],
+  },
+  {
+    command: 'backup',
+    args: { target: 'all.db' },
+    result: async ({ file, rows, tables }) => {
+      await using saved = await openStorage(`sqlite:${file}`, { mustExist: true })
+      const [row] = await saved.read<{ count: number }>('select count(*) as count from account', [])
+      assert.equal(row?.count, 4)
+      assert.ok(rows > 4)
+      assert.ok(tables.some(({ table, rows: count }: Json) => table === 'account' && count === 4))
+    },
+    refused: [
+      [{ target: 'all.xml' }, 'conflict'],
+      [{ target: '' }, 'invalid'],
     ],
   },
   {
@@ -392,13 +414,13 @@ export const cases: readonly Case[] = [
   },
   {
     command: 'welcome show',
-    args: { domain: OTHER },
+    args: { domain: DOMAIN },
     result: ({ messages: [message] }) => assert.equal(message.body, 'Welcome to the Globe'),
   },
   {
     command: 'welcome delete',
-    args: { domain: OTHER },
-    result: { domains: [OTHER] },
+    args: { domain: DOMAIN },
+    result: { domains: [DOMAIN] },
     refused: [[{ domain: 'example.net' }, 'not-found']],
   },
   {

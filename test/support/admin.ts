@@ -30,6 +30,7 @@ export const emptyContext: AdminContext = {
     read: async () => NOTHING,
     readProsody: async () => NOTHING,
   },
+  backups: { backUp: async () => ({ file: '/nowhere', tables: [] }) },
   sessions: { size: 0, values: () => [], of: () => [] },
   activity: { active: async () => new Set() },
   route: { send: async () => new Outcome('dropped', 'nobody'), explain: async () => [] },

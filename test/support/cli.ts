@@ -44,7 +44,6 @@ export async function giveOnCommandLine(
       checkConfig: unused,
       printConfigSchema: unused,
       copyStorage: unused,
-      backUp: unused,
       restore: unused,
       readSecret: unused,
       // The argument is what would be in the file.

@@ -52,7 +52,7 @@ export const backends: Readonly<Record<string, () => Promise<Backend>>> = skipWi
 if (!skipWithoutPostgres) after(async () => (await server)?.[Symbol.asyncDispose]())
 
 /** Tests that are content with any storage use PostgreSQL if this says `postgresql`. */
-const isOnPostgres = () => process.env.MEERKAT_TEST_STORAGE === 'postgresql'
+export const isOnPostgres = () => process.env.MEERKAT_TEST_STORAGE === 'postgresql'
 
 /** The URL of an empty database for a server; nobody has to remove it. */
 export async function emptyDatabase(): Promise<string> {

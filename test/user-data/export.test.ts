@@ -58,6 +58,7 @@ async function fill(server: TestServer): Promise<void> {
   await server.createAccount('nurse')
   for (let n = 0; n < 450; n++) juliet.send(chat(`nurse@${DOMAIN}`, `word ${n} & more`))
   await juliet.roundTrip()
+  await juliet.sends("<presence type='unavailable'><status>Good &amp; night</status></presence>")
   await juliet.leaves()
   await comesIn(server, juliet.bareJid, 'Wilt thou be gone? ]]> "so" \'so\'')
   const asking = Stanza.build('presence', { type: 'subscribe' }, el('status', {}, 'Mercutio here'))
@@ -86,6 +87,18 @@ test('what one server writes another reads: everything of everybody, and nothing
   const copy = join(directory.path, 'copy.xml')
   await give(other, 'account export', { file: copy })
   assert.equal(await readFile(copy, 'utf8'), await readFile(file, 'utf8'))
+
+  // What contacts are told of somebody who is away.
+  const account = jid('juliet', DOMAIN).toBare()
+  const rows = 'select owner, at, stanza from last_presence where owner = ?'
+  const [seen] = await one.server.storage.read(rows, [account.full])
+  assert.match(String(seen?.stanza), /Good &amp; night/)
+  assert.deepEqual(await other.server.storage.read(rows, [account.full]), [seen])
+  const when = 'select account, at, status from last_activity where account = ?'
+  assert.deepEqual(
+    await other.server.storage.read(when, [account.full]),
+    await one.server.storage.read(when, [account.full]),
+  )
 
   // The password is the same, and so is what a client sees.
   const juliet = await other.connect('juliet')
@@ -122,6 +135,8 @@ test('of one account: what is kept of it, without its keys', async () => {
     'feud',
     'word 449',
     'Wilt thou',
+    'last-presence',
+    'Good &amp; night',
   ]
   for (const each of [...kept, 'Mercutio here', 'paris']) assert.ok(text.includes(each), each)
   assert.doesNotMatch(text, /stored-key|nurse'>/)
@@ -149,11 +164,12 @@ test('documents of other servers: passwords, foreign archives, what nobody knows
     document(`<!-- by hand --><user name='juliet' password='Capulet'>
       <query xmlns='jabber:iq:roster'><item jid='${ROMEO}' subscription='both'/><item jid='@'/></query>
       <archive xmlns='urn:xmpp:pie:0#mam'>${results.join('')}<result/></archive>
+      <last-presence xmlns='urn:meerkat:data:0' stamp='2009-07-10T23:08:25Z'><presence xmlns='jabber:client'/></last-presence>
       <x:thing xmlns:x='urn:example:thing'/></user>
       <user name='a@b'/></host><host jid='elsewhere.example'><user name='paris' password='x'/>`),
   )
   const result = await give(server, 'account import', { file })
-  assert.deepEqual([result.accounts, result.added, result.problem_count], [1, 5, 5])
+  assert.deepEqual([result.accounts, result.added, result.problem_count], [1, 5, 6])
   const problems = result.problems.join('\n')
   assert.match(problems, /in\.xml:\d+: juliet@im\.example\.com: contact "@"/)
   assert.match(problems, /<thing\/> in namespace "urn:example:thing": nobody here knows it/)

@@ -188,7 +188,7 @@ export const dataCommands: readonly Command[] = [
 ]
 
 /** Whoever has the server's socket has its files, too; others have those that are meant for them. */
-function placeOf(path: string, { caller }: CommandCall): Place {
+export function placeOf(path: string, { caller }: CommandCall): Place {
   const isTrusted = caller === OPERATOR
   if (!isTrusted && !/^(?!\.)[^/\\\0]+$/.test(path)) {
     throw new CommandError('invalid', 'expected a plain name, without directories')

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { Coherence } from '../../core/coherence.ts'
 import { size } from '../../core/config-types.ts'
 import type { Envelope } from '../../core/envelope.ts'
-import { DROP } from '../../core/hooks.ts'
+import { DROP, stop } from '../../core/hooks.ts'
 import { after } from '../../core/maybe.ts'
 import { defineModule } from '../../core/module.ts'
 import { isOwn } from '../../core/privacy.ts'
@@ -13,6 +13,7 @@ import { Duties } from './duties.ts'
 import { LastPresences } from './last-presences.ts'
 import { Probes } from './probes.ts'
 import { migrations, sqlLastPresenceStore } from './sql-store.ts'
+import { lastPresencePart, takeLastPresence } from './user-data.ts'
 import { Visibility } from './visibility.ts'
 
 /** Who is available, and who learns of it (RFC 6121 §4). */
@@ -151,6 +152,14 @@ export const presence = defineModule({
     hooks.on('remove_domain', (domain) => {
       lasts.forgetDomain(domain)
       return domain
+    })
+    hooks.on('export_user_data', (parts, { account }) => [
+      ...parts,
+      lastPresencePart(lasts, account),
+    ])
+    hooks.on('import_user_data', async (nobody, { account, portion }) => {
+      const took = await takeLastPresence(lasts, account, portion)
+      return took === undefined ? nobody : stop(took)
     })
     hooks.on('remove_user', async (account) => {
       await lasts.remove(account)
