@@ -117,7 +117,7 @@ test('on the command line: to a file and back into another server', async () => 
   const { stdout } = await meerkat('backup', 'saved.db')
   assert.match(
     stdout,
-    /^account +1\n[\s\S]*saved\.db is complete: \d+ rows, counted on both sides\.\n$/,
+    /^account +1\n[\s\S]*saved\.db is complete: \d+ rows, counted on both sides\.\n$/m,
   )
   await meerkat('restore', 'saved.db', '--config', 'other.toml')
   const info = await meerkat('account', 'info', 'juliet@localhost', '--config', 'other.toml')
