@@ -34,6 +34,8 @@ export type WantedModule = {
   readonly config: unknown
   /** The domain types that it serves with these settings; all when absent. */
   readonly types?: ReadonlySet<string> | undefined
+  /** It is switched off there, and only keeps what it has promised. */
+  readonly isRetired?: boolean
 }
 
 /**
@@ -53,12 +55,12 @@ export class ModuleHost {
 
   /** The modules that run, in the order in which they were told; each once. */
   get modules(): readonly Module[] {
-    return [...new Set(this.#running.map(({ module }) => module))]
+    return [...new Set(this.loaded.map(({ module }) => module))]
   }
 
   /** The same with the settings with which they run, those of single domains included. */
   get loaded(): readonly { readonly module: Module; readonly config: unknown }[] {
-    return this.#running
+    return this.#running.filter(({ isRetired }) => !isRetired)
   }
 
   /**
@@ -128,10 +130,11 @@ export class ModuleHost {
   }
 
   get #wanted(): WantedModule[] {
-    return this.#running.map(({ module, config, scope }) => ({
+    return this.#running.map(({ module, config, scope, isRetired }) => ({
       module,
       config,
       types: scope.types,
+      isRetired,
     }))
   }
 
@@ -149,7 +152,10 @@ export class ModuleHost {
     await change.finish()
   }
 
-  #instance({ module, config, types }: WantedModule, rank: number): ModuleInstance {
+  #instance(
+    { module, config, types, isRetired = false }: WantedModule,
+    rank: number,
+  ): ModuleInstance {
     const { name } = module
     let lasting = this.#lasting.get(name)
     if (lasting === undefined) {
@@ -159,6 +165,7 @@ export class ModuleHost {
     return new ModuleInstance({
       module,
       config,
+      isRetired,
       rank,
       scope: new Scope(types),
       lasting,
@@ -170,7 +177,7 @@ export class ModuleHost {
   #configFor(name: string, domain?: string): unknown {
     const { routes } = this.#services
     const domainType = domain === undefined ? undefined : routes.find(domain)?.domainType
-    const all = this.#running.filter(({ module }) => module.name === name)
+    const all = this.#running.filter((one) => one.module.name === name && !one.isRetired)
     const own = all.find(({ scope }) => domainType === undefined || scope.has(domainType))
     return (own ?? all[0])?.config
   }

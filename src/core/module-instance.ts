@@ -46,6 +46,7 @@ export class Lasting {
 type Parts = {
   readonly module: Module
   readonly config: unknown
+  readonly isRetired: boolean
   readonly rank: number
   readonly scope: Scope
   readonly lasting: Lasting
@@ -83,14 +84,23 @@ export class ModuleInstance {
     return this.#parts.scope
   }
 
+  /** Whether it is switched off, and only keeps what it has promised. */
+  get isRetired(): boolean {
+    return this.#parts.isRetired
+  }
+
   /** Whether what it has registered is in force. */
   get isActive(): boolean {
     return this.#isActive
   }
 
   /** Whether it can go on as what is wanted. */
-  isLike({ module, config }: WantedModule): boolean {
-    return this.module === module && isDeepStrictEqual(this.config, config)
+  isLike({ module, config, isRetired = false }: WantedModule): boolean {
+    return (
+      this.module === module &&
+      this.isRetired === isRetired &&
+      isDeepStrictEqual(this.config, config)
+    )
   }
 
   async start(): Promise<void> {
@@ -98,6 +108,7 @@ export class ModuleInstance {
     lasting.enter()
     try {
       const context = this.#context()
+      if (this.isRetired) return await module.retire?.(context)
       announceFeatures(context.hooks.on, module)
       await module.start(context)
     } catch (error) {

@@ -125,6 +125,12 @@ export interface Module<Config = unknown> {
   /** Administration commands of its own; `start` says what they do. */
   readonly commands?: readonly DeclaredCommand[]
   start(context: ModuleContext<Config>): void | Promise<void>
+  /**
+   * In place of `start` where it is switched off, with the settings that its schema has by itself: keeps
+   * what clients were promised while it was on, and offers nothing. Features are not announced. Without
+   * this a module that is switched off does not run.
+   */
+  retire?(context: ModuleContext<Config>): void | Promise<void>
 }
 
 /** Gives `start` the type of the module's own configuration. */

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { duration, size } from '../core/config-types.ts'
 import type { Envelope } from '../core/envelope.ts'
 import { DROP, stop } from '../core/hooks.ts'
-import { defineModule } from '../core/module.ts'
+import { defineModule, type ModuleContext } from '../core/module.ts'
 import { isStreamSession, type StreamSession } from '../core/session.ts'
 import { isChatStateOnly } from '../xmpp/chat-states.ts'
 import { type Element, el } from '../xmpp/xml.ts'
@@ -48,31 +48,8 @@ export const csi = defineModule({
   }),
 
   start({ config, hooks, clock, every, serves, lasting, onLeave }) {
-    const inactive = lasting(() => new Map<StreamSession, Waiting>())
-
-    const flush = (waiting: Waiting) => {
-      const { session, stanzas } = waiting
-      if (stanzas.size === 0 || waiting.isFlushing) return
-      const all = [...stanzas.values()]
-      stanzas.clear()
-      waiting.bytes = 0
-      waiting.isFlushing = true
-      for (const envelope of all) session.presend(envelope)
-      waiting.isFlushing = false
-    }
-
-    const activate = (session: StreamSession) => {
-      const waiting = inactive.get(session)
-      if (waiting === undefined) return
-      inactive.delete(session)
-      flush(waiting)
-    }
-
-    const deactivate = (session: StreamSession) => {
-      if (inactive.has(session)) return
-      const stanzas = new Map<string, Envelope>()
-      inactive.set(session, { session, stanzas, bytes: 0, since: 0, isFlushing: false })
-    }
+    const inactive = lasting(() => new InactiveSessions())
+    attend(inactive, hooks)
 
     const wait = (waiting: Waiting, envelope: Envelope, key: string) => {
       const { stanzas } = waiting
@@ -93,18 +70,6 @@ export const csi = defineModule({
       (features, { account }) => (account === undefined ? features : [...features, FEATURE]),
       { order: 60 },
     )
-    hooks.on(
-      'user_send_xmlel',
-      (element, { session }) => {
-        if (element.ns !== NS || !isStreamSession(session)) return element
-        if (element.name === 'active') activate(session)
-        else if (element.name === 'inactive') deactivate(session)
-        else return element
-        return stop(element)
-      },
-      { order: 60 },
-    )
-
     hooks.on(
       'xmpp_presend_element',
       (envelope, { session }) => {
@@ -134,27 +99,6 @@ export const csi = defineModule({
       },
     )
 
-    for (const hook of ['user_socket_closed', 'user_socket_error', 'user_stop_request'] as const) {
-      hooks.on(
-        hook,
-        (reason, { session }) => {
-          // Whoever keeps the session gets it. A new stream begins in the active state (§5.2).
-          if (isStreamSession(session)) activate(session)
-          return reason
-        },
-        { order: 95, onError: 'skip' },
-      )
-    }
-    hooks.on(
-      'reroute_unacked_messages',
-      (envelopes, { session }) => {
-        const waiting = inactive.get(session as StreamSession)
-        if (waiting === undefined) return envelopes
-        inactive.delete(waiting.session)
-        return [...waiting.stanzas.values(), ...envelopes]
-      },
-      { order: 70 },
-    )
     every(LOOK, () => {
       const latest = clock.now() - config.max_delay
       for (const waiting of inactive.values()) {
@@ -162,10 +106,94 @@ export const csi = defineModule({
       }
     })
     onLeave(({ leaves }) => {
-      for (const session of inactive.keys()) if (leaves(session.jid.domain)) activate(session)
+      for (const session of inactive.keys()) {
+        if (leaves(session.jid.domain)) activate(inactive, session)
+      }
+    })
+  },
+
+  /** Clients go on telling, and nothing waits for them. */
+  retire({ hooks, serves, lasting, onReady }) {
+    const inactive = lasting(() => new InactiveSessions())
+    attend(inactive, hooks)
+    hooks.on(
+      'xmpp_presend_element',
+      (envelope, { session }) => {
+        const waiting = inactive.get(session as StreamSession)
+        if (waiting !== undefined) flush(waiting)
+        return envelope
+      },
+      { order: 45, explain: (envelope) => ({ verdict: envelope }) },
+    )
+    onReady(() => {
+      for (const waiting of inactive.values()) {
+        if (serves(waiting.session.jid.domain)) flush(waiting)
+      }
     })
   },
 })
+
+class InactiveSessions extends Map<StreamSession, Waiting> {}
+
+/** Notes what clients say, until their sessions end. */
+function attend(inactive: InactiveSessions, hooks: ModuleContext<unknown>['hooks']): void {
+  hooks.on(
+    'user_send_xmlel',
+    (element, { session }) => {
+      if (element.ns !== NS || !isStreamSession(session)) return element
+      if (element.name === 'active') activate(inactive, session)
+      else if (element.name === 'inactive') deactivate(inactive, session)
+      else return element
+      return stop(element)
+    },
+    { order: 60 },
+  )
+  for (const hook of ['user_socket_closed', 'user_socket_error', 'user_stop_request'] as const) {
+    hooks.on(
+      hook,
+      (reason, { session }) => {
+        // Whoever keeps the session gets it. A new stream begins in the active state (§5.2).
+        if (isStreamSession(session)) activate(inactive, session)
+        return reason
+      },
+      { order: 95, onError: 'skip' },
+    )
+  }
+  hooks.on(
+    'reroute_unacked_messages',
+    (envelopes, { session }) => {
+      const waiting = inactive.get(session as StreamSession)
+      if (waiting === undefined) return envelopes
+      inactive.delete(waiting.session)
+      return [...waiting.stanzas.values(), ...envelopes]
+    },
+    { order: 70 },
+  )
+}
+
+function activate(inactive: InactiveSessions, session: StreamSession): void {
+  const waiting = inactive.get(session)
+  if (waiting === undefined) return
+  inactive.delete(session)
+  flush(waiting)
+}
+
+function deactivate(inactive: InactiveSessions, session: StreamSession): void {
+  if (inactive.has(session)) return
+  const stanzas = new Map<string, Envelope>()
+  inactive.set(session, { session, stanzas, bytes: 0, since: 0, isFlushing: false })
+}
+
+function flush(waiting: Waiting): void {
+  const { session, stanzas } = waiting
+  if (stanzas.size === 0 || waiting.isFlushing) return
+  const all = [...stanzas.values()]
+  stanzas.clear()
+  waiting.bytes = 0
+  waiting.isFlushing = true
+  for (const envelope of all) session.presend(envelope)
+  waiting.isFlushing = false
+}
 
 let lastNews = 0
 

@@ -101,14 +101,19 @@ function instancesOf(
     if (group === undefined) groups.push({ config, types: new Set([type]) })
     else group.types.add(type)
   }
-  if (groups.length === 1 && groups[0]?.config !== OFF) {
-    return [{ module, config: groups[0]?.config }]
-  }
+  const [only, ...others] = groups
+  if (only !== undefined && others.length === 0) return wantedFor(module, only.config)
   const first = (types: Set<string>) => (types.has(DEFAULT_TYPE) ? 0 : 1)
   return groups
-    .filter(({ config }) => config !== OFF)
     .sort((a, b) => first(a.types) - first(b.types))
-    .map(({ config, types }) => ({ module, config, types }))
+    .flatMap(({ config, types }) => wantedFor(module, config).map((one) => ({ ...one, types })))
+}
+
+/** Where it is switched off, some modules have promises to keep. */
+function wantedFor(module: Module, config: Setting): WantedModule[] {
+  if (config !== OFF) return [{ module, config }]
+  if (module.retire === undefined) return []
+  return [{ module, config: module.config.parse({}), isRetired: true }]
 }
 
 /** `[auth] registration` is the switch of the module that does it. */
