@@ -6,6 +6,7 @@ import { packEnvelope, unpackEnvelope } from './handed-envelope.ts'
 import type { Link } from './link.ts'
 import type { RemoteResource } from './remote-resource.ts'
 import { type Clock, keyOf } from './transport.ts'
+import { Window } from './window.ts'
 
 /** What a node does with stanzas that others hand to it. */
 export interface Taker {
@@ -63,7 +64,7 @@ const FAILURE = 'the node that has it could not keep it'
  */
 export class HandOff {
   readonly #parts: Parts
-  readonly #open = new Map<number, Open>()
+  readonly #open = new Window<Open>()
   /** What was given back to this node, until that is safe. */
   readonly #returning = new Map<number, Promise<void>>()
   #acknowledged = 0

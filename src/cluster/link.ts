@@ -37,12 +37,18 @@ const MAX_RESEND_AFTER = 5_000
 const PARTIAL = '+'
 const WHOLE = '='
 
-type Entry = { readonly text: string; readonly size: number }
+/** Entries that were sent in one message. */
+type Batch = {
+  /** Number of the first. */
+  readonly first: number
+  readonly last: number
+  readonly body: string
+}
 
 type Waiter = { readonly upTo: number; readonly resolve: () => void }
 
 /** In the place of one that was taken back. */
-const NOTHING: Entry = { text: WHOLE, size: 0 }
+const NOTHING = `1:${WHOLE}`
 
 /**
  * A line from this node to one run of another, and back: entries arrive once and in order, as long
@@ -61,14 +67,16 @@ export class Link {
   readonly peer: NodeRun
   readonly #parts: Parts
   // --- To the peer.
-  #entries: Entry[] = []
-  /** The number of the first of `#entries`. */
-  #first = 1
-  #bytes = 0
-  /** How many of `#entries` were sent. */
+  /** Sent, and not acknowledged. */
+  #batches: Batch[] = []
+  /** How many of `#batches` need not be sent again. */
   #sent = 0
-  /** Number of the last that was ever sent. */
+  /** Number of the last entry in `#batches`. */
   #lastSent = 0
+  /** Entries that were never sent, as they stand in a message. */
+  #unsent: string[] = []
+  #firstWaiting = 1
+  #bytes = 0
   #isFlushDue = false
   #stopResend: (() => void) | undefined
   #resendAfter = RESEND_AFTER
@@ -104,12 +112,16 @@ export class Link {
     const rest = entry.length === 0 ? 0 : (Math.ceil(entry.length / MAX_MESSAGE) - 1) * MAX_MESSAGE
     this.#push(WHOLE + (rest === 0 ? entry : entry.slice(rest)))
     this.#flushSoon()
-    return this.#first + this.#entries.length - 1
+    return this.#last
+  }
+
+  get #last(): number {
+    return this.#lastSent + this.#unsent.length
   }
 
   /** Entries, and octets of them, that are not acknowledged. */
   get waiting(): number {
-    return this.#entries.length
+    return this.#last - this.#firstWaiting + 1
   }
 
   get isConnected(): boolean {
@@ -122,7 +134,7 @@ export class Link {
 
   /** Resolves when the peer has dealt with all up to a number; `undefined` if it has, or never will. */
   acknowledged(upTo: number): Promise<void> | undefined {
-    if (upTo < this.#first || this.#isClosed) return undefined
+    if (upTo < this.#firstWaiting || this.#isClosed) return undefined
     return new Promise((resolve) => {
       this.#waiting = [...this.#waiting, { upTo, resolve }]
       this.#ask()
@@ -131,12 +143,13 @@ export class Link {
 
   /** Takes an entry back. False: it was sent before. */
   withdraw(number: number): boolean {
-    const index = number - this.#first
-    const entry = this.#entries[index]
-    if (entry === undefined || number <= this.#lastSent) return false
-    if (this.#entries[index - 1]?.text[0] === PARTIAL) return false
-    this.#bytes -= entry.size
-    this.#entries[index] = NOTHING
+    const index = number - this.#lastSent - 1
+    const entry = this.#unsent[index]
+    if (entry === undefined) return false
+    const before = this.#unsent[index - 1]
+    if (before !== undefined && isPartial(before)) return false
+    this.#bytes -= entry.length - NOTHING.length
+    this.#unsent[index] = NOTHING
     return true
   }
 
@@ -152,7 +165,9 @@ export class Link {
     this.#stopResend?.()
     this.#stopAck?.()
     this.#wake(Number.POSITIVE_INFINITY)
-    this.#entries = []
+    this.#batches = []
+    this.#unsent = []
+    this.#firstWaiting = this.#lastSent + 1
     this.#bytes = 0
   }
 
@@ -163,9 +178,9 @@ export class Link {
   }
 
   #push(text: string): void {
-    const size = text.length + 8
-    this.#entries.push({ text, size })
-    this.#bytes += size
+    const entry = `${text.length}:${text}`
+    this.#unsent.push(entry)
+    this.#bytes += entry.length
   }
 
   #flushSoon(): void {
@@ -179,27 +194,39 @@ export class Link {
 
   #flush(): void {
     if (this.#isClosed || !this.#parts.isConnected()) return
-    if (this.#sent === this.#entries.length) {
+    if (this.#sent === this.#batches.length && this.#unsent.length === 0) {
       if (this.#isAckUrgent) this.#write('', 0, false)
       return
     }
-    while (this.#sent < this.#entries.length) {
-      const from = this.#sent
-      let body = ''
-      let size = 0
-      let count = 0
-      do {
-        const entry = this.#entries[this.#sent] as Entry
-        if (count > 0 && size + entry.size > MAX_MESSAGE) break
-        body += `${entry.text.length}:${entry.text}`
-        size += entry.size
-        count++
-        this.#sent++
-        this.#lastSent = Math.max(this.#lastSent, this.#first + this.#sent - 1)
-      } while (this.#sent < this.#entries.length)
-      this.#write(body, this.#first + from, false)
+    for (; this.#sent < this.#batches.length; this.#sent++) {
+      const { body, first } = this.#batches[this.#sent] as Batch
+      this.#write(body, first, false)
+    }
+    while (this.#unsent.length > 0) {
+      const batch = this.#nextBatch()
+      this.#batches.push(batch)
+      this.#sent++
+      this.#lastSent = batch.last
+      this.#write(batch.body, batch.first, false)
     }
     this.#watchOver()
+  }
+
+  /** As many entries as one message takes. */
+  #nextBatch(): Batch {
+    let count = 0
+    let size = 0
+    for (const { length } of this.#unsent) {
+      if (count > 0 && size + length > MAX_MESSAGE) break
+      size += length
+      count++
+    }
+    const isAll = count === this.#unsent.length
+    const entries = isAll ? this.#unsent : this.#unsent.splice(0, count)
+    if (isAll) this.#unsent = []
+    // Joined it is one string; a sum would keep all that it was made of until it is acknowledged.
+    const body = entries.join('')
+    return { first: this.#lastSent + 1, last: this.#lastSent + count, body }
   }
 
   /** `first` is 0 without entries. */
@@ -225,7 +252,8 @@ export class Link {
   /** Asks the peer to acknowledge now. */
   #ask(): void {
     if (this.#isClosed) return
-    if (this.#sent === this.#entries.length) this.#write('', 0, true)
+    const isAllSent = this.#sent === this.#batches.length && this.#unsent.length === 0
+    if (isAllSent) this.#write('', 0, true)
     else this.#flushSoon()
     this.#watchOver()
   }
@@ -234,7 +262,7 @@ export class Link {
     if (this.#stopResend !== undefined || this.#isClosed) return
     this.#stopResend = this.#parts.clock.after(this.#resendAfter, () => {
       this.#stopResend = undefined
-      if (this.#entries.length === 0) return
+      if (this.waiting === 0) return
       this.#resendAfter = Math.min(this.#resendAfter * 2, MAX_RESEND_AFTER)
       this.resend()
       this.#watchOver()
@@ -242,16 +270,20 @@ export class Link {
   }
 
   #applyAcknowledgement({ acknowledged, isMissing }: Header): void {
-    const count = acknowledged - this.#first + 1
-    if (count > 0 && count <= this.#entries.length) {
-      for (let i = 0; i < count; i++) this.#bytes -= (this.#entries[i] as Entry).size
-      this.#entries.splice(0, count)
-      this.#first += count
-      this.#sent = Math.max(0, this.#sent - count)
+    if (acknowledged >= this.#firstWaiting && acknowledged <= this.#lastSent) {
+      this.#firstWaiting = acknowledged + 1
+      let done = 0
+      for (const { last, body } of this.#batches) {
+        if (last > acknowledged) break
+        this.#bytes -= body.length
+        done++
+      }
+      this.#batches.splice(0, done)
+      this.#sent = Math.max(0, this.#sent - done)
       this.#resendAfter = RESEND_AFTER
       this.#stopResend?.()
       this.#stopResend = undefined
-      if (this.#entries.length > 0) this.#watchOver()
+      if (this.waiting > 0) this.#watchOver()
       this.#parts.onAcknowledged(acknowledged)
       if (this.#waiting.length > 0) this.#wake(acknowledged)
     }
@@ -351,4 +383,9 @@ export class Link {
       })
     }
   }
+}
+
+/** Whether an entry, as it stands in a message, is followed by more of the same. */
+function isPartial(entry: string): boolean {
+  return entry[entry.indexOf(':') + 1] === PARTIAL
 }
