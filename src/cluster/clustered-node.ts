@@ -10,6 +10,7 @@ import {
 } from '../core/cluster.ts'
 import type { Component } from '../core/components.ts'
 import type { Envelope } from '../core/envelope.ts'
+import type { Fences } from '../core/fences.ts'
 import { type Hooks, resultOf } from '../core/hooks.ts'
 import type { IqDispatcher } from '../core/iq.ts'
 import type { LocalRoutes } from '../core/local-routes.ts'
@@ -90,6 +91,8 @@ type Parts = {
   readonly routes: LocalRoutes
   readonly sessionManager: SessionManager
   readonly components: ComponentTable
+  /** Of the storage that all share; processes of one machine have none. */
+  readonly fences?: Fences | undefined
   /** The others have given this run up: whatever it has is theirs. It must end at once. */
   readonly onFenced: () => void
 }
@@ -154,6 +157,7 @@ export class ClusteredNode implements Cluster, MemberListener {
       log,
       listener: this,
       isConnected: () => transport.isConnected,
+      lastShutOut: async () => (await parts.fences?.lastOf(settings.node)) ?? 0,
       sendHeartbeat: () => this.#sendHeartbeat(),
       lease: settings.lease,
     })
@@ -203,6 +207,7 @@ export class ClusteredNode implements Cluster, MemberListener {
 
   async start(): Promise<void> {
     await this.#members.join()
+    await this.#parts.fences?.enter(this.self, () => this.onFenced())
     await this.#parts.registry.watch((change) => this.#onChange(change))
     this.#members.start()
     const expire = () => {
@@ -226,7 +231,12 @@ export class ClusteredNode implements Cluster, MemberListener {
   async leave(): Promise<void> {
     this.#stopExpiry?.()
     this.#isReady = false
-    const { registry, transport, log } = this.#parts
+    const { registry, transport, log, fences } = this.#parts
+    try {
+      await fences?.leave()
+    } catch (error) {
+      log.warn('storage_not_left', { error })
+    }
     try {
       const hasJoined = this.self.epoch > 0
       if (hasJoined && registry.isConnected) await this.#members.leave()
@@ -715,6 +725,8 @@ export class ClusteredNode implements Cluster, MemberListener {
         return false
       },
     }
+    // From here on it has what it has.
+    await this.#parts.fences?.shutOut(run)
     await this.#parts.hooks.at('node_remains').run(remains, {})
     await this.#unregister(run)
     await this.#components.removeLost(run)

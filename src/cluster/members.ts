@@ -42,6 +42,8 @@ type Parts = {
   readonly listener: MemberListener
   /** Whether messages between nodes get through at all. */
   readonly isConnected: () => boolean
+  /** The greatest epoch of this node that the storage takes nothing of any more. */
+  readonly lastShutOut?: () => Promise<number>
   readonly sendHeartbeat: () => void
   /** A node not heard of for so long is lost, milliseconds. */
   readonly lease: number
@@ -81,12 +83,14 @@ export class Members {
   async join(): Promise<void> {
     const { node, registry, version, clock } = this.#parts
     const key = NODE_PREFIX + node
+    const shutOut = (await this.#parts.lastShutOut?.()) ?? 0
     while (this.#epoch === 0) {
       const before = await registry.get(key)
       const last =
         before?.value === undefined ? undefined : (JSON.parse(before.value) as NodeRecord)
-      // Beyond every earlier run, even if the registry has forgotten them.
-      const epoch = Math.max(1 + Math.max(last?.epoch ?? 0, last?.dead ?? 0), clock.wallTime())
+      // Beyond every earlier run, even if the registry has forgotten them and the clock was set back.
+      const known = Math.max(last?.epoch ?? 0, last?.dead ?? 0, shutOut)
+      const epoch = Math.max(known + 1, clock.wallTime())
       const dead = Math.max(last?.dead ?? 0, last?.epoch ?? epoch - 1)
       const record: NodeRecord = {
         epoch,

@@ -1,4 +1,5 @@
 import type { Kysely, RawBuilder } from 'kysely'
+import type { Fences } from './fences.ts'
 
 /**
  * The tables, each declared by the code that owns it. A module declares its own beside its store,
@@ -93,6 +94,9 @@ export interface Storage extends AsyncDisposable {
 
   /** Several servers may have it open at the same time, on several machines: a cluster can use it. */
   readonly isShared: boolean
+
+  /** Of one that is shared. */
+  readonly fences?: Fences
 
   /**
    * For ordinary queries. Outside a transaction they take part in the group commit like `write`.

@@ -60,7 +60,15 @@ export async function openGround(
 export function clusterOf(
   server: Pick<
     Server,
-    'config' | 'hooks' | 'router' | 'routes' | 'iq' | 'sessionManager' | 'components' | 'log'
+    | 'config'
+    | 'hooks'
+    | 'router'
+    | 'routes'
+    | 'iq'
+    | 'sessionManager'
+    | 'components'
+    | 'log'
+    | 'storage'
   >,
   ground: Ground | undefined,
   onFenced: () => void,
@@ -81,6 +89,7 @@ export function clusterOf(
       iq,
       sessionManager,
       components,
+      fences: server.storage.fences,
       onFenced,
     },
   )

@@ -4,6 +4,7 @@ import type { Migration } from '../core/storage.ts'
 import { modules as builtinModules } from '../modules.ts'
 import { accountMigrations } from '../storage/account-store.ts'
 import { domainMigrations } from '../storage/domain-store.ts'
+import { fenceMigrations } from '../storage/postgres-fences.ts'
 import { importModule } from './module-choice.ts'
 
 /** Of the tables that every server has. */
@@ -11,6 +12,7 @@ export const coreMigrations: readonly Migration[] = [
   ...accountMigrations,
   ...tokenMigrations,
   ...domainMigrations,
+  ...fenceMigrations,
 ]
 
 /** Of all modules there are, whether they are switched on or not. */

@@ -1,7 +1,8 @@
+import type { NodeRun } from '../core/cluster.ts'
 import type { Logger } from '../core/log.ts'
 import { StorageError } from '../core/storage.ts'
 import { type PostgresFailure, reasonOf } from './postgres-errors.ts'
-import { PostgresSession, type SessionSettings } from './postgres-session.ts'
+import { PostgresSession, type SessionSettings, ShutOut } from './postgres-session.ts'
 import type { PostgresAddress } from './postgres-url.ts'
 
 const FIRST_PAUSE_MS = 50
@@ -35,6 +36,8 @@ export class PostgresLink {
   #reason = 'not connected yet'
   #isClosed = false
   #wake: () => void = () => {}
+  #run: NodeRun | undefined
+  #onShutOut: () => void = () => {}
 
   constructor(settings: LinkSettings) {
     this.#settings = settings
@@ -45,6 +48,16 @@ export class PostgresLink {
     const session = await this.#tryHosts()
     if (session === undefined) throw this.unreachable('other')
     this.#use(session)
+  }
+
+  /** Connections from here on are of this run, as long as nobody has shut it out. */
+  enter(run: NodeRun, onShutOut: () => void): void {
+    this.#run = run
+    this.#onShutOut = onShutOut
+  }
+
+  leave(): void {
+    this.#run = undefined
   }
 
   get patienceMs(): number {
@@ -108,13 +121,19 @@ export class PostgresLink {
     this.#settings.log.warn('storage_away', { name: session.host.name, reason: this.#reason })
     // They may be connected to what is no longer the server that has the newest.
     for (const reader of this.#dropReaders([])) reader.destroy()
-    void this.#reconnect()
+    void this.#reconnect(session.isReadOnly)
   }
 
-  async #reconnect(): Promise<void> {
+  /**
+   * While callers wait in any case, they wait for a server that takes writes: of several hosts, one that does
+   * not yet is the next that will.
+   */
+  async #reconnect(wasReadOnly: boolean): Promise<void> {
+    const { address, patienceMs } = this.#settings
     const lostAt = performance.now()
     for (let pause = FIRST_PAUSE_MS; !this.#isClosed; pause = Math.min(2 * pause, LAST_PAUSE_MS)) {
-      const session = await this.#tryHosts()
+      const mayWait = !wasReadOnly && address.hosts.length > 1
+      const session = await this.#tryHosts(mayWait && performance.now() < lostAt + patienceMs)
       if (session !== undefined) {
         if (this.#isClosed) return session.destroy()
         const seconds = Math.round((performance.now() - lostAt) / 1000)
@@ -125,20 +144,22 @@ export class PostgresLink {
     }
   }
 
-  /** The first that takes writes, or else the first that answers. */
-  async #tryHosts(): Promise<PostgresSession | undefined> {
+  /** The first that takes writes, or else, unless it has to, the first that answers. */
+  async #tryHosts(mustWrite = false): Promise<PostgresSession | undefined> {
     let fallback: PostgresSession | undefined
     for (const host of this.#settings.address.hosts) {
       try {
-        const session = await PostgresSession.open(host, this.#settings, 'writer')
+        const session = await PostgresSession.open(host, this.#settings, this.#run ?? 'writer')
         if (!session.isReadOnly) {
           fallback?.destroy()
           return session
         }
-        if (fallback === undefined) fallback = session
+        if (mustWrite) this.#reason = `${host.name} may only be read`
+        if (fallback === undefined && !mustWrite) fallback = session
         else session.destroy()
       } catch (error) {
         this.#reason = reasonOf(error)
+        if (error instanceof ShutOut) this.#onShutOut()
       }
     }
     return fallback

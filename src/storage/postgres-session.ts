@@ -1,4 +1,5 @@
 import pg from 'pg'
+import type { NodeRun } from '../core/cluster.ts'
 import { StorageError } from '../core/storage.ts'
 import { PostgresFailure } from './postgres-errors.ts'
 import { type Command, type Outcome, Pipeline, PreparedStatements } from './postgres-pipeline.ts'
@@ -24,6 +25,15 @@ const OLDEST_VERSION = 140_000
 
 /** Whoever has the database in use holds this lock; alone, or together with others. */
 const USE = "hashtext('meerkat in use'), hashtext(current_schema())"
+
+/** The two numbers of the lock that the writing connection of a node's run holds; `name` is SQL. */
+export const runLock = (name: string): readonly [string, string] => [
+  `hashtext('meerkat run ' || cast(${name} as text))`,
+  'hashtext(current_schema())',
+]
+
+const TAKE_RUN_LOCK = `select pg_advisory_lock_shared(${runLock('$1')})`
+const IS_SHUT_OUT = 'select 1 from node_fence where node = $1 and epoch >= $2'
 
 const SET_UP = `select
   set_config('synchronous_commit', case current_setting('synchronous_commit')
@@ -52,6 +62,14 @@ type Condition = {
   readonly fsync: string
   readonly started: string
   readonly is_read_only: boolean
+}
+
+/** Who wants to connect: the writer of a node's run, once that has joined the others. */
+export type Role = 'reader' | 'writer' | NodeRun
+
+/** The others have given this run up. */
+export class ShutOut extends Error {
+  override readonly name = 'ShutOut'
 }
 
 /**
@@ -89,7 +107,7 @@ export class PostgresSession {
   static async open(
     host: PostgresHost,
     settings: SessionSettings,
-    role: 'writer' | 'reader',
+    role: Role,
   ): Promise<PostgresSession> {
     const session = new PostgresSession(host, settings)
     try {
@@ -158,11 +176,11 @@ export class PostgresSession {
     this.#lost.resolve(reason)
   }
 
-  async #setUp(role: 'writer' | 'reader'): Promise<void> {
+  async #setUp(role: Role): Promise<void> {
     const { lockTimeoutMs, statementTimeoutMs, idleTransactionMs, isExclusive } = this.#settings
     const use = isExclusive ? 'exclusive' : 'shared'
     const timeouts = [lockTimeoutMs, statementTimeoutMs, idleTransactionMs].map(String)
-    const parameters = [...timeouts, role === 'writer' ? use : 'none']
+    const parameters = [...timeouts, role === 'reader' ? 'none' : use]
     const { rows } = await this.#client.query<Condition>(SET_UP, parameters)
     const [condition] = rows
     if (condition === undefined) throw new Error('the server does not answer')
@@ -181,6 +199,14 @@ export class PostgresSession {
     }
     this.isVolatile = fsync !== 'on'
     this.isReadOnly = is_read_only
+    if (typeof role === 'object') await this.#enter(role)
+  }
+
+  /** In this order: see `PostgresFences`. */
+  async #enter({ node, epoch }: NodeRun): Promise<void> {
+    await this.#client.query(TAKE_RUN_LOCK, [`${node} ${epoch}`])
+    const { rows } = await this.#client.query(IS_SHUT_OUT, [node, epoch])
+    if (rows.length > 0) throw new ShutOut(`the run ${epoch} of the node ${node} was given up`)
   }
 
   /**

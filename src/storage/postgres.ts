@@ -1,8 +1,10 @@
 import { Kysely, sql } from 'kysely'
+import type { Fences } from '../core/fences.ts'
 import { type Logger, silentLogger } from '../core/log.ts'
 import type { Migration, Schema, Storage } from '../core/storage.ts'
 import { postgresDialect, postgresTypes } from './dialects.ts'
 import { refuseUnfinished, runMigrations } from './migrations.ts'
+import { PostgresFences } from './postgres-fences.ts'
 import { PostgresLink } from './postgres-link.ts'
 import { PostgresQueue } from './postgres-queue.ts'
 import { parsePostgresUrl } from './postgres-url.ts'
@@ -56,17 +58,19 @@ export async function openPostgres(url: string, options: PostgresOptions = {}): 
   await link.open()
   const maxPendingBytes = options.maxPendingBytes ?? 256 * 1024 * 1024
   const queue = new PostgresQueue(link, { idleTransactionMs, maxPendingBytes })
-  return new PostgresStorage(address.name, queue)
+  return new PostgresStorage(address.name, queue, new PostgresFences(queue, link))
 }
 
 class PostgresStorage extends QueuedStorage {
   readonly dialect = 'postgresql'
   readonly isShared = true
+  readonly fences: Fences
   readonly #name: string
 
-  constructor(name: string, queue: PostgresQueue) {
+  constructor(name: string, queue: PostgresQueue, fences: Fences) {
     super(queue, new Kysely<Schema>({ dialect: postgresDialect(queue) }))
     this.#name = name
+    this.fences = fences
   }
 
   async migrate(migrations: readonly Migration[]): Promise<void> {

@@ -1,0 +1,88 @@
+import type { NodeRun } from '../core/cluster.ts'
+import type { Fences } from '../core/fences.ts'
+import { type Migration, StorageError } from '../core/storage.ts'
+import type { PostgresLink } from './postgres-link.ts'
+import { runLock } from './postgres-session.ts'
+import type { StorageQueue } from './queued-storage.ts'
+import { toRows } from './statements.ts'
+
+declare module '../core/storage.ts' {
+  interface Schema {
+    /** Runs of nodes that were shut out: the last of each. */
+    node_fence: { node: string; epoch: number }
+  }
+}
+
+export const fenceMigrations: readonly Migration[] = [
+  {
+    name: 'fences/0001-create',
+    async up(db, types) {
+      await db.schema
+        .createTable('node_fence')
+        .addColumn('node', types.text, (column) => column.primaryKey())
+        .addColumn('epoch', 'bigint', (column) => column.notNull())
+        .execute()
+    },
+  },
+]
+
+const LAST = 'select epoch from node_fence where node = ?'
+const [RUN, SCHEMA] = runLock('?')
+const ENTER = `select pg_advisory_lock_shared(${RUN}, ${SCHEMA})::text as entered`
+const LEAVE = `select pg_advisory_unlock_shared(${RUN}, ${SCHEMA})::text as has_left`
+const SHUT_OUT = `insert into node_fence (node, epoch) values (?, ?)
+  on conflict (node) do update set epoch = greatest(node_fence.epoch, excluded.epoch)`
+/** How long the server waits for one of its processes to end, milliseconds. */
+const END_TIMEOUT = 5_000
+const END = `select pg_terminate_backend(pid, ${END_TIMEOUT})::text as ended from pg_locks
+  where locktype = 'advisory' and classid = cast(${RUN} as oid) and objid = cast(${SCHEMA} as oid)
+    and objsubid = 2
+    and database = (select oid from pg_database where datname = current_database())`
+
+/**
+ * A run's connection that writes holds a lock named after it. Whoever shuts the run out says so in a
+ * table, and then has the server end the connection that holds the lock. Each new connection takes the lock
+ * first and looks into the table then; so one that is not ended has seen what the table says. To those
+ * that are not shut out all this costs nothing.
+ */
+export class PostgresFences implements Fences {
+  readonly #queue: StorageQueue
+  readonly #link: PostgresLink
+  #run: NodeRun | undefined
+
+  constructor(queue: StorageQueue, link: PostgresLink) {
+    this.#queue = queue
+    this.#link = link
+  }
+
+  async lastOf(node: string): Promise<number> {
+    const rows = await this.#queue.read(LAST, [node], toRows<{ epoch: number }>)
+    return rows[0]?.epoch ?? 0
+  }
+
+  async enter(run: NodeRun, onShutOut: () => void): Promise<void> {
+    this.#run = run
+    this.#link.enter(run, onShutOut)
+    await this.#queue.write(ENTER, [nameOf(run)], () => {})
+    if ((await this.lastOf(run.node)) >= run.epoch) onShutOut()
+  }
+
+  async leave(): Promise<void> {
+    if (this.#run === undefined) return
+    const name = nameOf(this.#run)
+    this.#run = undefined
+    this.#link.leave()
+    await this.#queue.write(LEAVE, [name], () => {})
+  }
+
+  async shutOut(run: NodeRun): Promise<void> {
+    await this.#queue.write(SHUT_OUT, [run.node, run.epoch], () => {})
+    const ended = await this.#queue.write(END, [nameOf(run)], toRows<{ ended: string }>)
+    if (ended.every((row) => row.ended === 'true')) return
+    throw new StorageError('busy', `A connection of the node ${run.node} does not end`)
+  }
+}
+
+export function nameOf({ node, epoch }: NodeRun): string {
+  return `${node} ${epoch}`
+}
