@@ -79,6 +79,31 @@ export class PostgresServer implements AsyncDisposable {
     return server
   }
 
+  /** One that follows another, and may only be read until it is promoted. */
+  static async startStandby(primary: PostgresServer): Promise<PostgresServer> {
+    const directory = mkdtempSync(join(tmpdir(), 'meerkat-postgres-'))
+    if (process.getuid?.() === 0) chownSync(directory, UNPRIVILEGED, UNPRIVILEGED)
+    const server = new PostgresServer(directory, await freePort(), {})
+    const [command, ...options] = unprivileged([
+      ...['pg_basebackup', '--pgdata', join(directory, 'data'), '--write-recovery-conf'],
+      ...['--checkpoint', 'fast', '--no-sync', '--dbname', primary.url('postgres')],
+    ])
+    execFileSync(command, options, { cwd: directory, stdio: 'pipe' })
+    await server.begin()
+    return server
+  }
+
+  /** It takes writes from now on. */
+  async promote(): Promise<void> {
+    await this.run('select pg_promote()')
+  }
+
+  /** From now on nothing is committed that a standby has not got. */
+  async waitForStandbys(): Promise<void> {
+    await this.run("alter system set synchronous_standby_names = '*'")
+    await this.run('select pg_reload_conf()')
+  }
+
   get pid(): number {
     assert.ok(this.#process?.pid, 'the server runs')
     return this.#process.pid

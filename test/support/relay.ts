@@ -65,6 +65,7 @@ export class Relay implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.cut()
+    if (!this.#server.listening) return
     this.#server.close()
     await once(this.#server, 'close')
   }
