@@ -210,6 +210,7 @@ export class ClusteredNode implements Cluster, MemberListener {
     await this.#parts.fences?.enter(this.self, () => this.onFenced())
     await this.#parts.registry.watch((change) => this.#onChange(change))
     this.#members.start()
+    await this.#refuseStrangers()
     const expire = () => {
       for (const peer of this.#peers.values()) if (!peer.isLost) peer.handOff.expire()
       void this.#sessions.removeStray()
@@ -220,6 +221,19 @@ export class ClusteredNode implements Cluster, MemberListener {
     await this.#cleanUp()
     this.#parts.clock.after(this.#settings.lease, () => void this.#takeOverOrphans())
     this.#parts.clock.after(SECOND_LOOK, () => void this.#takeOverOwn())
+  }
+
+  /** Who is there says so at least once in half a lease. */
+  async #refuseStrangers(): Promise<void> {
+    const { clock } = this.#parts
+    const { lease, version } = this.#settings
+    if (this.#members.strangers.length === 0) return
+    await new Promise<void>((resolve) => void clock.after(lease / 2, resolve))
+    const stranger = this.#members.strangers.find(({ isHeard }) => isHeard)
+    if (stranger === undefined) return
+    throw new Error(
+      `The node ${stranger.node} runs ${stranger.version}, which ${version} does not understand: upgrade from one release to the next, one node after the other`,
+    )
   }
 
   async drain(): Promise<void> {

@@ -1,6 +1,7 @@
 import type { NodeRun, NodeState } from '../core/cluster.ts'
 import type { Logger } from '../core/log.ts'
 import { rendezvous } from '../core/rendezvous.ts'
+import { isUnderstood, PROTOCOL } from './message.ts'
 import { type Change, type Clock, type Registry, RegistryConflict } from './transport.ts'
 
 /** What the registry has of a node, as JSON. */
@@ -12,6 +13,8 @@ type NodeRecord = {
   /** The greatest epoch of which nothing is left to take care of. */
   readonly cleaned: number
   readonly version: string
+  /** Which language it speaks; absent for 1. */
+  readonly protocol?: number
 }
 
 type Member = {
@@ -99,6 +102,7 @@ export class Members {
         // Once more, should it have been given up while it still wrote.
         cleaned: Math.min(last?.cleaned ?? 0, dead - 1),
         version,
+        protocol: PROTOCOL,
       }
       try {
         await registry.put(key, JSON.stringify(record), before?.revision ?? 0)
@@ -171,6 +175,19 @@ export class Members {
     const member = this.#members.get(node)
     if (member === undefined || member.record.state === 'gone') return undefined
     return { node, epoch: member.record.epoch }
+  }
+
+  /** Nodes that speak what this one does not understand. Who is not heard of is given up. */
+  get strangers(): readonly {
+    readonly node: string
+    readonly version: string
+    readonly isHeard: boolean
+  }[] {
+    return this.all.flatMap(({ node, record: { state, version, protocol = 1 } }) =>
+      state === 'gone' || isUnderstood(protocol)
+        ? []
+        : [{ node, version, isHeard: this.#heardOf.has(node) }],
+    )
   }
 
   get others(): readonly NodeRun[] {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { type Header, readMessage, writeHeader } from './message.ts'
+import { type Header, isUnderstood, PROTOCOL, readMessage, writeHeader } from './message.ts'
 
 const octets = fc.string({
   unit: fc.integer({ min: 0, max: 255 }).map((code) => String.fromCharCode(code)),
@@ -42,4 +42,21 @@ test('what is cut off or nonsense is no message', () => {
     }),
   )
   fc.assert(fc.property(octets, (text) => void readMessage(text)))
+})
+
+test('releases before and behind are understood, others are not', () => {
+  fc.assert(
+    fc.property(
+      header,
+      fc.array(octets),
+      fc.integer({ min: -3, max: 3 }),
+      (header, entries, by) => {
+        const version = PROTOCOL + by
+        const message = write(header, entries).replace(/^\d+/, String(version))
+        const isAdjacent = by >= -1 && by <= 1
+        assert.equal(isUnderstood(version), isAdjacent)
+        assert.deepEqual(readMessage(message), isAdjacent ? { header, entries } : undefined)
+      },
+    ),
+  )
 })

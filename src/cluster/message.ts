@@ -3,6 +3,10 @@
 /** Version of what nodes say to one another. Nodes of adjacent versions understand each other. */
 export const PROTOCOL = 1
 
+export function isUnderstood(version: number): boolean {
+  return Math.abs(version - PROTOCOL) <= 1
+}
+
 export type Header = {
   readonly from: string
   readonly fromEpoch: number
@@ -34,8 +38,7 @@ export function readMessage(message: string): Message | undefined {
   const [version, from, fromEpoch, toEpoch, first, acknowledged, written, flags] = message
     .slice(0, end)
     .split(' ')
-  const isAdjacent = Math.abs(Number(version) - PROTOCOL) <= 1
-  if (!isAdjacent || from === undefined || flags === undefined) return undefined
+  if (!isUnderstood(Number(version)) || from === undefined || flags === undefined) return undefined
   const entries = readEntries(message, end + 1)
   if (entries === undefined) return undefined
   const header = {

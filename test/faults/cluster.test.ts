@@ -1,67 +1,12 @@
 import assert from 'node:assert/strict'
-import { join } from 'node:path'
 import { test } from 'node:test'
-import { callCommand } from '../../src/admin/control.ts'
-import type { Client } from '../support/client.ts'
 import { skipWithoutCluster } from '../support/cluster.ts'
-import { NatsServer } from '../support/nats.ts'
-import { PostgresServer } from '../support/postgres.ts'
-import { PASSWORD } from '../support/server.ts'
-import { ServerProcess } from '../support/server-process.ts'
+import { arrives, ClusterStage } from '../support/cluster-stage.ts'
+import { Relay } from '../support/relay.ts'
 import { chat, presence } from '../support/stanzas.ts'
-import { temporaryDirectory } from '../support/storage-backends.ts'
 import { acknowledge, enable, handles } from '../support/stream-management.ts'
 
 const options = { skip: skipWithoutCluster }
-
-/** Nodes in processes of their own, with the accounts of romeo and juliet. */
-class Stage implements AsyncDisposable {
-  readonly #stack = new AsyncDisposableStack()
-  readonly nats: NatsServer
-  readonly postgres: PostgresServer
-  readonly #storage: string
-
-  private constructor(nats: NatsServer, postgres: PostgresServer, storage: string) {
-    this.nats = this.#stack.use(nats)
-    this.postgres = this.#stack.use(postgres)
-    this.#storage = storage
-  }
-
-  static async open(): Promise<Stage> {
-    const [nats, postgres] = await Promise.all([NatsServer.start(), PostgresServer.start()])
-    return new Stage(nats, postgres, await postgres.createSchema('cluster'))
-  }
-
-  async node(name: string): Promise<ServerProcess> {
-    const directory = this.#stack.use(await temporaryDirectory())
-    const settings = `[cluster]\nnats = ["${this.nats.url}"]\nnode = "${name}"\nlease = "2s"\n`
-    const started = ServerProcess.start(directory.path, settings, '', this.#storage)
-    const node = this.#stack.use(await started)
-    const socket = join(directory.path, 'meerkat.sock')
-    for (const localpart of ['romeo', 'juliet']) {
-      const jid = `${localpart}@im.example.com`
-      await callCommand(socket, 'account register', { jid, password: PASSWORD }).catch(() => {})
-    }
-    return node
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#stack[Symbol.asyncDispose]()
-  }
-}
-
-/** Sends until an answer shows that the other node knows the recipient. */
-async function arrives(from: Client, to: Client): Promise<void> {
-  for (let attempt = 0; to.inbox({ body: 'anybody there?' }).length === 0; attempt++) {
-    assert.ok(attempt < 200, 'nothing arrives')
-    from.send(chat(to.fullJid, 'anybody there?'))
-    await from.roundTrip()
-    await to.roundTrip()
-  }
-  await from.roundTrip()
-  await to.roundTrip()
-  for (const client of [from, to]) client.forgets(() => true)
-}
 
 const lines = (count: number) => Array.from({ length: count }, (_, index) => `line ${index}`)
 
@@ -69,7 +14,7 @@ test(
   'a killed node loses nothing that was acknowledged, and contacts are told',
   options,
   async () => {
-    await using stage = await Stage.open()
+    await using stage = await ClusterStage.open()
     const one = await stage.node('one')
     const two = await stage.node('two')
     const romeo = await one.connect('romeo', 'orchard')
@@ -102,7 +47,7 @@ test(
 )
 
 test('a node that slept is given up, and comes back as another run', options, async () => {
-  await using stage = await Stage.open()
+  await using stage = await ClusterStage.open()
   const one = await stage.node('one')
   const two = await stage.node('two')
   const romeo = await one.connect('romeo', 'orchard')
@@ -123,7 +68,7 @@ test('a node that slept is given up, and comes back as another run', options, as
 })
 
 test('messages go on where NATS is not needed, and wait where it is', options, async () => {
-  await using stage = await Stage.open()
+  await using stage = await ClusterStage.open()
   const one = await stage.node('one')
   const two = await stage.node('two')
   const romeo = await one.connect('romeo', 'orchard')
@@ -146,7 +91,7 @@ test(
   'what PostgreSQL has not taken is not acknowledged, and is when it is back',
   options,
   async () => {
-    await using stage = await Stage.open()
+    await using stage = await ClusterStage.open()
     const one = await stage.node('one')
     const two = await stage.node('two')
     const romeo = await one.connect('romeo', 'orchard')
@@ -166,3 +111,96 @@ test(
     await juliet.roundTrip()
   },
 )
+
+test(
+  'a node that is cut off from the others, but not from the database, ends',
+  options,
+  async () => {
+    await using stage = await ClusterStage.open()
+    await using cable = await Relay.start({ host: '127.0.0.1', port: stage.nats.port })
+    const one = await stage.node('one')
+    const two = await stage.node('two', { nats: `nats://127.0.0.1:${cable.address.port}` })
+    const romeo = await one.connect('romeo', 'orchard')
+    await romeo.becomesAvailable()
+    const nurse = await two.connect('romeo', 'street')
+    const juliet = await two.connect('juliet', 'balcony')
+    for (const client of [nurse, juliet]) await client.becomesAvailable()
+    await arrives(romeo, juliet)
+    await enable(romeo)
+    cable.silence()
+    // Given up by the other node, it hears so from the database alone.
+    await juliet.closes()
+    await nurse.closes()
+    for (const line of lines(20)) romeo.send(chat('juliet@im.example.com', line))
+    await handles(romeo, 20)
+    cable.comeBack()
+    const later = await one.connect('juliet', 'chamber')
+    await later.becomesAvailable()
+    for (const line of lines(20)) {
+      const message = await later.receives({ body: /^line/ })
+      assert.equal(message.child('body')?.text, line)
+    }
+  },
+)
+
+test('a node that is cut off for less than a lease misses nothing', options, async () => {
+  await using stage = await ClusterStage.open()
+  await using cable = await Relay.start({ host: '127.0.0.1', port: stage.nats.port })
+  const one = await stage.node('one')
+  const two = await stage.node('two', { nats: `nats://127.0.0.1:${cable.address.port}` })
+  const romeo = await one.connect('romeo', 'orchard')
+  const juliet = await two.connect('juliet', 'balcony')
+  for (const client of [romeo, juliet]) await client.becomesAvailable()
+  await arrives(romeo, juliet)
+  for (const round of [1, 2, 3]) {
+    cable.silence()
+    for (const line of lines(20)) romeo.send(chat(juliet.fullJid, `${round} ${line}`))
+    await romeo.roundTrip()
+    cable.comeBack()
+    for (const line of lines(20)) await juliet.receivesNext({ body: `${round} ${line}` })
+    juliet.send(chat(romeo.fullJid, `${round} it was`))
+    await romeo.receives({ body: `${round} it was` })
+  }
+})
+
+test('clocks that differ by minutes decide nothing', options, async () => {
+  await using stage = await ClusterStage.open()
+  const one = await stage.node('one', { clock: -7 })
+  const two = await stage.node('two', { clock: 11 })
+  const romeo = await one.connect('romeo', 'orchard')
+  await romeo.becomesAvailable()
+  const juliet = await two.connect('juliet', 'balcony')
+  await juliet.becomesAvailable()
+  await arrives(romeo, juliet)
+  // Whoever comes last has the resource, whatever the time is there.
+  const again = await one.connect('juliet', 'balcony')
+  await juliet.receivesStreamError('conflict')
+  await again.becomesAvailable()
+  await arrives(romeo, again)
+  await again.leaves()
+  // What both nodes store stands in the order in which they did, with the time of the database.
+  const street = await two.connect('romeo', 'street')
+  for (const sender of [romeo, street]) await enable(sender)
+  const before = Date.now()
+  for (const [index, line] of lines(20).entries()) {
+    const sender = index % 2 === 0 ? romeo : street
+    sender.send(chat('juliet@im.example.com', line))
+    await handles(sender, Math.floor(index / 2) + 1)
+  }
+  // The same node once more, with a clock that was set back by more than its last run lasted.
+  await two.kill()
+  const second = await stage.node('two', { clock: -30 })
+  const later = await second.connect('juliet', 'chamber')
+  await later.becomesAvailable()
+  const got = []
+  for (const _ of lines(20)) got.push(await later.receives({ body: /^line/ }))
+  assert.deepEqual(
+    got.map((message) => message.child('body')?.text),
+    lines(20),
+  )
+  for (const message of got) {
+    const stamp = Date.parse(message.child('delay', 'urn:xmpp:delay')?.attr('stamp') ?? '')
+    assert.ok(stamp >= before - 5_000 && stamp <= Date.now() + 5_000, `${new Date(stamp)}`)
+  }
+  await arrives(later, romeo)
+})
