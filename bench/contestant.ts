@@ -5,23 +5,34 @@ import type { Plan } from './plan.ts'
 import type { Run } from './report.ts'
 import { registration, type Scenario } from './scenarios.ts'
 import { Server, ServerError } from './server.ts'
-import type { Target } from './targets/target.ts'
+import type { Setting, Target } from './targets/target.ts'
 
 /** A target within a group of scenarios, over all rounds. */
 export class Contestant {
   readonly target: Target
   readonly #plan: Plan
   readonly #directory: string
+  readonly #scenarios: readonly Scenario[]
+  readonly #setting: Setting
   readonly #accounts: number
   #isPrepared = false
   #server: Server | undefined
   /** The end of the log of the server that was stopped last. */
   #lastLog: string | undefined
 
-  constructor(target: Target, scenarios: readonly Scenario[], plan: Plan, directory: string) {
+  /** `scenarios` share the setting. */
+  constructor(
+    target: Target,
+    scenarios: readonly [Scenario, ...Scenario[]],
+    plan: Plan,
+    directory: string,
+  ) {
+    const [{ setting }] = scenarios
     this.target = target
     this.#plan = plan
     this.#directory = directory
+    this.#scenarios = scenarios
+    this.#setting = setting
     this.#accounts = Math.max(...scenarios.map(({ accounts }) => accounts(plan.scale)))
     mkdirSync(directory)
   }
@@ -31,8 +42,7 @@ export class Contestant {
     try {
       const server = await this.#ready()
       server.resume()
-      const warmUp = scenario.warmUp?.(this.#plan.scale)
-      if (warmUp) await this.#generate(server, warmUp)
+      if (scenario.isWarmedUp) await this.#generate(server, this.#optionsOf(scenario))
       const figures = await this.#generate(server, this.#optionsOf(scenario))
       server.pause()
       const faults = faultsOf(figures)
@@ -67,6 +77,9 @@ export class Contestant {
       } else {
         await this.#generate(server, registration(this.#accounts))
       }
+      for (const { prepare } of this.#scenarios) {
+        if (prepare) await this.#generate(server, prepare(this.#plan.scale))
+      }
       await this.stop()
     }
     this.#isPrepared = true
@@ -74,10 +87,9 @@ export class Contestant {
   }
 
   async #start(): Promise<Server> {
-    const { variant, isPinned } = this.#plan
-    const pinned = isPinned ? { core: 0 } : {}
+    const pinned = this.#plan.isPinned ? { core: 0 } : {}
     this.#server = await Server.start(this.target, {
-      variant,
+      setting: this.#setting,
       directory: this.#directory,
       ...pinned,
     })
@@ -87,11 +99,18 @@ export class Contestant {
   #optionsOf(scenario: Scenario): readonly string[] {
     const options = scenario.options(this.#plan.scale)
     if (this.target.protocol === 'raw') return ['--raw', ...options]
-    return this.#plan.variant === 'bare' ? options : ['--sm', '--carbons', ...options]
+    const { variant, tls, scram } = this.#setting
+    return [
+      ...(variant === 'bare' ? [] : ['--sm', '--carbons']),
+      ...(tls ? ['--tls'] : []),
+      ...(scram ? ['--scram'] : []),
+      ...options,
+    ]
   }
 
   #generate(server: Server, options: readonly string[]) {
     const core = this.#plan.isPinned ? os.availableParallelism() - 1 : undefined
-    return generate(options, { port: server.port, pids: server.pids, core })
+    const { port, componentPort, pids } = server
+    return generate(options, { port, componentPort, pids, core })
   }
 }

@@ -1,26 +1,45 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, statSync } from 'node:fs'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { launch } from './server.ts'
-import { PASSWORD } from './targets/target.ts'
+import { COMPONENT, PASSWORD } from './targets/target.ts'
 
 const source = fileURLToPath(new URL('./xload.c', import.meta.url))
 const folder = fileURLToPath(new URL('./build', import.meta.url))
 const program = `${folder}/xload`
+
+const compiler = process.env.CC ?? 'cc'
 
 const RUN_SECONDS = 300
 
 /** The fields that xload prints; the README explains them. */
 export type Figures = Readonly<Record<string, number | string>>
 
-/** Compiles xload unless the last build is newer than its source. */
-export function buildGenerator(): void {
+/** What xload is built with. Without OpenSSL there is no TLS, no SCRAM and no component. */
+export interface Generator {
+  readonly hasOpenssl: boolean
+}
+
+/**
+ * Compiles xload unless the last build is newer than its source; with OpenSSL if its headers are
+ * there. Throws if there is no C compiler.
+ */
+export function buildGenerator(): Generator {
   const built = statSync(program, { throwIfNoEntry: false })
-  if (built && built.mtimeMs > statSync(source).mtimeMs) return
+  if (!built || built.mtimeMs < statSync(source).mtimeMs) compile()
+  const { status } = spawnSync(program, ['--tls', '--help'], { stdio: 'ignore' })
+  return { hasOpenssl: status === 0 }
+}
+
+function compile(): void {
   mkdirSync(folder, { recursive: true })
-  execFileSync('gcc', ['-O2', '-Wall', '-o', program, source], { stdio: 'inherit' })
+  const options = ['-O2', '-Wall', '-o', program, source]
+  const withOpenssl = [...options, '-DWITH_OPENSSL', '-lssl', '-lcrypto']
+  if (spawnSync(compiler, withOpenssl, { stdio: 'ignore' }).status === 0) return
+  process.stderr.write('no OpenSSL headers (libssl-dev): without TLS, SCRAM and the room\n')
+  execFileSync(compiler, options, { stdio: 'inherit' })
 }
 
 /** What must be zero in every run. */
@@ -36,13 +55,24 @@ export function faultsOf(figures: Figures): string | undefined {
 /** One run of xload. Throws if a login failed, connections were lost or nothing arrived. */
 export async function generate(
   options: readonly string[],
-  { port, pids, core }: { port: number; pids: readonly number[]; core?: number | undefined },
+  at: {
+    readonly port: number
+    readonly componentPort?: number | undefined
+    readonly pids: readonly number[]
+    readonly core?: number | undefined
+    /** After which it is ended. */
+    readonly seconds?: number
+  },
 ): Promise<Figures> {
+  const { port, componentPort, pids, core, seconds = RUN_SECONDS } = at
   const server = ['--host', `127.0.0.1:${port}`, '--pid', pids.join(), '--password', PASSWORD]
-  const command = [program, '--quiet', ...server]
+  const { domain, secret } = COMPONENT
+  const component = ['--component-domain', domain, '--component-secret', secret]
+  if (componentPort !== undefined) component.push('--component', String(componentPort))
+  const command = [program, '--quiet', ...server, ...component]
   const child = launch([...command, ...options], { core, stdout: 'pipe', stderr: 'pipe' })
   if (!child.stdout || !child.stderr) throw new Error('xload has no output')
-  const timer = setTimeout(() => child.kill('SIGKILL'), RUN_SECONDS * 1000)
+  const timer = setTimeout(() => child.kill('SIGKILL'), seconds * 1000)
   const ended = once(child, 'exit')
   const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)])
   const [status] = await ended

@@ -11,16 +11,20 @@ import { type Target, VARIANTS, type Variant } from './targets/target.ts'
 /** The first is compared with the others. */
 const TARGETS: readonly Target[] = [meerkat, meerkatPostgresql, prosody, ejabberd, relay]
 
+const EXTRA = TARGETS.filter(({ isExtra }) => isExtra).map(({ name }) => name)
+
 export const USAGE = `usage: node bench/run.ts [options]
-  --targets LIST     of ${TARGETS.map(({ name }) => name).join()}; default: those installed
+  --targets LIST     of ${TARGETS.map(({ name }) => name).join()}; default: those installed,
+                     without ${EXTRA.join()}
   --scenarios LIST   of ${SCENARIOS.map(({ name }) => name).join()}
-  --variant NAME     ${VARIANTS.join(', ')}; default bare
+  --variant NAME     the servers as in ${VARIANTS.join(', ')} in all scenarios, not as each of them says
   --rounds N         default 5
   --seconds S        measured time of one run, default ${FULL.seconds}
   --connections N    of the scenario idle, default ${FULL.connections}
   --quick            one short round with fewer clients: whether it works, not how fast
   --pin              servers on the first core, the generator on the last
   --json FILE        default bench/results/TIME.json
+  --from LIST        show what was kept in these files together, without measuring
   --write            also write the tables into bench/RESULTS.md
 `
 
@@ -29,7 +33,10 @@ export const RESULTS_FOLDER = join(import.meta.dirname, 'results')
 export interface Plan {
   readonly targets: readonly Target[]
   readonly scenarios: readonly Scenario[]
-  readonly variant: Variant
+  /** In which all scenarios run, whatever they say themselves. */
+  readonly variant: Variant | undefined
+  /** Files with results to show; empty: to measure. */
+  readonly from: readonly string[]
   readonly rounds: number
   readonly scale: Scale
   readonly isPinned: boolean
@@ -45,7 +52,8 @@ export function parsePlan(args: readonly string[]): Plan {
     options: {
       targets: { type: 'string' },
       scenarios: { type: 'string' },
-      variant: { type: 'string', default: 'bare' },
+      variant: { type: 'string' },
+      from: { type: 'string' },
       rounds: { type: 'string' },
       seconds: { type: 'string' },
       connections: { type: 'string' },
@@ -61,19 +69,17 @@ export function parsePlan(args: readonly string[]): Plan {
     process.exit()
   }
   const base = values.quick ? QUICK : FULL
-  const variant =
-    named(
-      VARIANTS.map((name) => ({ name })),
-      values.variant,
-    )[0]?.name ?? 'bare'
-  const installed = TARGETS.filter((target) => target.version() !== undefined)
+  const variants = VARIANTS.map((name) => ({ name }))
+  const variant = values.variant ? named(variants, values.variant)[0]?.name : undefined
+  const installed = TARGETS.filter((target) => !target.isExtra && target.version() !== undefined)
   const time = new Date().toISOString().slice(0, 19).replaceAll(':', '-')
   return {
-    targets: (values.targets ? named(TARGETS, values.targets) : installed).filter(({ variants }) =>
-      variants.includes(variant),
+    targets: values.targets ? named(TARGETS, values.targets) : installed,
+    scenarios: (values.scenarios ? named(SCENARIOS, values.scenarios) : SCENARIOS).map(
+      (scenario) => (variant === undefined ? scenario : inVariant(scenario, variant)),
     ),
-    scenarios: values.scenarios ? named(SCENARIOS, values.scenarios) : SCENARIOS,
     variant,
+    from: values.from?.split(',') ?? [],
     rounds: positive(values.rounds, values.quick ? 1 : 5),
     scale: {
       ...base,
@@ -84,6 +90,11 @@ export function parsePlan(args: readonly string[]): Plan {
     json: values.json ?? join(RESULTS_FOLDER, `${time}.json`),
     isWritten: values.write,
   }
+}
+
+function inVariant(scenario: Scenario, variant: Variant): Scenario {
+  const group = `${scenario.group}-${variant}`
+  return { ...scenario, group, setting: { ...scenario.setting, variant } }
 }
 
 /** Those of `choices` that a comma-separated list names, in its order. */

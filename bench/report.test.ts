@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { advantage, type Results, report, spreadOf, withSection } from './report.ts'
+import { advantage, type Results, report, spreadOf, together, withSection } from './report.ts'
 import { SCENARIOS } from './scenarios.ts'
 
 const pairs = SCENARIOS.filter(({ name }) => name === 'pairs-w1')
@@ -46,6 +46,33 @@ test('a server that failed is reported in its row, the others with their figures
   assert.match(rowOf('| pairs-w1 | theirs'), /\| 500 \| 20\.0 \|/)
   assert.match(rowOf('| pairs-w1 | broken'), /\| ended \\\| at once \|$/)
   assert.match(rowOf('| pairs-w1 | messages/s'), /\| 4\.00× \| – \|$/)
+})
+
+test('what is to be reached is compared with the best of the peers, the relay aside', () => {
+  const run = (target: string, microseconds: number) => ({
+    round: 1,
+    scenario: 'pairs-w1',
+    target,
+    figures: { server_cpu_s_per_1000: microseconds / 1000 },
+  })
+  const results: Results = {
+    at: '2026-01-01T00:00:00.000Z',
+    command: 'npm run bench -- --targets ours,slow',
+    machine: { cpu: 'a CPU', cores: 2, memoryGib: 4, kernel: 'Linux' },
+    rounds: 1,
+    pinned: false,
+    versions: { ours: '1', slow: '2', relay: '4' },
+    runs: [run('ours', 16), run('slow', 90), run('relay', 7)],
+  }
+  const other = { ...results, versions: { fast: '3' }, runs: [run('fast', 40)] }
+
+  const lines = report(together([results, other]), pairs).split('\n')
+
+  const goals = lines.filter((line) => /^\| pairs-w1 +\| CPU µs\/message/.test(line))
+  assert.match(
+    goals[0]?.replaceAll(/ +/g, ' ') ?? '',
+    /^\| pairs-w1 \| CPU µs\/message \| 16\.0 \| 18 ✓ \| 15 \| fast 40\.0 \| 2\.50× \|$/,
+  )
 })
 
 test('writing a section leaves the others, and the text around it, alone', () => {

@@ -18,7 +18,8 @@ export interface Results {
   readonly at: string
   readonly command: string
   readonly machine: Machine
-  readonly variant: Variant
+  /** If all scenarios ran in this one, whatever they say themselves. */
+  readonly variant?: Variant
   readonly rounds: number
   /** Whether servers and generator had one core each. */
   readonly pinned: boolean
@@ -68,7 +69,9 @@ export function report(results: Results, scenarios: readonly Scenario[]): string
     const rows = scenarios.filter((scenario) => scenario.kind === kind)
     return `### ${kind.title}\n\n${kindTable(results, kind, rows)}`
   })
-  return [heading(results), ...tables, comparison(results, scenarios)].join('\n\n')
+  const compared = comparison(results, scenarios)
+  const parts = [heading(results), goals(results, scenarios), ...tables, compared]
+  return parts.filter((part) => part !== '').join('\n\n')
 }
 
 function heading({ at, command, machine, variant, rounds, pinned, versions }: Results): string {
@@ -79,12 +82,65 @@ function heading({ at, command, machine, variant, rounds, pinned, versions }: Re
     '',
     `- Machine: ${cpu}, ${cores} cores, ${memoryGib} GiB, ${kernel}`,
     `- Versions: ${servers.join(', ')}`,
-    `- Variant \`${variant}\`; rounds: ${rounds}, each with servers started afresh, taking turns`,
+    ...(variant === undefined ? [] : [`- All in the variant \`${variant}\``]),
+    `- Rounds: ${rounds}, each with servers started afresh, taking turns`,
     pinned
       ? '- Servers on one core, the generator on another'
       : '- Servers and generator share all cores',
     '- Cells: median (lowest–highest); “other cores” is what the rest of the machine used meanwhile',
   ].join('\n')
+}
+
+/** What the first server is to reach, and how it does against the best of the others. */
+function goals(results: Results, scenarios: readonly Scenario[]): string {
+  const [ours, ...others] = Object.keys(results.versions)
+  // In another variant, the goals do not hold.
+  if (ours === undefined || results.variant !== undefined) return ''
+  const rows = scenarios.flatMap((scenario) => {
+    const { name, goal } = scenario
+    const spreadFor = (target: string) =>
+      goal && spreadOf(valuesOf(runsOf(results, scenario, target), goal.measure))
+    const own = spreadFor(ours)
+    if (goal === undefined || own === undefined) return []
+    const peers = others
+      .filter((other) => other !== 'relay')
+      .flatMap((other) => {
+        const median = spreadFor(other)?.median
+        return median === undefined ? [] : [{ other, median }]
+      })
+      .sort((a, b) => a.median - b.median)
+    const [best] = peers
+    const times = best && advantage(goal.measure, own.median, best.median)
+    const number = (value: number) => value.toFixed(goal.measure.digits)
+    return [
+      [
+        name,
+        goal.measure.title,
+        number(own.median),
+        `${goal.first}${own.median <= goal.first ? ' ✓' : ''}`,
+        `${goal.later}${own.median <= goal.later ? ' ✓' : ''}`,
+        best === undefined ? '–' : `${best.other} ${number(best.median)}`,
+        times === undefined ? '–' : `${times.toFixed(2)}×`,
+      ],
+    ]
+  })
+  if (rows.length === 0) return ''
+  const titles = ['scenario', 'measure', ours, 'first', 'later', 'best peer', 'against it']
+  return `### Goals\n\n${table(titles, rows)}`
+}
+
+/** Runs that were kept apart, as those of one; of the machine and so on what the last says. */
+export function together(parts: readonly Results[]): Results {
+  const last = parts.at(-1)
+  if (last === undefined) throw new Error('nothing to show')
+  const versions = parts.map((part) => Object.entries(part.versions))
+  return {
+    ...last,
+    command: parts.map(({ command }) => command).join('`, `'),
+    rounds: Math.max(...parts.map(({ rounds }) => rounds)),
+    versions: Object.fromEntries(versions.flat()),
+    runs: parts.flatMap(({ runs }) => runs),
+  }
 }
 
 function kindTable(results: Results, kind: Kind, scenarios: readonly Scenario[]): string {
@@ -157,15 +213,19 @@ function spreadCell(measure: Measure, values: readonly number[]): string {
 }
 
 function inline(text: string): string {
-  return text.replaceAll(/\s+/g, ' ').replaceAll('|', '\\|').slice(0, 200)
+  return text.replaceAll(/\s+/g, ' ').replaceAll('|', '\\|').slice(0, 60)
 }
 
-/** Padded as the formatter wants it. The first two columns hold text, the others numbers. */
-function table(titles: readonly string[], rows: readonly (readonly string[])[]): string {
+/** Padded as the formatter wants it. The first columns hold text, the others numbers. */
+export function table(
+  titles: readonly string[],
+  rows: readonly (readonly string[])[],
+  textColumns = 2,
+): string {
   const widths = titles.map((title, column) =>
     Math.max(3, title.length, ...rows.map((row) => row[column]?.length ?? 0)),
   )
-  const isText = (column: number) => column < 2
+  const isText = (column: number) => column < textColumns
   const pad = (cell: string, column: number) => {
     const width = widths[column] ?? 0
     return isText(column) ? cell.padEnd(width) : cell.padStart(width)

@@ -10,15 +10,20 @@ import { Contestant } from './contestant.ts'
 import { buildGenerator } from './generator.ts'
 import { describeMachine } from './machine.ts'
 import { type Plan, parsePlan, RESULTS_FOLDER, USAGE, UsageError } from './plan.ts'
-import { failures, type Results, type Run, report, withSection } from './report.ts'
+import { failures, type Results, type Run, report, together, withSection } from './report.ts'
+import { isRaw, needsOpenssl, type Scenario } from './scenarios.ts'
 import { killEverything } from './server.ts'
+import type { Target } from './targets/target.ts'
 
-async function measure(plan: Plan, directory: string): Promise<Run[]> {
+const mayTakePart = (target: Target, scenario: Scenario) =>
+  target.protocol === 'raw' ? isRaw(scenario) : target.variants.includes(scenario.setting.variant)
+
+async function measure(plan: Plan, all: readonly Scenario[], directory: string): Promise<Run[]> {
   const runs: Run[] = []
-  const groups = Map.groupBy(plan.scenarios, ({ group }) => group)
-  for (const [group, scenarios] of groups) {
+  for (const [group, some] of Map.groupBy(all, (scenario) => scenario.group)) {
+    const scenarios = some as [Scenario, ...Scenario[]]
     const contestants = plan.targets
-      .filter(({ protocol }) => protocol === 'xmpp' || scenarios.some(({ kind }) => kind.isRaw))
+      .filter((target) => scenarios.some((scenario) => mayTakePart(target, scenario)))
       .map((target) => {
         const own = join(directory, `${group}-${target.name}`)
         return new Contestant(target, scenarios, plan, own)
@@ -28,7 +33,7 @@ async function measure(plan: Plan, directory: string): Promise<Run[]> {
       contestants.push(...contestants.splice(0, round === 1 ? 0 : 1))
       for (const scenario of scenarios) {
         for (const contestant of contestants) {
-          if (contestant.target.protocol === 'raw' && !scenario.kind.isRaw) continue
+          if (!mayTakePart(contestant.target, scenario)) continue
           process.stderr.write(`round ${round}  ${scenario.name}  ${contestant.target.name}\n`)
           const run = await contestant.run(scenario, round)
           if (run.error) process.stderr.write(`failed: ${failures([run])}\n`)
@@ -43,7 +48,34 @@ async function measure(plan: Plan, directory: string): Promise<Run[]> {
 
 async function main(): Promise<void> {
   const plan = parsePlan(process.argv.slice(2))
-  buildGenerator()
+  const results = plan.from.length > 0 ? merged(plan.from) : await measured(plan)
+  const shown = plan.scenarios.filter(({ name }) =>
+    results.runs.some((run) => run.scenario === name),
+  )
+  const markdown = report(results, shown)
+  process.stdout.write(`${markdown}\n`)
+  if (plan.isWritten) writeSection(plan.variant ?? 'comparison', markdown)
+  const failed = results.runs.filter(({ error }) => error !== undefined)
+  if (failed.length === 0) return
+  const count = `${failed.length} of ${results.runs.length} runs failed`
+  process.stderr.write(`\n${count}:\n${failures(failed)}\n`)
+  process.exitCode = 1
+}
+
+function writeSection(name: string, markdown: string): void {
+  const title = name === 'comparison' ? 'Comparison' : `Variant \`${name}\``
+  const file = join(import.meta.dirname, 'RESULTS.md')
+  const before = readFileSync(file, 'utf8')
+  writeFileSync(file, withSection(before, name, `## ${title}\n\n${markdown}`))
+}
+
+function merged(files: readonly string[]): Results {
+  return together(files.map((file) => JSON.parse(readFileSync(file, 'utf8')) as Results))
+}
+
+async function measured(plan: Plan): Promise<Results> {
+  const { hasOpenssl } = buildGenerator()
+  const scenarios = plan.scenarios.filter((scenario) => hasOpenssl || !needsOpenssl(scenario))
   const directory = mkdtempSync(join(os.tmpdir(), 'meerkat-bench-'))
   process.on('exit', () => {
     killEverything()
@@ -52,13 +84,13 @@ async function main(): Promise<void> {
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(name, () => process.exit(130))
   }
-  const runs = await measure(plan, directory)
+  const runs = await measure(plan, scenarios, directory)
   const versions = plan.targets.map((target) => [target.name, target.version() ?? 'not installed'])
   const results: Results = {
     at: new Date().toISOString(),
     command: ['npm run bench --', ...process.argv.slice(2)].join(' '),
     machine: describeMachine(),
-    variant: plan.variant,
+    ...(plan.variant && { variant: plan.variant }),
     rounds: plan.rounds,
     pinned: plan.isPinned,
     versions: Object.fromEntries(versions),
@@ -66,23 +98,7 @@ async function main(): Promise<void> {
   }
   mkdirSync(RESULTS_FOLDER, { recursive: true })
   writeFileSync(plan.json, `${JSON.stringify(results, undefined, 2)}\n`)
-  const markdown = report(results, plan.scenarios)
-  process.stdout.write(`${markdown}\n`)
-  if (plan.isWritten) {
-    const file = join(import.meta.dirname, 'RESULTS.md')
-    writeFileSync(
-      file,
-      withSection(
-        readFileSync(file, 'utf8'),
-        plan.variant,
-        `## Variant \`${plan.variant}\`\n\n${markdown}`,
-      ),
-    )
-  }
-  const failed = runs.filter(({ error }) => error !== undefined)
-  if (failed.length === 0) return
-  process.stderr.write(`\n${failed.length} of ${runs.length} runs failed:\n${failures(failed)}\n`)
-  process.exitCode = 1
+  return results
 }
 
 try {

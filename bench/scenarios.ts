@@ -1,3 +1,5 @@
+import type { Setting } from './targets/target.ts'
+
 /** How much of everything. */
 export interface Scale {
   /** Measured time of one run. */
@@ -8,10 +10,24 @@ export interface Scale {
   readonly logins: number
   /** Connections in `idle`. */
   readonly connections: number
+  /** Who see the presence, in `presence`. */
+  readonly contacts: number
 }
 
-export const FULL: Scale = { seconds: 3, warmUpSeconds: 1, logins: 1000, connections: 10_000 }
-export const QUICK: Scale = { seconds: 1, warmUpSeconds: 0.5, logins: 200, connections: 1000 }
+export const FULL: Scale = {
+  seconds: 3,
+  warmUpSeconds: 1,
+  logins: 1000,
+  connections: 10_000,
+  contacts: 1000,
+}
+export const QUICK: Scale = {
+  seconds: 1,
+  warmUpSeconds: 0.5,
+  logins: 200,
+  connections: 1000,
+  contacts: 100,
+}
 
 /** A figure of xload, as it is shown. */
 export interface Measure {
@@ -39,6 +55,16 @@ const cpu = measure('CPU µs/message', 'server_cpu_s_per_1000', 'less', {
   digits: 1,
   compared: true,
 })
+const cpuOfCopy = { ...cpu, title: 'CPU µs/copy' }
+const cpuOfBroadcast = measure('CPU ms/broadcast', 'server_cpu_ms_each', 'less', {
+  digits: 2,
+  compared: true,
+})
+const cpuOfLogin = measure('CPU ms/login', 'login_server_cpu_ms_each', 'less', {
+  digits: 2,
+  compared: true,
+})
+const memory = measure('KiB/connection', 'kb_per_conn', 'less', { digits: 1, compared: true })
 const p50 = measure('p50 ms', 'lat_p50_ms', 'less', { digits: 2 })
 const p99 = measure('p99 ms', 'lat_p99_ms', 'less', { digits: 2 })
 const noise = measure('other cores', 'other_cores', 'less', { digits: 2 })
@@ -78,12 +104,24 @@ const rate: Kind = {
 }
 
 const fanOut: Kind = {
-  title: 'Fan-out: one account, many resources',
+  title: 'Fan-out: one message to many',
   isRaw: false,
   measures: [
     { ...throughput, title: 'copies/s' },
-    { ...cpu, title: 'CPU µs/copy' },
+    cpuOfCopy,
     measure('copies/message', 'copies_per_message', 'more'),
+    noise,
+  ],
+}
+
+const presence: Kind = {
+  title: 'Presence: one change of status to all contacts',
+  isRaw: false,
+  measures: [
+    cpuOfBroadcast,
+    { ...cpu, title: 'CPU µs/contact', compared: false },
+    measure('contacts', 'copies_per_message', 'more'),
+    p50,
     noise,
   ],
 }
@@ -93,7 +131,7 @@ const login: Kind = {
   isRaw: false,
   measures: [
     measure('logins/s', 'logins_per_s', 'more', { compared: true }),
-    measure('CPU ms/login', 'login_server_cpu_ms_each', 'less', { digits: 2, compared: true }),
+    cpuOfLogin,
     measure('p50 ms', 'login_p50_ms', 'less', { digits: 1 }),
     measure('p99 ms', 'login_p99_ms', 'less', { digits: 1 }),
   ],
@@ -103,23 +141,44 @@ const idle: Kind = {
   title: 'Idle connections',
   isRaw: true,
   measures: [
-    measure('KiB/connection', 'kb_per_conn', 'less', { digits: 1, compared: true }),
+    memory,
     measure('MiB in all', 'rss_hold_kb', 'less', { factor: 1 / 1024 }),
     measure('server cores', 'idle_server_cores', 'less', { digits: 3 }),
   ],
 }
 
+/** What the first server is to reach, in the unit of the measure. */
+export interface Goal {
+  readonly measure: Measure
+  readonly first: number
+  readonly later: number
+}
+
 export interface Scenario {
   readonly name: string
   readonly kind: Kind
-  /** Scenarios of a group run one after the other on one start of the server. */
-  readonly group: 'messages' | 'login' | 'idle'
+  /** Scenarios of a group share the setting and run one after the other on one start of the server. */
+  readonly group: string
+  readonly setting: Setting
+  readonly goal?: Goal
+  /** Whether it runs once unmeasured first. */
+  readonly isWarmedUp?: boolean
   /** Accounts it needs, `user0` and on. */
   accounts(scale: Scale): number
   options(scale: Scale): readonly string[]
-  /** Run before the first measurement after a start, without being measured. */
-  warmUp?(scale: Scale): readonly string[]
+  /** Run once, when the accounts have been created. */
+  prepare?(scale: Scale): readonly string[]
 }
+
+/** Whether a relay without XMPP can take part. */
+export function isRaw({ kind, setting }: Scenario): boolean {
+  return kind.isRaw && setting.variant === 'bare' && !setting.tls
+}
+
+const bare: Setting = { variant: 'bare' }
+const typical: Setting = { variant: 'typical' }
+const archive: Setting = { variant: 'archive' }
+const tls: Setting = { variant: 'bare', tls: true }
 
 const PAIRED_CLIENTS = 200
 const BODY_BYTES = 100
@@ -129,11 +188,18 @@ const timed = (scale: Scale) => [
   ...['--body', String(BODY_BYTES)],
 ]
 
-function pairsScenario(window: number): Scenario {
+/** `name` is that of the group, too, with the window after it. */
+function pairsScenario(
+  name: string,
+  setting: Setting,
+  { window, first, later }: { window: number; first: number; later: number },
+): Scenario {
   return {
-    name: `pairs-w${window}`,
+    name: `${name}-w${window}`,
     kind: pairs,
-    group: 'messages',
+    group: name,
+    setting,
+    goal: { measure: cpu, first, later },
     accounts: () => PAIRED_CLIENTS,
     options: (scale) => [
       ...['--clients', String(PAIRED_CLIENTS), '--window', String(window)],
@@ -143,11 +209,13 @@ function pairsScenario(window: number): Scenario {
   }
 }
 
-function rateScenario(perSecond: number): Scenario {
+function rateScenario(perSecond: number, first: number, later: number): Scenario {
   return {
     name: `rate-${perSecond}`,
     kind: rate,
-    group: 'messages',
+    group: 'pairs',
+    setting: bare,
+    goal: { measure: p99, first, later },
     accounts: () => PAIRED_CLIENTS,
     options: (scale) => [
       ...['--clients', String(PAIRED_CLIENTS), '--rate', String(perSecond)],
@@ -161,43 +229,101 @@ function fanOutScenario(resources: number): Scenario {
   return {
     name: `fanout-${resources}`,
     kind: fanOut,
-    group: 'messages',
+    group: 'pairs',
+    setting: bare,
     accounts: () => 2,
     options: (scale) => ['--resources', String(resources), ...timed(scale), 'fanout'],
   }
 }
 
-const logins: Scenario = {
-  name: 'login',
-  kind: login,
-  group: 'login',
-  accounts: (scale) => scale.logins,
-  warmUp: (scale) => ['--clients', String(scale.logins), 'login'],
-  options: (scale) => ['--clients', String(scale.logins), 'login'],
+const manyResources: Scenario = {
+  ...fanOutScenario(100),
+  goal: { measure: cpuOfCopy, first: 3, later: 1.5 },
 }
 
-const connections: Scenario = {
-  name: 'idle',
-  kind: idle,
-  group: 'idle',
-  accounts: (scale) => scale.connections,
-  options: (scale) => [
-    ...['--clients', String(scale.connections), '--parallel', '64'],
-    ...['--hold', String(scale.seconds), 'idle'],
-  ],
+const room: Scenario = {
+  name: 'room-100',
+  kind: fanOut,
+  group: 'room',
+  setting: { variant: 'bare', component: true },
+  goal: { measure: cpuOfCopy, first: 3, later: 1.5 },
+  accounts: () => 100,
+  options: (scale) => ['--resources', '100', ...timed(scale), 'room'],
+}
+
+const contacts: Scenario = {
+  name: 'presence',
+  kind: presence,
+  group: 'presence',
+  setting: bare,
+  goal: { measure: cpuOfBroadcast, first: 3, later: 1.5 },
+  accounts: (scale) => scale.contacts + 1,
+  prepare: (scale) => ['--clients', String(scale.contacts + 1), 'subscribe'],
+  options: (scale) => ['--resources', String(scale.contacts), ...timed(scale), 'presence'],
+}
+
+function loginScenario(
+  name: string,
+  setting: Setting,
+  goal: { first: number; later: number },
+): Scenario {
+  return {
+    name,
+    kind: login,
+    group: name,
+    setting,
+    goal: { measure: cpuOfLogin, ...goal },
+    isWarmedUp: true,
+    accounts: (scale) => scale.logins,
+    options: (scale) => ['--clients', String(scale.logins), 'login'],
+  }
+}
+
+function idleScenario(
+  name: string,
+  setting: Setting,
+  goal: { first: number; later: number },
+): Scenario {
+  return {
+    name,
+    kind: idle,
+    group: name,
+    setting,
+    goal: { measure: memory, ...goal },
+    accounts: (scale) => scale.connections,
+    options: (scale) => [
+      ...['--clients', String(scale.connections), '--parallel', '64'],
+      ...['--hold', String(scale.seconds), 'idle'],
+    ],
+  }
 }
 
 export const SCENARIOS: readonly Scenario[] = [
-  pairsScenario(1),
-  pairsScenario(10),
-  pairsScenario(100),
-  rateScenario(5000),
-  rateScenario(10_000),
+  pairsScenario('pairs', bare, { window: 1, first: 18, later: 15 }),
+  pairsScenario('pairs', bare, { window: 10, first: 5, later: 3 }),
+  pairsScenario('pairs', bare, { window: 100, first: 3, later: 2 }),
+  rateScenario(5000, 3, 1),
+  rateScenario(10_000, 10, 3),
   fanOutScenario(10),
-  fanOutScenario(100),
-  logins,
-  connections,
+  manyResources,
+  pairsScenario('typical', typical, { window: 1, first: 28, later: 22 }),
+  pairsScenario('typical', typical, { window: 10, first: 10, later: 7 }),
+  pairsScenario('archive', archive, { window: 1, first: 45, later: 30 }),
+  pairsScenario('archive', archive, { window: 10, first: 20, later: 12 }),
+  pairsScenario('tls', tls, { window: 1, first: 35, later: 28 }),
+  pairsScenario('tls', tls, { window: 10, first: 10, later: 6 }),
+  room,
+  contacts,
+  loginScenario('login', bare, { first: 0.35, later: 0.2 }),
+  loginScenario('login-scram', { variant: 'bare', scram: true }, { first: 0.35, later: 0.2 }),
+  idleScenario('idle', bare, { first: 12, later: 8 }),
+  idleScenario('idle-tls', tls, { first: 30, later: 20 }),
 ]
+
+/** Whether the generator needs OpenSSL for it. */
+export function needsOpenssl({ setting }: Scenario): boolean {
+  return Boolean(setting.tls || setting.scram || setting.component)
+}
 
 /** Creates the accounts that are missing. */
 export function registration(accounts: number): readonly string[] {

@@ -4,7 +4,9 @@ import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Target, Variant } from './targets/target.ts'
+import type { Answers, Question } from './probe.ts'
+import { certificateIn } from './targets/certificate.ts'
+import type { Setting, Target } from './targets/target.ts'
 
 const START_SECONDS = 30
 const STOP_SECONDS = 15
@@ -25,16 +27,21 @@ export function launch(
     readonly core?: number | undefined
     readonly directory?: string
     readonly environment?: Readonly<Record<string, string>>
+    readonly hasChannel?: boolean
     readonly stdout: number | 'pipe'
     readonly stderr: number | 'pipe'
   },
 ): ChildProcess {
   const pinned = options.core === undefined ? [] : ['taskset', '--cpu-list', String(options.core)]
-  const script = 'ulimit -n "$(ulimit -Hn)" && exec "$@"'
+  // More than the hard limit only where that is allowed.
+  const script = 'ulimit -n 1000000 2>/dev/null || ulimit -n "$(ulimit -Hn)"; exec "$@"'
   const child = spawn('/bin/sh', ['-c', script, 'sh', ...pinned, ...command], {
     cwd: options.directory,
     env: { ...process.env, ...options.environment },
-    stdio: ['ignore', options.stdout, options.stderr],
+    stdio: [
+      ...(['ignore', options.stdout, options.stderr] as const),
+      ...(options.hasChannel ? (['ipc'] as const) : []),
+    ],
     detached: true,
   })
   const { pid } = child
@@ -59,26 +66,39 @@ export class ServerError extends Error {
 /** A server under measurement. */
 export class Server {
   readonly port: number
+  readonly componentPort: number | undefined
   readonly #child: ChildProcess
   readonly #pid: number
   readonly #log: string
 
-  private constructor(child: ChildProcess, port: number, log: string) {
+  private constructor(
+    child: ChildProcess,
+    options: { port: number; componentPort: number | undefined; log: string },
+  ) {
     if (child.pid === undefined) throw new Error('the process did not start')
     this.#child = child
     this.#pid = child.pid
-    this.#log = log
-    this.port = port
+    this.#log = options.log
+    this.port = options.port
+    this.componentPort = options.componentPort
   }
 
   /** Resolves once the port accepts connections. */
   static async start(
     target: Target,
-    options: { readonly variant: Variant; readonly directory: string; readonly core?: number },
+    options: { readonly setting: Setting; readonly directory: string; readonly core?: number },
   ): Promise<Server> {
-    const { variant, directory, core } = options
+    const { directory, core } = options
+    const { tls, component, ...setting } = options.setting
     const port = await freePort()
-    const { command, environment } = target.launch({ variant, port, directory })
+    const componentPort = component ? await freePort() : undefined
+    const { command, environment, hasProbe } = target.launch({
+      ...setting,
+      ...(tls && { tls: certificateIn(directory) }),
+      ...(componentPort !== undefined && { componentPort }),
+      port,
+      directory,
+    })
     const log = join(directory, 'output.log')
     const file = openSync(log, 'w')
     const child = launch(command, {
@@ -87,9 +107,10 @@ export class Server {
       stdout: file,
       stderr: file,
       ...(environment && { environment }),
+      ...(hasProbe && { hasChannel: true }),
     })
     closeSync(file)
-    const server = new Server(child, port, log)
+    const server = new Server(child, { port, componentPort, log })
     try {
       await server.#listening()
     } catch (error) {
@@ -101,6 +122,24 @@ export class Server {
 
   get isAlive(): boolean {
     return this.#child.exitCode === null && this.#child.signalCode === null
+  }
+
+  get pid(): number {
+    return this.#pid
+  }
+
+  /** Asks the probe in it, one question at a time. Rejects if the server ends meanwhile. */
+  async ask<Q extends Question>(question: Q): Promise<Answers[Q]> {
+    const { promise, resolve, reject } = Promise.withResolvers<Answers[Q]>()
+    const onExit = () => reject(new ServerError('ended while it was asked', this.lastWords))
+    this.#child.once('message', (answer) => resolve(answer as Answers[Q]))
+    this.#child.once('exit', onExit)
+    this.#child.send(question)
+    try {
+      return await promise
+    } finally {
+      this.#child.off('exit', onExit)
+    }
   }
 
   /** The process and its descendants. */

@@ -2,7 +2,7 @@ import { existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'no
 import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { debianVersion } from '../machine.ts'
-import { type Setup, type Target, VARIANTS, type Variant } from './target.ts'
+import { COMPONENT, type Setup, type Target, VARIANTS, type Variant } from './target.ts'
 
 const bareModules = `
   mod_roster: {}
@@ -48,7 +48,14 @@ const modules: Record<Variant, string> = {
   archive: archiveModules,
 }
 
-const configuration = ({ variant, port, directory }: Setup) => `
+const componentListener = (port: number) => `  - port: ${port}
+    ip: "127.0.0.1"
+    module: ejabberd_service
+    hosts:
+      ${COMPONENT.domain}:
+        password: ${COMPONENT.secret}`
+
+const configuration = ({ variant, port, directory, tls, scram, componentPort }: Setup) => `
 loglevel: warning
 hosts: [localhost]
 listen:
@@ -58,10 +65,13 @@ listen:
     max_stanza_size: 262144
     shaper: none
     access: all
-    starttls: false
+    starttls: ${tls !== undefined}
     backlog: 4096
+${componentPort === undefined ? '' : componentListener(componentPort)}
+${tls ? `certfiles: ["${tls.certificate}", "${tls.key}"]` : ''}
 auth_method: internal
-auth_password_format: plain
+auth_password_format: ${scram ? 'scram' : 'plain'}
+auth_scram_hash: sha256
 disable_sasl_mechanisms: ["digest-md5", "X-OAUTH2"]
 registration_timeout: infinity
 shaper_rules:

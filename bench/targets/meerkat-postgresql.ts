@@ -57,6 +57,7 @@ function createCluster(directory: string, data: string): void {
 export const meerkatPostgresql: Target = {
   ...meerkat,
   name: 'meerkat-pg',
+  isExtra: true,
   version: () => (programs() === undefined ? undefined : gitCommit()),
   launch(setup) {
     const data = join(setup.directory, 'database')

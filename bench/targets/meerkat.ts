@@ -4,9 +4,11 @@ import { fileURLToPath } from 'node:url'
 import { callCommand } from '../../src/admin/control.ts'
 import { modules } from '../../src/modules.ts'
 import { gitCommit } from '../machine.ts'
-import { PASSWORD, type Setup, type Target, VARIANTS, type Variant } from './target.ts'
+import { COMPONENT, PASSWORD, type Setup, type Target, VARIANTS, type Variant } from './target.ts'
 
 const program = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
+
+const probe = new URL('../probe.ts', import.meta.url).href
 
 /** As few modules as the others have when they are bare. */
 const BARE_MODULES = ['disco', 'roster', 'presence', 'offline', 'ping', 'legacy_session']
@@ -26,19 +28,33 @@ function moduleTables(variant: Variant): string {
     .join('\n')
 }
 
+function listeners({ tls, componentPort }: Setup): string {
+  const component = `[[listen.component]]
+address = "127.0.0.1"
+port = ${componentPort}
+secret = "${COMPONENT.secret}"
+`
+  const certificate = `[tls]
+certificate = "${tls?.certificate}"
+key = "${tls?.key}"
+`
+  return [componentPort && component, tls && certificate].filter(Boolean).join('\n')
+}
+
 /** Limits as wide as those of the others. */
-export const configuration = ({ variant, port, directory }: Setup, storage = '') => `
+export const configuration = (setup: Setup, storage = '') => `
 domains = ["localhost"]
-data_dir = "${directory}/data"
+data_dir = "${setup.directory}/data"
 
 [[listen.c2s]]
 address = "127.0.0.1"
-port = ${port}
-tls = "none"
+port = ${setup.port}
+tls = "${setup.tls ? 'starttls' : 'none'}"
 allow_plain_without_tls = true
 max_connections_per_address = 50_000
 backlog = 4096
 
+${listeners(setup)}
 [limits]
 max_sessions_per_user = 2_000
 
@@ -46,9 +62,21 @@ max_sessions_per_user = 2_000
 level = "warn"
 
 ${storage}
-${moduleTables(variant)}`
+${moduleTables(setup.variant)}`
 
 export const startOf = (file: string) => [process.execPath, program, 'start', '--config', file]
+
+/** Meerkat with `probe.ts` in it, and with these options of Node. */
+export function probed(options: readonly string[]): Target {
+  return {
+    ...meerkat,
+    launch(setup) {
+      const { command } = meerkat.launch(setup)
+      const [node = '', ...rest] = command
+      return { command: [node, ...options, '--import', probe, ...rest], hasProbe: true }
+    },
+  }
+}
 
 export const meerkat: Target = {
   name: 'meerkat',

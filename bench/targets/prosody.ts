@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { debianVersion } from '../machine.ts'
-import { type Setup, type Target, VARIANTS, type Variant } from './target.ts'
+import { COMPONENT, type Setup, type Target, VARIANTS, type Variant } from './target.ts'
 
 const bareModules = ['roster', 'saslauth', 'disco', 'ping', 'register_ibr']
 
@@ -17,13 +17,13 @@ const modules: Record<Variant, readonly string[]> = {
   archive: [...typicalModules, 'mam'],
 }
 
-const unused = ['s2s', 'tls', 'posix', 'limits', 'http', 'admin_shell', 'admin_socket']
+const unused = ['s2s', 'posix', 'limits', 'http', 'admin_shell', 'admin_socket']
 const unusedWhenBare = ['csi', 'pep', 'cron', 'external_services']
 
 const list = (names: readonly string[]) => `{ ${names.map((name) => `"${name}"`).join('; ')} }`
 
 /** Deviations from the defaults: longer backlog, larger reads, no Nagle, a lazier collector. */
-const configuration = ({ variant, port, directory }: Setup) => `
+const configuration = ({ variant, port, directory, tls, scram, componentPort }: Setup) => `
 data_path = "${directory}"
 pidfile = "${directory}/prosody.pid"
 run_as_root = true
@@ -39,16 +39,22 @@ c2s_direct_tls_ports = {}
 c2s_require_encryption = false
 allow_unencrypted_plain_auth = true
 allow_registration = true
-authentication = "internal_plain"
+authentication = "${scram ? 'internal_hashed' : 'internal_plain'}"
+password_hash = "SHA-256"
 storage = "internal"
 storage_archive_item_limit = 10000000
 default_archive_policy = true
 archive_expires_after = "never"
 
-modules_enabled = ${list(modules[variant])}
+modules_enabled = ${list([...modules[variant], ...(tls ? ['tls'] : [])])}
 modules_disabled = ${list(variant === 'bare' ? [...unused, ...unusedWhenBare] : unused)}
+${tls ? `ssl = { certificate = "${tls.certificate}"; key = "${tls.key}" }` : ''}
+
+component_interfaces = { "127.0.0.1" }
+component_ports = { ${componentPort ?? ''} }
 
 VirtualHost "localhost"
+${componentPort ? `Component "${COMPONENT.domain}"\n  component_secret = "${COMPONENT.secret}"` : ''}
 `
 
 export const prosody: Target = {
