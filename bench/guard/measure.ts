@@ -1,0 +1,77 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import os from 'node:os'
+import { join } from 'node:path'
+import { Server } from '../server.ts'
+import { probed } from '../targets/meerkat.ts'
+import { ACCOUNTS, ACTS, type Act } from './act.ts'
+import type { Baseline, Costs } from './costs.ts'
+import { countedIn, hasStrace, systemCalls, writesOf } from './counters.ts'
+
+/**
+ * Without the optimising compilers, what is allocated follows from the source alone: they remove
+ * some of it, but when and where depends on how busy the machine is.
+ */
+const NODE_OPTIONS = [
+  ...['--no-opt', '--no-maglev', '--no-flush-bytecode', '--no-lazy-feedback-allocation'],
+]
+
+/** How often an act is done: until it is warm, and in each batch that is measured. */
+const REPETITIONS = {
+  message: { warmUp: 400, batch: 200 },
+  login: { warmUp: 60, batch: 50 },
+} as const
+
+/** The cheapest of several: whatever else happens meanwhile can only add. */
+const BATCHES = 5
+
+/** Acts with the same setting share a server. */
+export async function measure(say: (line: string) => void): Promise<Baseline> {
+  const costs: Record<string, Costs> = {}
+  for (const acts of Map.groupBy(ACTS, ({ setting }) => setting.variant).values()) {
+    const directory = mkdtempSync(join(os.tmpdir(), 'meerkat-guard-'))
+    const target = probed(NODE_OPTIONS)
+    const [{ setting } = { setting: { variant: 'bare' } as const }] = acts
+    const server = await Server.start(target, { setting, directory })
+    try {
+      await target.register?.({ directory }, ACCOUNTS.length)
+      for (const act of acts) {
+        costs[act.name] = await costsOf(act, server)
+        say(act.name)
+      }
+    } finally {
+      await server.stop()
+      rmSync(directory, { recursive: true, force: true, maxRetries: 3 })
+    }
+  }
+  return costs
+}
+
+async function costsOf(act: Act, server: Server): Promise<Costs> {
+  const { warmUp, batch } = REPETITIONS[act.unit]
+  const once = await act.begin(server.port)
+  const repeat = async (times: number) => {
+    for (let i = 0; i < times; i++) await once()
+  }
+  await repeat(warmUp)
+  const each = (sum: number, digits: number) => Number((sum / batch / act.units).toFixed(digits))
+
+  const allocated: number[] = []
+  const writes: number[] = []
+  for (let i = 0; i < BATCHES; i++) {
+    const { bytes } = await server.ask('allocated')
+    const written = writesOf(server.pid)
+    await repeat(batch)
+    writes.push(writesOf(server.pid) - written)
+    allocated.push((await server.ask('allocated')).bytes - bytes)
+  }
+  await server.ask('count promises')
+  await repeat(batch)
+  const promises = await server.ask('promises')
+  const calls = hasStrace && (await systemCalls(server.pid, () => repeat(batch)))
+  return {
+    allocated: each(Math.min(...allocated), 0),
+    promises: each(promises.count, 2),
+    writes: each(Math.min(...writes), 2),
+    ...(calls && { syscalls: each(countedIn(calls), 2) }),
+  }
+}
