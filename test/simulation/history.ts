@@ -165,6 +165,7 @@ class History {
     const isOrdered =
       !isLate &&
       this.#isPatient &&
+      !this.#registry.hasLost &&
       this.isAlone(client) &&
       ![...runs].some((run) => this.#fenced.has(run))
     this.ledger.got(session.id, id, { mayComeAgain, isOrdered })

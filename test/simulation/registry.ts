@@ -18,6 +18,8 @@ export class SimulatedRegistry {
   readonly #rows = new Map<string, Change>()
   readonly #clients = new Set<RegistryClient>()
   #revision = 0
+  /** A request or its answer was lost, which is noticed later than anybody waits. */
+  hasLost = false
   /** The greatest epoch of each node that is over. */
   readonly dead = new Map<string, number>()
 
@@ -91,7 +93,9 @@ export class SimulatedRegistry {
   }
 
   #isLost(): boolean {
-    return this.#network.loss > 0 && this.#random.whole(1, 200) <= this.#network.loss
+    const isLost = this.#network.loss > 0 && this.#random.whole(1, 200) <= this.#network.loss
+    if (isLost) this.hasLost = true
+    return isLost
   }
 
   #delay(): number {
