@@ -31,6 +31,21 @@ const setItem = (jid: string, name: string) =>
 
 const privileged = (inner: Element) => el('privileged_iq', { xmlns: NS }, inner)
 
+test('a component that has not told yet what it answers is told what it may do', async () => {
+  await using server = await startServer({
+    component: {},
+    modules: {
+      delegation: { namespaces: [{ namespace: TASK, component: PUBSUB }] },
+      privilege: { components: { [PUBSUB]: { roster: 'get', presence: 'managed_entity' } } },
+    },
+  })
+  const component = await server.connectComponent(PUBSUB)
+  await component.receives({ name: 'message', child: 'urn:xmpp:delegation:2' })
+  await component.receives({ name: 'message', child: NS })
+  const juliet = await server.connect('juliet', 'balcony')
+  await component.receives({ name: 'presence', from: juliet.fullJid })
+})
+
 test('a component is told what it may do, by each hosted domain', async () => {
   await using server = await startServer({
     domains: ['im.example.com', 'example.org'],

@@ -67,7 +67,9 @@ export const delegation = defineModule({
           const stanza = Stanza.build('message', { id }, advertisement(own))
           told.push(component.handle(new Envelope(from, to, stanza, SERVER)))
         }
-        if (hosted[0] !== undefined) told.push(nested.ask(hosted[0], to))
+        // Nobody waits for what it tells: it may take its time, or not know how.
+        const isThere = () => connected.get(name) === to
+        if (hosted[0] !== undefined) void nested.ask(hosted[0], to, isThere)
       }
       return after(settled(told), () => component)
     })

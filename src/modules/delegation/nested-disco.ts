@@ -64,8 +64,11 @@ export class NestedDisco {
     )
   }
 
-  /** Asks a component, on behalf of `server`, what it has to tell of the namespaces it answers. */
-  async ask(server: Jid, component: Jid): Promise<void> {
+  /**
+   * Asks a component, on behalf of `server`, what it has to tell of the namespaces it answers. What it
+   * has told counts if it `isThere` still. Does not reject.
+   */
+  async ask(server: Jid, component: Jid, isThere: () => boolean): Promise<void> {
     for (const { namespace } of this.#delegations.to(component.domain)) {
       if (isSpecial(namespace)) continue
       const info = (separator: string) =>
@@ -75,6 +78,7 @@ export class NestedDisco {
         server: await info('::'),
         account: await info(':bare:'),
       }
+      if (!isThere()) return
       this.#nested.set(`${component.domain} ${namespace}`, nested)
     }
     await this.#changed()
@@ -103,7 +107,12 @@ export class NestedDisco {
   }
 
   async #changed(): Promise<void> {
-    await this.#context.hooks.at('disco_changed').run({}, {})
+    const { hooks, log } = this.#context
+    try {
+      await hooks.at('disco_changed').run({}, {})
+    } catch (error) {
+      log.error('hook_failed', { hook: 'disco_changed', error })
+    }
   }
 
   #add<K extends keyof DiscoInfo>(
