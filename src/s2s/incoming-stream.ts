@@ -259,14 +259,16 @@ export class IncomingStream implements ConnectionHandler {
   #sasl(frame: Frame): void {
     const from = this.#from
     const to = this.#to
+    if (frame.name === 'abort') return this.#refuse('aborted')
     if (frame.name !== 'auth' || this.isProved || from === undefined || to === undefined) {
       return this.#refuse('malformed-request')
     }
     if (frame.attribute('mechanism') !== 'EXTERNAL') return this.#refuse('invalid-mechanism')
     if (!this.isVouchedFor(from)) return this.#refuse('not-authorized')
     const text = frame.toElement().text.trim()
-    const claimed = text === '' || text === '=' ? from : domainOf(decodeBase64(text))
-    if (claimed !== from) return this.#refuse('invalid-authzid')
+    const claimed = text === '' || text === '=' ? from : decodeBase64(text)
+    if (claimed === undefined) return this.#refuse('incorrect-encoding')
+    if (domainOf(claimed) !== from) return this.#refuse('invalid-authzid')
     this.#isAuthenticated = true
     this.connection.write(SASL_SUCCESS)
     this.#hasSentHeader = false
@@ -404,6 +406,8 @@ function domainOf(text: string | undefined): string | undefined {
   return parsed?.isDomain === true ? parsed.domain : ''
 }
 
-function decodeBase64(text: string): string {
-  return Buffer.from(text, 'base64').toString('utf8')
+/** `undefined` for what is none (RFC 6120 §6.5.5). */
+function decodeBase64(text: string): string | undefined {
+  const decoded = Buffer.from(text, 'base64')
+  return decoded.toString('base64') === text ? decoded.toString('utf8') : undefined
 }

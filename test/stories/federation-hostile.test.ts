@@ -124,6 +124,19 @@ test('EXTERNAL is for the domain of the header only', async () => {
   assert.match(String(answer), /<failure.*invalid-authzid/)
 })
 
+test('EXTERNAL that is no base64, and EXTERNAL that is given up', async () => {
+  await using internet = await Internet.start()
+  const capulet = await start(internet)
+  const certificate = internet.certify('montague.example')
+  await using peer = await connectSecurely(capulet, 'montague.example', certificate)
+
+  peer.send(el('auth', { xmlns: NS.sasl, mechanism: 'EXTERNAL' }, 'montague.example'))
+  assert.match(String(await peer.receives({ name: 'failure' })), /incorrect-encoding/)
+  peer.send(el('abort', { xmlns: NS.sasl }))
+  assert.match(String(await peer.receives({ name: 'failure' })), /aborted/)
+  await peer.authenticatesExternally()
+})
+
 test('without dialback a server without a certificate is told why not', async () => {
   await using internet = await Internet.start()
   const capulet = await start(internet, { s2s: { dialback: false } })
