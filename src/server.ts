@@ -504,6 +504,8 @@ export class Server {
       await steps.prepare(() => certificateStep(this.certificates, plan, this.log))
       await steps.prepare(() => this.#settings(loaded))
       await steps.prepare(() => this.#traceExport.prepare(plan))
+      const migrations = [...new Set(modules.flatMap(({ module }) => module.migrations ?? []))]
+      await this.storage.migrate([...coreMigrations, ...migrations])
       await steps.prepare(() => this.#federation.prepare(plan))
       await steps.prepare(() => expectedComponents(before, plan, this))
       // Components that serve a name under each domain follow, also where all is taken back.
@@ -511,8 +513,6 @@ export class Server {
       await steps.prepare(() => ({ revert: follow }))
       await steps.prepare(() => this.domains.prepare(plan))
       await steps.prepare(() => ({ commit: follow, finish: async () => follow() }))
-      const migrations = [...new Set(modules.flatMap(({ module }) => module.migrations ?? []))]
-      await this.storage.migrate([...coreMigrations, ...migrations])
       await steps.prepare(() => this.modules.prepare(modules, types))
       await steps.prepare(() => this.#chain.prepare(routing, plan))
       await steps.prepare(() => this.#listeners.prepare(this.#wantedListeners(plan), isRunning))

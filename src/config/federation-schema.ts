@@ -108,7 +108,7 @@ export const federation = z
       .string()
       .min(16, 'a text of at least 16 characters')
       .optional()
-      .describe('What keys of dialback are made from. Default: another one at each start.'),
+      .describe('What keys of dialback are made from. Default: one that is made once and stored.'),
     ca: path
       .optional()
       .describe('PEM file: who vouches for servers, in place of the authorities Node.js knows.'),

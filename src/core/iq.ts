@@ -95,9 +95,10 @@ type Asked = {
 
 type Pending = {
   readonly to: string
-  readonly resolve: (answer: Element | undefined) => void
-  readonly reject: (error: StanzaError) => void
-  readonly timer: NodeJS.Timeout
+  /** With a result or an error. */
+  answered(stanza: Stanza): void
+  /** There will be no answer. */
+  failed(error: StanzaError): void
 }
 
 /**
@@ -270,20 +271,38 @@ export class IqDispatcher {
     const id = this.#newId()
     return new Promise<Element | undefined>((resolve, reject) => {
       const timer = setTimeout(() => {
-        this.#pending.delete(id)
-        reject(new StanzaError('remote-server-timeout'))
+        this.#take(id, to.full)?.failed(new StanzaError('remote-server-timeout'))
       }, timeout).unref()
-      this.#pending.set(id, { to: to.full, resolve, reject, timer })
+      const answered = (stanza: Stanza) => {
+        clearTimeout(timer)
+        if (stanza.type === 'result') resolve(stanza.childAt(0))
+        else reject(StanzaError.fromElement(stanza.child('error')))
+      }
+      const failed = (error: StanzaError) => {
+        clearTimeout(timer)
+        reject(error)
+      }
+      this.#pending.set(id, { to: to.full, answered, failed })
       const request = Stanza.build('iq', { type, id }, payload)
       const outcome = this.#parts.router.route(new Envelope(from, to, request, origin))
       const unless = ({ fate, reason }: Outcome) => {
         if (fate !== 'dropped' && fate !== 'bounced') return
         const condition = reason !== undefined && isStanzaCondition(reason) ? reason : undefined
-        this.#take(id, to.full)?.reject(new StanzaError(condition ?? 'service-unavailable'))
+        this.#take(id, to.full)?.failed(new StanzaError(condition ?? 'service-unavailable'))
       }
       if (outcome instanceof Promise) outcome.then(unless, reject)
       else unless(outcome)
     })
+  }
+
+  /**
+   * For a request that is sent by other ways: what it is called, who is told of any answer to it, on
+   * whatever node that comes in, and how to forget it.
+   */
+  expect(to: Jid, onAnswer: () => void): { readonly id: string; readonly forget: () => void } {
+    const id = this.#newId()
+    this.#pending.set(id, { to: to.full, answered: onAnswer, failed() {} })
+    return { id, forget: () => void this.#pending.delete(id) }
   }
 
   /** A result or error for a domain or an account: the answer to a request of ours, or nobody's. */
@@ -291,8 +310,7 @@ export class IqDispatcher {
     const { stanza, from } = envelope
     const pending = this.#take(stanza.id, from.full)
     if (pending === undefined) return this.#forward(envelope)
-    if (stanza.type === 'result') pending.resolve(stanza.childAt(0))
-    else pending.reject(StanzaError.fromElement(stanza.child('error')))
+    pending.answered(stanza)
     return answered('local')
   }
 
@@ -317,9 +335,8 @@ export class IqDispatcher {
 
   /** Lets go of all waiting requests. */
   close(): void {
-    for (const { timer, reject } of this.#pending.values()) {
-      clearTimeout(timer)
-      reject(new StanzaError('service-unavailable'))
+    for (const pending of this.#pending.values()) {
+      pending.failed(new StanzaError('service-unavailable'))
     }
     this.#pending.clear()
   }
@@ -339,7 +356,6 @@ export class IqDispatcher {
     const pending = this.#pendingFor(id, from)
     if (id === undefined || pending === undefined) return undefined
     this.#pending.delete(id)
-    clearTimeout(pending.timer)
     return pending
   }
 

@@ -6,6 +6,7 @@ import type { PeerTls } from '../connection/peer-tls.ts'
 import type { WriteTurn } from '../connection/write-turn.ts'
 import type { Envelope } from '../core/envelope.ts'
 import { type Hooks, resultOf } from '../core/hooks.ts'
+import type { IqDispatcher } from '../core/iq.ts'
 import type { Logger } from '../core/log.ts'
 import { after, type Maybe } from '../core/maybe.ts'
 import type { Outcome } from '../core/outcome.ts'
@@ -47,6 +48,7 @@ export type FederationOptions = OutgoingPolicy & {
 type Parts = {
   readonly router: Router
   readonly hooks: Hooks
+  readonly iq: IqDispatcher
   readonly tls: PeerTls
   readonly turn: WriteTurn
   readonly log: Logger
@@ -84,7 +86,7 @@ export class Federation implements RemoteServers, IncomingOwner {
   constructor(options: FederationOptions, parts: Parts) {
     this.#options = options
     this.#parts = parts
-    const { router, hooks, log } = parts
+    const { router, hooks, iq, log } = parts
     this.tls = parts.tls
     this.keys = new DialbackKeys(options.secret)
     this.resumptions = new Resumptions(() => this.#options.limits.resumeTimeout)
@@ -93,7 +95,7 @@ export class Federation implements RemoteServers, IncomingOwner {
     this.traffic = {
       router,
       receive,
-      pings: new Pings(),
+      pings: new Pings(iq),
       log,
       get ackTimeout() {
         return current().ackTimeout

@@ -1,5 +1,6 @@
-import { randomUUID } from 'node:crypto'
 import type { Envelope } from '../core/envelope.ts'
+import type { IqDispatcher } from '../core/iq.ts'
+import { parseJid } from '../xmpp/jid.ts'
 import type { Octets } from '../xmpp/octets.ts'
 import { el, serialise } from '../xmpp/xml.ts'
 import type { Pair } from './proofs.ts'
@@ -30,52 +31,64 @@ export type Asking = {
  * whatever way and on whatever connection, has read what came before it (RFC 6120 §10.1).
  */
 export class Pings {
-  readonly #open = new Map<string, () => void>()
+  readonly #iq: Pick<IqDispatcher, 'expect' | 'isAwaited' | 'accept'>
+  /** Their ids. */
+  readonly #open = new Set<string>()
   /** By domain. */
   readonly #asked = new Map<string, Asked>()
   /** Until when, milliseconds since the epoch. */
   readonly #mute = new Map<string, number>()
 
+  constructor(iq: Pick<IqDispatcher, 'expect' | 'isAwaited' | 'accept'>) {
+    this.#iq = iq
+  }
+
   /** A ping for the other server, whose answer is told to `onAnswer`. */
   ask(pair: Pair, onAnswer: () => void): Asking {
-    const id = randomUUID()
-    const name = nameOf(pair, id)
-    this.#open.set(name, onAnswer)
-    const asked = this.#asked.get(pair.remote) ?? { count: 0, heardAt: 0 }
+    const { local, remote } = pair
+    const asked = this.#asked.get(remote) ?? { count: 0, heardAt: 0 }
     asked.count++
-    this.#asked.set(pair.remote, asked)
-    const attributes = { type: 'get', id, from: pair.local, to: pair.remote }
+    this.#asked.set(remote, asked)
+    const answered = () => {
+      this.#forget(remote, id)
+      onAnswer()
+    }
+    const { id, forget } = this.#iq.expect(parseJid(remote), answered)
+    this.#open.add(id)
+    const attributes = { type: 'get', id, from: local, to: remote }
     return {
       ping: serialise(el('iq', { xmlns: SERVER_NS, ...attributes }, PING), SERVER_NS),
       get heardAt() {
         return asked.heardAt
       },
-      forget: () => this.#forget(pair, name),
+      forget: () => {
+        forget()
+        this.#forget(remote, id)
+      },
     }
   }
 
-  #forget({ remote }: Pair, name: string): void {
-    if (!this.#open.delete(name)) return
+  #forget(remote: string, id: string): void {
+    if (!this.#open.delete(id)) return
     const asked = this.#asked.get(remote)
     if (asked === undefined) return
     asked.count--
     if (asked.count === 0) this.#asked.delete(remote)
   }
 
-  /** Of every stanza of another server. Takes the answer to a ping. False: it is something else. */
-  takes({ stanza, from, to }: Envelope): boolean {
+  /**
+   * Of every stanza of another server. Takes the answer to a ping, which waits for nobody. False: it is
+   * something else, maybe the answer to a ping of another node.
+   */
+  takes(envelope: Envelope): boolean {
+    const { stanza, from } = envelope
     if (this.#open.size === 0) return false
     const asked = this.#asked.get(from.domain)
     if (asked === undefined) return false
     asked.heardAt = Date.now()
     if (stanza.kind !== 'iq' || stanza.isRequest) return false
-    if (!from.isDomain || !to.isDomain || stanza.id === undefined) return false
-    const pair = { local: to.domain, remote: from.domain }
-    const name = nameOf(pair, stanza.id)
-    const onAnswer = this.#open.get(name)
-    if (onAnswer === undefined) return false
-    this.#forget(pair, name)
-    onAnswer()
+    if (!this.#open.has(stanza.id ?? '') || !this.#iq.isAwaited(envelope)) return false
+    this.#iq.accept(envelope)
     return true
   }
 
@@ -97,6 +110,6 @@ export class Pings {
 
 const PING = el('ping', { xmlns: PING_NS })
 
-function nameOf({ local, remote }: Pair, id = ''): string {
-  return `${remote} ${local} ${id}`
+function nameOf({ local, remote }: Pair): string {
+  return `${remote} ${local}`
 }

@@ -1,5 +1,4 @@
 /** The ways to other servers, and listeners for them, made from their settings. */
-import { randomBytes } from 'node:crypto'
 import type {
   Config,
   ServerListener as ListenerSettings,
@@ -12,12 +11,15 @@ import type { IncomingPolicy } from '../s2s/incoming-stream.ts'
 import { ServerListener } from '../s2s/listener.ts'
 import type { Target } from '../s2s/targets.ts'
 import type { Server } from '../server.ts'
+import { storedSecret } from '../storage/secrets.ts'
 import { authoritiesOf } from './certificates.ts'
 import { listenerOptions, START_TLS, type WantedListener } from './listeners.ts'
 import { type Parsing, parsingOf } from './parsing.ts'
 import type { Plan } from './plan.ts'
 import type { Step } from './step.ts'
 
+/** The name under which what keys of dialback are made from is stored. */
+const SECRET = 'dialback'
 /** How long what is on its way may take when federation is switched off, milliseconds. */
 const CLOSE_TIMEOUT = 10_000
 /** Of stanzas on connections of ours where no listener says how large they may be. */
@@ -25,7 +27,15 @@ const MAX_STANZA_SIZE = 512 * 1024
 
 type Parts = Pick<
   Server,
-  'router' | 'components' | 'routes' | 'hooks' | 'log' | 'domains' | 'certificates'
+  | 'router'
+  | 'components'
+  | 'routes'
+  | 'hooks'
+  | 'iq'
+  | 'log'
+  | 'domains'
+  | 'certificates'
+  | 'storage'
 >
 
 /** Speaks with other servers, while that is configured. */
@@ -33,7 +43,7 @@ export class FederationPart {
   readonly #parts: Parts
   readonly #turn: WriteTurn
   /** Where none is configured. */
-  readonly #secret = randomBytes(32).toString('hex')
+  #secret: string | undefined
   /** In force, and what it goes by. */
   #now: { readonly federation: Federation; readonly apply: () => void } | undefined
 
@@ -65,7 +75,7 @@ export class FederationPart {
       }
     }
     const ca = await authoritiesOf(plan.config)
-    const options = this.#optionsOf(s2s, plan.config)
+    const options = this.#optionsOf(s2s, plan.config, s2s.secret ?? (await this.#storedSecret()))
     const federation = before?.federation ?? this.#make(options, ca)
     plan.federation = federation
     const apply = () => {
@@ -88,10 +98,11 @@ export class FederationPart {
   }
 
   #make(options: FederationOptions, ca: Buffer | undefined): Federation {
-    const { router, hooks, log, routes, components, domains, certificates } = this.#parts
+    const { router, hooks, iq, log, routes, components, domains, certificates } = this.#parts
     return new Federation(options, {
       router,
       hooks,
+      iq,
       tls: new PeerTls(certificates, { ca }),
       turn: this.#turn,
       log,
@@ -101,7 +112,13 @@ export class FederationPart {
     })
   }
 
-  #optionsOf(settings: Settings, config: Config): FederationOptions {
+  /** Others may ask about a key at any node. */
+  async #storedSecret(): Promise<string> {
+    this.#secret ??= Buffer.from(await storedSecret(this.#parts.storage, SECRET)).toString('hex')
+    return this.#secret
+  }
+
+  #optionsOf(settings: Settings, config: Config, secret: string): FederationOptions {
     const { allow, deny, resolver, tls, dialback, bidi } = settings
     const sizes = config.listen.s2s.map(({ max_stanza_size }) => max_stanza_size)
     const maxStanzaSize = sizes.length > 0 ? Math.max(...sizes) : MAX_STANZA_SIZE
@@ -115,7 +132,7 @@ export class FederationPart {
       routeSubdomains: settings.route_subdomains,
       resolver,
       overrides: overridesOf(settings),
-      secret: settings.secret ?? this.#secret,
+      secret,
       ackTimeout: settings.ack_timeout,
       maxDomains: settings.max_domains,
       maxConnecting: settings.max_connecting,

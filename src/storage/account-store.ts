@@ -1,8 +1,8 @@
-import { randomBytes } from 'node:crypto'
 import type { Account, AccountPage, AccountStore } from '../core/accounts.ts'
 import type { Credentials, ScramHash, ScramKeys } from '../core/credentials.ts'
 import { type Migration, type Statement, type Storage, StorageError } from '../core/storage.ts'
 import { type BareJid, jid } from '../xmpp/jid.ts'
+import { storedSecret } from './secrets.ts'
 
 declare module '../core/storage.ts' {
   interface Schema {
@@ -144,19 +144,7 @@ export function sqlAccountStore(storage: Storage): AccountStore {
       return Number(count)
     },
 
-    async secret() {
-      // Whoever comes first decides, among processes too.
-      await storage.write(
-        'insert into secret (name, value) values (?, ?) on conflict (name) do nothing',
-        [SECRET, randomBytes(32)],
-      )
-      const { value } = await db
-        .selectFrom('secret')
-        .select('value')
-        .where('name', '=', SECRET)
-        .executeTakeFirstOrThrow()
-      return value
-    },
+    secret: () => storedSecret(storage, SECRET),
   }
 }
 

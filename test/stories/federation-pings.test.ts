@@ -235,14 +235,13 @@ test('a burst has pings in its midst: a slow server is believed as far as it has
   back.send(answer(ping))
 
   await handles(juliet, 101)
-  const known = (await handled(nurse)) + (await handled(tybalt))
-  assert.ok(known >= 256 - 100 && known <= 256, String(known))
   await out.vanishes()
   for (const client of [nurse, tybalt]) await handles(client, 200)
-  const returned = [nurse, tybalt].flatMap((client) =>
+  const { length: returned } = [nurse, tybalt].flatMap((client) =>
     client.inbox({ error: 'remote-server-timeout' }),
   )
-  assert.equal(returned.length, 400 - known)
+  // Between two pings are 256, and the first one came after juliet's first at the earliest.
+  assert.ok(returned >= 400 - 256 && returned <= 400 - 256 + 100, String(returned))
   await juliet.receivesNothing({ name: 'message' })
 })
 
