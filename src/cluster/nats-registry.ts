@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { JetStreamApiError, type JetStreamClient, type JetStreamManager } from '@nats-io/jetstream'
 import type { KvWatchEntry } from '@nats-io/kv'
 import { headers, type QueuedIterator } from '@nats-io/transport-node'
@@ -21,7 +22,9 @@ type Known = { readonly revision: number; readonly isThere: boolean }
 /** `wrong last sequence` of JetStream. */
 const WRONG_SEQUENCE = 10071
 const OPERATION = 'KV-Operation'
-const WRITE_TIMEOUT = 5_000
+/** How long a write waits for its acknowledgement before it is sent again, milliseconds. */
+const WRITE_TIMEOUTS = [300, 500, 700, 1_000, 1_000, 1_500] as const
+const MARK_TIMEOUT = 5_000
 /** How long marks of removed keys stay, milliseconds: those who were away must see them. */
 const MARKS = 30 * 60_000
 const RETRY = 500
@@ -79,24 +82,37 @@ export class NatsRegistry implements Registry {
     }
   }
 
+  /**
+   * Sent again if it may have been lost. JetStream knows it by its id, so that it is written once, and the
+   * answer is that of the first time.
+   */
   async #publish(key: string, value: string, operation: string | undefined, expected: number) {
     const { js } = this.#parts
-    const { base } = this.#bucket
+    const bucket = this.#bucket
+    const { base } = bucket
     // What an earlier bucket had is not in this one.
     if (expected !== 0 && expected <= base) throw new RegistryConflict(key)
     const lastSubjectSequence = expected === 0 ? 0 : expected - base
-    const options = { expect: { lastSubjectSequence }, timeout: WRITE_TIMEOUT }
-    try {
-      const marked = headers()
-      if (operation !== undefined) marked.set(OPERATION, operation)
-      const described = operation === undefined ? options : { ...options, headers: marked }
-      const { seq } = await js.publish(this.#subjectOf(key), value, described)
-      return this.#wrote(key, base + seq)
-    } catch (error) {
-      if (error instanceof JetStreamApiError && error.code === WRONG_SEQUENCE) {
-        throw new RegistryConflict(key)
+    const marked = headers()
+    if (operation !== undefined) marked.set(OPERATION, operation)
+    const options = {
+      expect: { lastSubjectSequence },
+      msgID: randomUUID(),
+      headers: marked,
+      retries: 0,
+    }
+    for (let attempt = 0; ; attempt++) {
+      const timeout = WRITE_TIMEOUTS[attempt] as number
+      try {
+        const { seq } = await js.publish(this.#subjectOf(key), value, { ...options, timeout })
+        return this.#wrote(key, base + seq)
+      } catch (error) {
+        if (error instanceof JetStreamApiError && error.code === WRONG_SEQUENCE) {
+          throw new RegistryConflict(key)
+        }
+        const isLast = attempt === WRITE_TIMEOUTS.length - 1
+        if (isLast || this.#isClosed || this.#bucket !== bucket) throw error
       }
-      throw error
     }
   }
 
@@ -228,7 +244,7 @@ export class NatsRegistry implements Registry {
   async #mark(): Promise<number> {
     const { js, node } = this.#parts
     const mark = this.#subjectOf(`sync.${node}`)
-    return (await js.publish(mark, '', { timeout: WRITE_TIMEOUT })).seq
+    return (await js.publish(mark, '', { timeout: MARK_TIMEOUT })).seq
   }
 
   async #follow(

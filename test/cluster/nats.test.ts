@@ -6,6 +6,7 @@ import { type NatsSettings, openNats } from '../../src/cluster/nats.ts'
 import { makeCertificate } from '../../src/connection/certificate.ts'
 import { silentLogger } from '../../src/core/log.ts'
 import { NatsServer, skipWithoutNats } from '../support/nats.ts'
+import { Relay } from '../support/relay.ts'
 import { temporaryDirectory } from '../support/storage-backends.ts'
 
 const options = { skip: skipWithoutNats }
@@ -51,6 +52,25 @@ test('NATS is spoken to over TLS, if it is who it should be', options, async () 
   const servers = [`tls://localhost:${server.port}`]
   await connects(server, { servers, tls: { ca: at('ca.pem') } })
   await assert.rejects(connects(server, { servers, tls: {} }), /^Error: NATS at tls:\/\/localhost/)
+})
+
+test('a write that is lost on its way is sent again, and written once', options, async () => {
+  await using server = await NatsServer.start()
+  await using relay = await Relay.start({ host: '127.0.0.1', port: server.port })
+  const servers = [`nats://127.0.0.1:${relay.address.port}`]
+  const settings = { servers, name: 'test', node: 'one', replicas: 1 }
+  const { transport, registry } = await openNats(settings, silentLogger)
+  const first = await registry.put('key', 'one', 0)
+  relay.silence()
+  const began = performance.now()
+  const writing = registry.put('key', 'two', first)
+  setTimeout(() => relay.comeBack(), 100)
+  const second = await writing
+  assert.ok(performance.now() - began < 4_500)
+  assert.equal(second, first + 1)
+  assert.deepEqual(await registry.get('key'), { key: 'key', value: 'two', revision: second })
+  await registry.close()
+  await transport.close()
 })
 
 test('NATS without JetStream is refused, with what is missing', options, async () => {
