@@ -72,14 +72,21 @@ function tableOf(sessions: Sessions): SessionTable {
     seen: () => undefined,
   })
   const taker = {
-    toSession() {},
+    toSession: () => false,
+    passedOn: () => undefined,
     toComponent() {},
     toNode() {},
     again() {},
     keptElsewhere() {},
     unreachable() {},
   }
-  const handOff = new HandOff({ link, clock: systemClock, taker, patience: 1_000 })
+  const handOff = new HandOff({
+    link,
+    clock: systemClock,
+    taker,
+    patience: 1_000,
+    isClosing: () => false,
+  })
   return new SessionTable({
     self: () => HERE,
     registry: new MapRegistry(),

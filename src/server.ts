@@ -109,6 +109,8 @@ const DRAINED_AT_ONCE = 100
 const SPARED_FOR = 1_000
 /** How long a graceful stop waits for sessions to end, milliseconds. */
 const STOP_TIMEOUT = 10_000
+/** And for other nodes to answer for what they were handed, milliseconds. */
+const HAND_OVER = 2_000
 
 /**
  * The composition root: builds every part and connects them. Nothing listens before `start`.
@@ -226,7 +228,8 @@ export class Server {
         return config().limits.unknown_recipients_per_minute
       },
     }
-    this.sessionManager = new SessionManager({ hooks, router, iq, limits, cluster })
+    const places = new Places(this.#clock.now)
+    this.sessionManager = new SessionManager({ hooks, router, iq, limits, cluster, places })
     const { sessionManager } = this
     this.cluster = clusterOf(this, ground, onFenced)
     this.traces = new ClusterTraces(this.tracing, this.cluster)
@@ -261,7 +264,7 @@ export class Server {
         return new ClientSession(opening, undefined, environment)
       },
       clock: this.#clock,
-      places: new Places(this.#clock.now),
+      places,
     })
     this.dynamicDomains = new DynamicDomains({
       server: this,
@@ -480,6 +483,10 @@ export class Server {
     for (const listener of this.httpListeners) await listener.close()
     // Nobody answers any more, and whoever waits for that keeps modules from stopping.
     this.iq.close()
+    // Modules decide about what is on its way, and forget what others answer for.
+    await within(timeout, this.sessionManager.allLeft())
+    await within(timeout, this.cluster.closeIntake())
+    await within(HAND_OVER, this.cluster.handedOver())
     await this.modules.unloadAll()
     await this.#traceExport.close()
     await this.cluster.leave()

@@ -115,7 +115,7 @@ export class Binding {
     const registered = host.session.sessionManager.register(session)
     // What the client sent together with this, stream management above all, takes effect before
     // anything is delivered.
-    if (registered !== undefined) releaseAfter(registered, session.hold().release)
+    if (registered !== undefined) openAfter(registered, session)
     const { connection: kind, address, mechanism } = opening.info
     environment.log.debug('session_opened', { jid: full.full, kind, address, mechanism })
     const bound = el('bind', { xmlns: BIND_NS }, el('jid', {}, full.full))
@@ -132,8 +132,14 @@ export class Binding {
   }
 }
 
-function releaseAfter(work: Promise<void>, release: () => void): void {
-  const later = () => setImmediate(release)
+function openAfter(work: Promise<void>, session: ClientSession): void {
+  const { release } = session.hold()
+  session.isOpening = true
+  const open = () => {
+    session.isOpening = false
+    release()
+  }
+  const later = () => setImmediate(open)
   work.then(later, later)
 }
 

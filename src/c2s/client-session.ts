@@ -57,6 +57,7 @@ export class ClientSession implements StreamSession, ConnectionHandler {
   shared: SharedState = NOTHING_SHARED
   lastActivity: number
   isClosed = false
+  isOpening = false
   acknowledges = false
   onSettled: ((envelope: Envelope, outcome: Outcome) => void) | undefined
   beforeFlush: (() => void) | undefined
@@ -260,18 +261,18 @@ export class ClientSession implements StreamSession, ConnectionHandler {
     await sessionManager.left(this)
   }
 
-  suspend(moved?: Promise<unknown>): Promise<void> {
-    this.#ended ??= this.#suspend(moved)
+  suspend(moved?: Promise<unknown>, rest: readonly Envelope[] = []): Promise<void> {
+    this.#ended ??= this.#suspend(moved, rest)
     return this.#ended
   }
 
-  async #suspend(moved: Promise<unknown> | undefined): Promise<void> {
+  async #suspend(moved: Promise<unknown> | undefined, rest: readonly Envelope[]): Promise<void> {
     this.isClosed = true
     this.#hangUp()
     this.#environment.sessionManager.sessions.remove(this)
     await this.#outbound.settled
     await moved
-    await this.#reroute(this.#outbound.takeAll())
+    await this.#reroute([...rest, ...this.#outbound.takeAll()])
   }
 
   async #leave(reason: EndReason): Promise<void> {

@@ -141,6 +141,8 @@ export class ClusteredNode implements Cluster, MemberListener {
   #written = 0
   #seen = 0
   #isReady = false
+  /** Nothing is taken from other nodes any more. */
+  #isClosing = false
   #stopExpiry: (() => void) | undefined
 
   constructor(settings: ClusterSettings, parts: Parts) {
@@ -240,6 +242,16 @@ export class ClusteredNode implements Cluster, MemberListener {
     if (this.self.epoch > 0 && this.#parts.registry.isConnected) await this.#members.drain()
     // What this node is taking over is its own when it is sent elsewhere.
     await Promise.allSettled(this.#takingOver)
+  }
+
+  async closeIntake(): Promise<void> {
+    this.#isClosing = true
+    for (const { handOff } of this.#peers.values()) await handOff.decidedAll
+    for (const { link } of this.#peers.values()) link.acknowledgeNow()
+  }
+
+  async handedOver(): Promise<void> {
+    for (const { handOff, isLost } of this.#peers.values()) if (!isLost) await handOff.safe
   }
 
   async leave(): Promise<void> {
@@ -427,7 +439,8 @@ export class ClusteredNode implements Cluster, MemberListener {
       seen: (revision) => this.#whenSeen(revision),
     })
     const { patience } = this.#settings
-    const handOff = new HandOff({ link, clock, taker: this.#taker, patience })
+    const isClosing = () => this.#isClosing
+    const handOff = new HandOff({ link, clock, taker: this.#taker, patience, isClosing })
     peer = { run, link, handOff, isLost: false }
     this.#peers.set(key, peer)
     if (this.#members.isOver(run)) this.#lose(peer)
@@ -449,15 +462,15 @@ export class ClusteredNode implements Cluster, MemberListener {
       const { sessionManager } = this.#parts
       const taken = sessionManager.take(target, envelope, this.#domainType(envelope))
       return after(taken, (isTaken) => {
-        if (isTaken) return undefined
+        if (isTaken) return false
         // Others have it, too: whoever gave it to all of them decides.
-        if (envelope.delivery?.giveBack(envelope) === false) return undefined
+        if (envelope.delivery?.giveBack(envelope) === false) return false
         // What the session that was here gives back comes first.
-        return after(sessionManager.leaving(envelope.to.bare), () =>
-          after(this.#taker.again(envelope.shared(undefined)), () => this.#passedOn(envelope)),
-        )
+        const again = () => this.#taker.again(envelope.shared(undefined))
+        return after(sessionManager.afterLeaving(envelope.to.bare, again), () => true)
       })
     },
+    passedOn: (envelope) => this.#passedOn(envelope),
     toComponent: (target, envelope) => {
       const component = this.#components.find(target)
       return component === undefined ? this.#taker.again(envelope) : component.handle(envelope)

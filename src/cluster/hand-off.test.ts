@@ -26,6 +26,9 @@ class Pair {
   readonly given: readonly [Envelope[], Envelope[]] = [[], []]
   readonly again: readonly [Envelope[], Envelope[]] = [[], []]
   decide: (envelope: Envelope) => void = () => {}
+  decideOn: (envelope: Envelope) => boolean | Promise<boolean> = () => false
+  /** Which of them take nothing more. */
+  readonly closing: [boolean, boolean] = [false, false]
 
   constructor() {
     const { clock } = new Process(this.scheduler)
@@ -53,7 +56,9 @@ class Pair {
         toSession: (_, envelope) => {
           envelope.settlement?.begin()
           this.given[self].push(envelope)
+          return this.decideOn(envelope)
         },
+        passedOn: () => undefined,
         toComponent: () => undefined,
         toNode: () => {},
         again: (envelope) => {
@@ -63,7 +68,13 @@ class Pair {
         keptElsewhere: () => {},
         unreachable: () => undefined,
       }
-      const handOff: HandOff = new HandOff({ link, clock, taker, patience: 5_000 })
+      const handOff: HandOff = new HandOff({
+        link,
+        clock,
+        taker,
+        patience: 5_000,
+        isClosing: () => this.closing[self],
+      })
       return handOff
     }
     this.handOffs = [end(0), end(1)]
@@ -171,4 +182,46 @@ test('whoever gives something back for a lost node waits until that is safe', as
   assert.deepEqual(done, ['returned 1', 'returned 2'])
   // Its node has not said that it is done with it, nor needs to.
   assert.ok(settlement.isSettled)
+})
+
+test('what is handed over for one account is decided about in order, whatever that waits for', async () => {
+  const pair = new Pair()
+  const decisions = [Promise.withResolvers<boolean>(), Promise.withResolvers<boolean>()]
+  pair.decideOn = () => decisions[pair.given[1].length - 1]?.promise ?? false
+  for (let i = 0; i < 3; i++) pair.session('a').deliver(message(1).envelope)
+  await pair.run()
+  assert.equal(pair.given[1].length, 1)
+  decisions[0]?.resolve(false)
+  await pair.run()
+  assert.equal(pair.given[1].length, 2)
+  assert.notEqual(pair.handOffs[1].decidedAll, undefined)
+  decisions[1]?.resolve(false)
+  await pair.run()
+  assert.equal(pair.given[1].length, 3)
+  assert.equal(pair.handOffs[1].decidedAll, undefined)
+})
+
+test('a node that takes nothing more leaves what comes to whoever has it', async () => {
+  const pair = new Pair()
+  const [before, after] = [message(1), message(1)]
+  pair.session('a').deliver(before.envelope)
+  await pair.run()
+  const [taken] = pair.given[1] as [Envelope]
+  pair.closing[1] = true
+  pair.session('a').deliver(after.envelope)
+  taken.settlement?.finish()
+  taken.delivery?.acknowledge()
+  await pair.run()
+  assert.equal(pair.given[1].length, 1)
+  assert.equal(before.settlement.isSettled, true)
+  assert.equal(after.settlement.isSettled, false)
+  const { safe } = pair.handOffs[0]
+  assert.notEqual(safe, undefined)
+  pair.handOffs[0].lose()
+  pair.handOffs[0].settleRemains(new Set())
+  await safe
+  assert.deepEqual(
+    pair.again[0].map(({ settlement }) => settlement),
+    [after.settlement],
+  )
 })

@@ -1,5 +1,6 @@
 import type { Envelope } from '../core/envelope.ts'
-import type { Maybe } from '../core/maybe.ts'
+import { Lanes } from '../core/lanes.ts'
+import { after, type Maybe } from '../core/maybe.ts'
 import { Settlement } from '../core/settlement.ts'
 import type { DeliveryShare } from '../core/shared-delivery.ts'
 import { packEnvelope, unpackEnvelope } from './handed-envelope.ts'
@@ -10,8 +11,13 @@ import { Window } from './window.ts'
 
 /** What a node does with stanzas that others hand to it. */
 export interface Taker {
-  /** For a session of this node; if it is not here, it is decided about anew. */
-  toSession(target: string, envelope: Envelope): Maybe<unknown>
+  /**
+   * For a session of this node; if it is not here, it is decided about anew. Resolves, when it is decided
+   * about, to whether another node may have it now.
+   */
+  toSession(target: string, envelope: Envelope): Maybe<boolean>
+  /** Resolves when the other node has dealt with it; `undefined` if it has. */
+  passedOn(envelope: Envelope): Promise<unknown> | undefined
   toComponent(target: string, envelope: Envelope): Maybe<unknown>
   /** The answer to a request of this node's own. */
   toNode(envelope: Envelope): void
@@ -29,6 +35,8 @@ type Parts = {
   readonly taker: Taker
   /** How long stanzas wait for a node out of reach, milliseconds. */
   readonly patience: number
+  /** Whether this node takes nothing more: what comes stays with the other one. */
+  readonly isClosing: () => boolean
 }
 
 /** A stanza that another node has, or is to get, and does not answer for alone yet. */
@@ -78,6 +86,12 @@ export class HandOff {
   #settled: number[] = []
   #isReportDue = false
 
+  /** What was taken is decided about in the order in which it came, for each account. */
+  readonly #lanes = new Lanes()
+  /** How many stanzas are being decided about. */
+  #deciding = 0
+  #onDecided: PromiseWithResolvers<void> | undefined
+  #onSafe: PromiseWithResolvers<void> | undefined
   readonly #whenLeft = Promise.withResolvers<void>()
 
   constructor(parts: Parts) {
@@ -144,7 +158,21 @@ export class HandOff {
   }
 
   #close(number: number, { isTaken, isSettled, isShared }: Open): void {
-    if (isTaken && isSettled && !isShared) this.#open.delete(number)
+    if (isTaken && isSettled && !isShared) this.#forget(number)
+  }
+
+  #forget(number: number): void {
+    this.#open.delete(number)
+    if (this.#open.size > 0) return
+    this.#onSafe?.resolve()
+    this.#onSafe = undefined
+  }
+
+  /** Resolves when the other node answers for all that it was handed; `undefined` if it does. */
+  get safe(): Promise<void> | undefined {
+    if (this.#open.size === 0) return undefined
+    this.#onSafe ??= Promise.withResolvers()
+    return this.#onSafe.promise
   }
 
   /**
@@ -159,7 +187,7 @@ export class HandOff {
       if (!this.#isExpired && open.at > before) return
       if (open.isTaken || !link.withdraw(number)) continue
       this.#isExpired = true
-      this.#open.delete(number)
+      this.#forget(number)
       const isLast = !open.isShared || this.#givesBack(open)
       const decided = isLast ? taker.unreachable(open.envelope.shared(undefined)) : undefined
       this.#finish(open, decided)
@@ -179,6 +207,8 @@ export class HandOff {
     const { taker } = this.#parts
     const left = [...this.#open]
     this.#open.clear()
+    this.#onSafe?.resolve()
+    this.#onSafe = undefined
     this.#isSettled = true
     for (const [number, open] of left) {
       const { envelope, isSettled } = open
@@ -229,7 +259,16 @@ export class HandOff {
     }
   }
 
+  /** Resolves when what was taken is decided about; `undefined` if it is. */
+  get decidedAll(): Promise<void> | undefined {
+    if (this.#deciding === 0) return undefined
+    this.#onDecided ??= Promise.withResolvers()
+    return this.#onDecided.promise
+  }
+
   #take(type: string, body: string, number: number): Maybe<unknown> {
+    // It is never acknowledged: the other node decides about it when this run is over.
+    if (this.#parts.isClosing()) return new Promise(() => {})
     const { handed, envelope: make } = unpackEnvelope(body)
     const { target, wantsSettlement, isShared } = handed
     const settlement = wantsSettlement ? new Settlement() : undefined
@@ -253,12 +292,29 @@ export class HandOff {
     const { taker } = this.#parts
     switch (type) {
       case SESSION:
-        return taker.toSession(target, envelope)
+        return after(this.#inOrder(target, envelope), (isPassedOn) =>
+          isPassedOn ? taker.passedOn(envelope) : undefined,
+        )
       case COMPONENT:
         return taker.toComponent(target, envelope)
       default:
         return taker.toNode(envelope)
     }
+  }
+
+  /** What has been given back does not wait: others wait for it. */
+  #inOrder(target: string, envelope: Envelope): Maybe<boolean> {
+    const { taker } = this.#parts
+    const decide = () => taker.toSession(target, envelope)
+    const isRetry = envelope.notes.isRetry === true
+    const decided = isRetry ? decide() : this.#lanes.run(envelope.to.bare, decide)
+    if (!(decided instanceof Promise)) return decided
+    this.#deciding++
+    return decided.finally(() => {
+      if (--this.#deciding > 0) return
+      this.#onDecided?.resolve()
+      this.#onDecided = undefined
+    })
   }
 
   #share(number: number): DeliveryShare {

@@ -141,6 +141,12 @@ export class Link {
     })
   }
 
+  /** Tells the peer what is dealt with, without waiting for anything to travel with. */
+  acknowledgeNow(): void {
+    this.#isAckUrgent = true
+    this.#flush()
+  }
+
   /** Takes an entry back. False: it was sent before. */
   withdraw(number: number): boolean {
     const index = number - this.#lastSent - 1

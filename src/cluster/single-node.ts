@@ -78,5 +78,9 @@ export class SingleNode implements Cluster {
 
   async drain(): Promise<void> {}
 
+  async closeIntake(): Promise<void> {}
+
+  async handedOver(): Promise<void> {}
+
   async leave(): Promise<void> {}
 }

@@ -39,6 +39,7 @@ test('what is under way is found by its number, and in order', () => {
         }
       }
       assert.deepEqual([...window], [...map])
+      assert.equal(window.size, map.size)
       assert.equal(window.get(newest + 1), undefined)
       window.clear()
       assert.deepEqual([...window], [])

@@ -12,6 +12,11 @@ export class Window<T> implements Iterable<readonly [number, T]> {
   readonly #ring: (T | undefined)[] = Array.from({ length: SIZE }, () => undefined)
   readonly #late = new Map<number, T>()
   #newest = 0
+  #size = 0
+
+  get size(): number {
+    return this.#size
+  }
 
   /** `number`: greater than all before. */
   set(number: number, item: T): void {
@@ -24,6 +29,7 @@ export class Window<T> implements Iterable<readonly [number, T]> {
     }
     this.#newest = number
     this.#ring[number % SIZE] = item
+    this.#size++
   }
 
   get(number: number): T | undefined {
@@ -31,6 +37,8 @@ export class Window<T> implements Iterable<readonly [number, T]> {
   }
 
   delete(number: number): void {
+    if (this.get(number) === undefined) return
+    this.#size--
     if (this.#isInRing(number)) this.#ring[number % SIZE] = undefined
     else this.#late.delete(number)
   }
@@ -38,6 +46,7 @@ export class Window<T> implements Iterable<readonly [number, T]> {
   clear(): void {
     this.#ring.fill(undefined)
     this.#late.clear()
+    this.#size = 0
   }
 
   #isInRing(number: number): boolean {

@@ -114,6 +114,15 @@ export interface Cluster {
   /** Components and new sessions are to go elsewhere; what is here goes on. */
   drain(): Promise<void>
 
+  /**
+   * Nothing is taken from others any more: what they have for this node stays with them until it is gone.
+   * Resolves when what was taken is decided about.
+   */
+  closeIntake(): Promise<void>
+
+  /** Resolves when other nodes answer for what they were handed, as far as they are there. */
+  handedOver(): Promise<void>
+
   /** Others take over what is left here. For when nothing is served any more, before storage closes. */
   leave(): Promise<void>
 }

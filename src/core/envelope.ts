@@ -34,7 +34,10 @@ export interface Notes {
    * something to the run of the node that has that copy alone.
    */
   readonly kept?: number
-  /** What the message was known by (`idOf`) as long as there was such a copy. */
+  /**
+   * What a message is known by, however often it comes: on the nodes of a cluster given where it came first;
+   * else what it was known by (`idOf`) as long as there was such a copy.
+   */
   readonly id?: string
   /** Where it belongs among what waits for its recipient (`Places`). */
   readonly place?: number

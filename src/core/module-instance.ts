@@ -203,6 +203,7 @@ export class ModuleInstance {
         ask: (...asked) => cluster.ask(...asked),
         tell: (...told) => cluster.tell(...told),
         exclusively: (...work) => cluster.exclusively(...work),
+        handedOver: () => cluster.handedOver(),
       },
       every: (ms, work) => {
         const run = async () => {

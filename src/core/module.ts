@@ -23,7 +23,7 @@ export type Leaving = {
 
 /** The nodes, for modules. Handlers are undone with all else. */
 export interface ModuleCluster
-  extends Pick<Cluster, 'self' | 'isShared' | 'ask' | 'tell' | 'exclusively'> {
+  extends Pick<Cluster, 'self' | 'isShared' | 'ask' | 'tell' | 'exclusively' | 'handedOver'> {
   on<T extends Topic>(topic: T, handler: TopicHandler<T>): void
 }
 

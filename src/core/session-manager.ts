@@ -1,15 +1,16 @@
-import type { FullJid } from '../xmpp/jid.ts'
+import type { Jid } from '../xmpp/jid.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import { type StanzaCondition, StanzaError } from '../xmpp/stanza-error.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
 import type { Cluster } from './cluster.ts'
 import type { Envelope } from './envelope.ts'
-
+import { HeldBack } from './held-back.ts'
 import type { EndReason, InboundSubscription, SubscriptionType } from './hook-map.ts'
 import { DROP, type HookName, type HookPoint, type Hooks, Stop, type Verdict } from './hooks.ts'
 import type { IqDispatcher } from './iq.ts'
 import { after, type Maybe, settled } from './maybe.ts'
 import { answered, dropped, Outcome } from './outcome.ts'
+import type { Places } from './places.ts'
 import { RateLimit } from './rate-limit.ts'
 import type { Router } from './router.ts'
 import { isLocalSession, type Resource, type Session, type StreamSession } from './session.ts'
@@ -37,6 +38,7 @@ type Parts = {
   readonly limits: SessionLimits
   /** Made later. */
   readonly cluster: () => Cluster
+  readonly places?: Places
   readonly timers?: Timers
 }
 
@@ -59,13 +61,15 @@ export class SessionManager {
   readonly sessions = new Sessions()
   readonly #parts: Parts
   readonly #points = new Map<string, HookPoint<HookName>>()
-  /** What later stanzas of an account wait for, by its bare JID. */
-  readonly #leaving = new Map<string, Promise<unknown>>()
+  /** Stanzas that wait for what sessions of their account give back, by its bare JID. */
+  readonly #heldBack: HeldBack
   /** Messages to nobody, by their sender's bare JID. */
   readonly #astray: RateLimit
+  #lastId = 0
 
   constructor(parts: Parts) {
     this.#parts = parts
+    this.#heldBack = new HeldBack(parts.timers ?? systemTimers, HOLD_BACK)
     this.#astray = new RateLimit({
       get limit() {
         return parts.limits.unknownRecipientsPerMinute
@@ -100,12 +104,16 @@ export class SessionManager {
     if (replaced !== undefined && !isLocalSession(replaced) && left !== undefined) {
       this.holdBack(session.jid, left)
     }
-    return this.#registered(session, replaced && this.#leaving.get(session.jid.bare))
+    return this.#registered(session, replaced && this.leaving(session.jid.bare))
   }
 
   /** Registers a session in the place that it had before its node was lost, or stopped. */
   restore(session: Session): Maybe<void> {
-    this.sessions.add(session)
+    const replaced = this.sessions.add(session)
+    // What its node has of it still comes first.
+    if (replaced !== undefined && !isLocalSession(replaced)) {
+      this.holdBack(session.jid, replaced.close())
+    }
     return this.#registered(session, undefined)
   }
 
@@ -122,18 +130,25 @@ export class SessionManager {
 
   /**
    * It goes on at another node. What was on its way to it goes back to the route when that node says
-   * so, `moved`; until then new stanzas for its account wait.
+   * so, `moved`, and `rest` with it; until then new stanzas for its account wait.
    */
-  async release(session: StreamSession, moved: Promise<unknown>): Promise<void> {
+  async release(
+    session: StreamSession,
+    moved: Promise<unknown>,
+    rest: readonly Envelope[],
+  ): Promise<void> {
     this.#parts.cluster().released(session)
-    const over = session.suspend(moved)
+    const over = session.suspend(moved, rest)
     this.holdBack(session.jid, over)
     await this.unregister(session, 'resumed')
   }
 
   /** It has ended, and what it had not delivered has gone back to the route. */
   left(session: Session): Maybe<void> {
-    return this.#parts.cluster().closed(session)
+    const cluster = this.#parts.cluster()
+    // Whoever comes next, on another node, is to find what was stored of it.
+    const leaving = cluster.isShared ? this.leaving(session.jid.bare) : undefined
+    return after(leaving, () => cluster.closed(session))
   }
 
   /** False if the session was displaced by another of the same full JID before. */
@@ -148,33 +163,45 @@ export class SessionManager {
    * its sessions, which gives back what it has not delivered. That comes first, so that nobody's
    * messages change their order. Presence does not wait, for the end of a session sends some.
    */
-  holdBack({ bare }: FullJid, leaving: Promise<unknown>): void {
-    const before = this.#leaving.get(bare)
-    const all = before === undefined ? leaving : Promise.all([before, leaving])
-    const { promise: late, resolve } = Promise.withResolvers<void>()
-    const { timers = systemTimers } = this.#parts
-    const cancel = timers.after(HOLD_BACK, resolve)
-    const done = Promise.race([all, late]).finally(() => {
-      cancel()
-      if (this.#leaving.get(bare) === done) this.#leaving.delete(bare)
-    })
-    this.#leaving.set(bare, done)
+  holdBack({ bare }: Jid, leaving: Promise<unknown>): void {
+    this.#heldBack.hold(bare, leaving)
   }
 
   /** What stanzas for an account wait for; `undefined` if they wait for nothing. */
   leaving(account: string): Promise<unknown> | undefined {
-    return this.#leaving.get(account)
+    return this.#heldBack.released(account)
+  }
+
+  /** Does `work` for an account when what its sessions give back has gone on, and what came before. */
+  afterLeaving<T>(account: string, work: () => Maybe<T>): Maybe<T> {
+    return this.#heldBack.run(account, work)
+  }
+
+  /** Resolves when no stanza waits for anything of that kind. */
+  allLeft(): Promise<void> {
+    return this.#heldBack.allReleased()
   }
 
   // --- Stanzas come in.
 
   /** Delivers a stanza addressed to an account of a hosted domain, or to one of its resources. */
-  deliver(envelope: Envelope, domainType: string): Outcome | Promise<Outcome> {
+  deliver(received: Envelope, domainType: string): Outcome | Promise<Outcome> {
     const { tracer, stages } = this.#parts.router
+    const envelope = this.#parts.cluster().isShared ? this.#identified(received) : received
     stages.sessionManager.stanzas++
     return tracer === undefined
       ? this.#deliver(envelope, domainType)
       : this.#follow(tracer, envelope, domainType)
+  }
+
+  /** Other nodes know it again, and where it belongs among what this one had before and after. */
+  #identified(envelope: Envelope): Envelope {
+    if (envelope.stanza.kind !== 'message' || envelope.notes.id !== undefined) return envelope
+    const { places, cluster } = this.#parts
+    const { node, epoch } = cluster().self
+    const id = `${node}:${epoch.toString(36)}:${(++this.#lastId).toString(36)}`
+    const { place = places?.next() } = envelope.notes
+    return envelope.noted(place === undefined ? { id } : { id, place })
   }
 
   #follow(tracer: Tracer, envelope: Envelope, domainType: string): Outcome | Promise<Outcome> {
@@ -185,10 +212,14 @@ export class SessionManager {
   #deliver(envelope: Envelope, domainType: string): Outcome | Promise<Outcome> {
     const { to, stanza } = envelope
     if (stanza.kind === 'presence') return this.#presence(envelope, domainType)
-    if (this.#leaving.size > 0 && envelope.notes.isRetry !== true) {
-      const leaving = this.#leaving.get(to.bare)
-      if (leaving !== undefined) return leaving.then(() => this.#deliver(envelope, domainType))
+    if (this.#heldBack.isEmpty || envelope.notes.isRetry === true) {
+      return this.#deliverNow(envelope, domainType)
     }
+    return this.#heldBack.run(to.bare, () => this.#deliverNow(envelope, domainType))
+  }
+
+  #deliverNow(envelope: Envelope, domainType: string): Outcome | Promise<Outcome> {
+    const { to } = envelope
     const target = this.#addressed(envelope)
     if (target !== undefined) return this.#handOff(envelope, target, domainType)
     if (this.sessions.of(to.bare).length > 0) return this.#decide(envelope, domainType)
@@ -384,10 +415,13 @@ export class SessionManager {
    * or not any more.
    */
   take(full: string, envelope: Envelope, domainType: string): Maybe<boolean> {
-    const leaving = this.#leaving.get(envelope.to.bare)
-    if (leaving !== undefined && envelope.notes.isRetry !== true) {
-      return leaving.then(() => this.take(full, envelope, domainType))
+    if (this.#heldBack.isEmpty || envelope.notes.isRetry === true) {
+      return this.#take(full, envelope, domainType)
     }
+    return this.#heldBack.run(envelope.to.bare, () => this.#take(full, envelope, domainType))
+  }
+
+  #take(full: string, envelope: Envelope, domainType: string): Maybe<boolean> {
     const target = this.sessions.at(full)
     if (target === undefined || !isLocalSession(target)) return false
     if (envelope.stanza.kind !== 'message') return target.deliver(envelope)

@@ -79,6 +79,8 @@ export function isLocalSession(resource: Resource): resource is Session {
  * goes through it, and hold stanzas back.
  */
 export interface StreamSession extends Session {
+  /** It is not known yet whether the client will acknowledge what it gets: that waits. */
+  readonly isOpening: boolean
   readonly isConnected: boolean
   /** `xml:lang` of the client's stream, escaped. */
   readonly lang: Octets | undefined
@@ -101,9 +103,9 @@ export interface StreamSession extends Session {
   end(reason: EndReason, error?: StreamError): Promise<void>
   /**
    * Leaves it as it is, to be restored when the server starts again, or elsewhere: nobody is told, and
-   * only what still waits for its turn goes back to the route, after `moved`.
+   * only what still waits for its turn goes back to the route, and `rest`, after `moved`.
    */
-  suspend(moved?: Promise<unknown>): Promise<void>
+  suspend(moved?: Promise<unknown>, rest?: readonly Envelope[]): Promise<void>
 }
 
 export function isStreamSession(resource: Resource): resource is StreamSession {

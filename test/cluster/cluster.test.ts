@@ -283,6 +283,30 @@ test('a node that stops leaves its sessions to the others', options, async () =>
   await client.receives({ body: 'still there?' })
 })
 
+test('what comes for a node that is stopping is not refused', options, async () => {
+  await using cluster = await TestCluster.start()
+  const [one, two] = [await cluster.node('one'), await cluster.node('two')]
+  const romeo = await one.connect('romeo', 'orchard')
+  const juliet = await connectResumable(two, 'juliet', 'balcony')
+  await juliet.client.becomesAvailable(0)
+  const { fullJid } = juliet.client
+  await until(knows(one, fullJid))
+  const stopped = two.stop()
+  const bodies: string[] = []
+  let isStopped = false
+  void stopped.then(() => {
+    isStopped = true
+  })
+  while (!isStopped) {
+    const body = `line ${bodies.length}`
+    bodies.push(body)
+    romeo.send(chat(fullJid, body))
+    await romeo.roundTrip()
+  }
+  const { client } = await resume(one, { id: juliet.id, h: 0, fullJid })
+  for (const body of bodies) await client.receives({ body })
+})
+
 test('a component of another node is reached, and answers', options, async () => {
   await using cluster = await TestCluster.start({ component: {} })
   const [one, two] = [await cluster.node('one'), await cluster.node('two')]

@@ -535,3 +535,31 @@ test('a session that nobody resumed after a restart gives back what it had', asy
   await next.receives({ body: 'unacknowledged', child: 'urn:xmpp:delay' })
   await next.receivesNothing({ name: 'message' })
 })
+
+test('what comes while a resource is being bound is safe before its sender is told', async () => {
+  await using server = await startServer({ modules: { archive: false } })
+  const known = Promise.withResolvers<void>()
+  server.server.hooks.on(
+    'sm_register_connection',
+    (session) => (session.jid.resource === 'balcony' ? known.promise.then(() => session) : session),
+    { by: 'test' },
+  )
+  const romeo = await server.connect('romeo')
+  await enable(romeo)
+  await server.createAccount('juliet')
+  const juliet = await authenticated(server, 'juliet')
+  const bind = el('bind', { xmlns: BIND_NS }, el('resource', {}, 'balcony'))
+  juliet.send(iq('set', undefined, bind), el('enable', { xmlns: SM_NS, resume: 'true' }))
+  const isThere = () => server.server.sessionManager.sessions.of('juliet@im.example.com').length > 0
+  let sent = 0
+  for (; !isThere(); sent++) await romeo.roundTrip()
+  romeo.send(chat('juliet@im.example.com/balcony', 'Who art thou?'))
+  await handles(romeo, sent + 1)
+  const { storage } = server.server
+  const kept = await storage.read<{ stanza: string }>('select stanza from sm_kept', [])
+  assert.equal(kept.length, 1)
+  known.resolve()
+  await juliet.receives({ body: 'Who art thou?' })
+  acknowledge(juliet, 1)
+  await juliet.roundTrip()
+})

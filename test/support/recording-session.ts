@@ -35,6 +35,7 @@ export class RecordingSession implements StreamSession {
   readonly #parts: RecordingSessionParts
   readonly lang = undefined
   readonly receiving = undefined
+  readonly isOpening = false
   acknowledges: boolean
   onSettled: StreamSession['onSettled']
   beforeFlush: StreamSession['beforeFlush']

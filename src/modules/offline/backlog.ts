@@ -45,6 +45,8 @@ type Queue = {
 /** After so long it is looked whether somebody was there after all, milliseconds. */
 const FIRST_LOOK = 2_000
 const LAST_LOOK = 20_000
+/** Accounts for which it is remembered that something was stored here. */
+const MAX_OWED = 50_000
 
 /**
  * Delivers what waited for an account, to one of its sessions.
@@ -66,6 +68,8 @@ export class Backlog {
   /** When something was last stored for an account of which nobody was known to be there. */
   readonly #stored = new Map<string, number>()
   readonly #storedLongAgo = new Map<string, number>()
+  /** Accounts for which something was stored here, and nobody was told since: when it is written. */
+  readonly #owed = new Map<string, Promise<unknown>>()
   #isStopped = false
 
   constructor(parts: Parts) {
@@ -98,10 +102,41 @@ export class Backlog {
   }
 
   /**
+   * Called before something newer is delivered. What this node has stored for the account must be on its
+   * way to whoever is there by now: resolves when it is, `undefined` if nothing is in question.
+   */
+  before(account: string): Promise<void> | undefined {
+    const written = this.#owed.get(account)
+    if (written === undefined) return undefined
+    const looked = written
+      .catch(() => {})
+      .then(() => {
+        if (this.#owed.get(account) === looked) this.#owed.delete(account)
+        // Another node does so before it takes what it is handed after that.
+        this.look(account)
+      })
+    this.#owed.set(account, looked)
+    return looked
+  }
+
+  /** Something was stored while nobody was known to be there. */
+  #owe(account: string, written: Promise<unknown>): void {
+    if (!this.#parts.isShared) return
+    const before = this.#owed.get(account)
+    this.#owed.delete(account)
+    this.#owed.set(account, before === undefined ? written : Promise.allSettled([before, written]))
+    for (const oldest of this.#owed.keys()) {
+      if (this.#owed.size <= MAX_OWED) break
+      this.#owed.delete(oldest)
+    }
+  }
+
+  /**
    * Something was stored for the account, or is left over: somebody may be there to get it. Another node
    * sees it when it is `written`.
    */
   look(account: string, written?: Promise<unknown>): void {
+    if (written !== undefined) this.#owe(account, written)
     const queue = this.#queues.get(account)
     if (queue?.claimant !== undefined) queue.isStale = true
     else {

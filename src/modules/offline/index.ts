@@ -131,6 +131,10 @@ export const offline = defineModule({
         .catch((error) => refuse(envelope, account, error))
       settled.catch(() => {})
       envelope.settlement?.waitFor(settled)
+      // The session that gave it back is over for others when they can read it.
+      if (cluster.isShared && envelope.notes.isRetry === true) {
+        sessions.holdBack(envelope.to, settled)
+      }
       backlog.look(account.full, settled)
       return stop(new Outcome('stored', BY))
     }
@@ -175,6 +179,17 @@ export const offline = defineModule({
       { explain: (nobody, { envelope }) => wouldStore(nobody, envelope) },
     )
 
+    if (cluster.isShared) {
+      hooks.on(
+        'sm_message_decided',
+        (envelope, { targets }) => {
+          if (targets.length === 0 || envelope.notes.isRetry === true) return envelope
+          const waiting = backlog.before(envelope.to.bare)
+          return waiting === undefined ? envelope : waiting.then(() => envelope)
+        },
+        { order: 10, explain: (envelope) => ({ verdict: envelope }) },
+      )
+    }
     every(RETRY, () => removals.retry())
     if (cluster.isShared) every(LOOK, () => backlog.lookAgain())
     hooks.on('resend_offline_messages', (jid, { session }) => {

@@ -187,7 +187,7 @@ export function restore({ seq, stored_at, stanza, notes }: StoredMessage): Envel
   const to = parseJid(element.attr('to') ?? '')
   const stamp = delay({ at: stored_at, from: parseJid(to.domain), reason: 'Offline Storage' })
   const { kept, ...noted } = notes === '' ? ({} as Notes) : (JSON.parse(notes) as Notes)
-  const id = kept === undefined ? undefined : idOf({ ...noted, kept })
+  const id = kept === undefined ? noted.id : (noted.id ?? idOf({ ...noted, kept }))
   const known = id === undefined ? noted : { ...noted, id }
   const delivered = Stanza.fromElement(element).append(stamp)
   return new Envelope(from, to, delivered, SERVER, { ...known, offline: seq })

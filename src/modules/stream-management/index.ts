@@ -29,6 +29,8 @@ const FEATURE = el('sm', { xmlns: SM_NS })
 const LOOK = 1_000
 /** How long a disk that takes nothing can hold up the end of the server, milliseconds. */
 const PATIENCE = 5_000
+/** How long other nodes can, by not answering for what they were handed, milliseconds. */
+const HAND_OVER = 2_000
 
 const settings = z.strictObject({
   resume_timeout: duration({ min: '1s' })
@@ -190,7 +192,7 @@ function manage(
   // --- What a client gets.
 
   const isManaged = (target: Resource) =>
-    isStreamSession(target) && streams.of(target) !== undefined
+    isStreamSession(target) && (target.isOpening || streams.of(target) !== undefined)
 
   const keep = (envelope: Envelope, targets: readonly Resource[]) =>
     config.durable && isToBeKept(envelope) && targets.some(isManaged)
@@ -331,7 +333,9 @@ function manage(
     const shutdown = new StreamError('system-shutdown')
     await within(PATIENCE, Promise.all(all.map(({ session }) => session.close(shutdown))))
     await Promise.all(all.map((stream) => stream.saved(PATIENCE)))
-    await within(PATIENCE, Promise.all(all.map(({ session }) => session.suspend())))
+    const suspended = all.map(({ session, repeats }) => session.suspend(undefined, repeats.waiting))
+    await within(PATIENCE, Promise.all(suspended))
+    await within(HAND_OVER, cluster.handedOver())
   })
 
   const restoration = new Restoration({

@@ -28,6 +28,7 @@ class FakeSession implements StreamSession {
   readonly domainType = 'default'
   readonly lang = undefined
   readonly receiving = undefined
+  readonly isOpening = false
   readonly info: SessionInfo = {
     connection: 'tcp',
     address: '127.0.0.1',

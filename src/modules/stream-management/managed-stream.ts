@@ -11,6 +11,7 @@ import { decode, NO_OCTETS } from '../../xmpp/octets.ts'
 import { StreamError } from '../../xmpp/stream-error.ts'
 import type { KeptMessages } from './kept-messages.ts'
 import { answer, handledCountTooHigh, REQUEST, resumed } from './protocol.ts'
+import { Repeats } from './repeats.ts'
 import type { Queued, SessionState, Snapshot, Snapshots } from './snapshots.ts'
 import { Unacknowledged } from './unacknowledged.ts'
 
@@ -38,6 +39,8 @@ type Start = {
   readonly patience: number
   readonly handled?: number
   readonly acknowledged?: number
+  /** Ids of what the client has acknowledged last. */
+  readonly had?: readonly string[] | undefined
 }
 
 /** With so many stanzas not acknowledged, the client is asked at once, */
@@ -58,6 +61,7 @@ export class ManagedStream {
   readonly patience: number
   readonly handled: Handled
   readonly unacknowledged: Unacknowledged
+  readonly repeats: Repeats
   readonly #parts: Parts
   /** Until when the session without a connection is kept; undefined while it has one. */
   expiresAt: number | undefined
@@ -87,6 +91,7 @@ export class ManagedStream {
     this.patience = start.patience
     this.#parts = parts
     this.unacknowledged = new Unacknowledged(start.acknowledged)
+    this.repeats = new Repeats(start.had)
     const onAdvance = () => this.#advanced()
     const onFailure = (error: unknown) => this.#failed(error)
     this.handled = new Handled({ onAdvance, onFailure }, start.handled)
@@ -119,12 +124,17 @@ export class ManagedStream {
 
   /** `<a/>`. Throws when the client claims more than it was sent. */
   acknowledge(h: number): void {
-    const { unacknowledged, session } = this
+    const { unacknowledged } = this
     if (!unacknowledged.covers(h)) throw handledCountTooHigh(h, unacknowledged.sent)
     this.#requestedAt = 0
-    unacknowledged.acknowledge(h, (envelope) => session.acknowledged(envelope))
+    unacknowledged.acknowledge(h, (envelope) => this.#arrived(envelope))
     this.#unrequested = Math.min(this.#unrequested, unacknowledged.size)
     if (this.#release !== undefined && !this.#isFull) this.#goOn()
+  }
+
+  #arrived(envelope: Envelope): void {
+    this.session.acknowledged(envelope)
+    for (const repeat of this.repeats.acknowledged(envelope)) this.session.acknowledged(repeat)
   }
 
   /** The client waits for what it was not told when it asked. */
@@ -142,10 +152,13 @@ export class ManagedStream {
 
   // --- What it gets.
 
-  /** A stanza is about to be written. True: there is no connection, but it is kept here. */
+  /** A stanza is about to be written. True: it is not to be, but it is kept here. */
   sent(envelope: Envelope): boolean {
     const { session, unacknowledged } = this
     if (session.isClosed) return false
+    const taken = this.repeats.take(envelope)
+    if (taken === 'had') session.acknowledged(envelope)
+    if (taken !== 'new') return true
     const now = this.#parts.clock.now()
     unacknowledged.push(envelope, now)
     if (this.isDetached) {
@@ -225,7 +238,10 @@ export class ManagedStream {
 
   /** As it was before the server stopped. */
   restore({ queue, isWhole }: Pick<Snapshot, 'queue' | 'isWhole'>, expiresAt: number): void {
-    for (const [envelope, at] of queue) this.unacknowledged.push(envelope, at)
+    for (const [envelope, at] of queue) {
+      this.unacknowledged.push(envelope, at)
+      this.repeats.take(envelope)
+    }
     this.expiresAt = expiresAt
     this.#isOnDisk = true
     this.#isSaved = isWhole
@@ -258,7 +274,7 @@ export class ManagedStream {
     this.#told = handled.settled
     this.#asked = handled.settled
     session.write(resumed(this.id as string, handled.h))
-    unacknowledged.acknowledge(h, (envelope) => session.acknowledged(envelope))
+    unacknowledged.acknowledge(h, (envelope) => this.#arrived(envelope))
     for (const queued of unacknowledged) session.write(delayed(queued).octets)
     this.#unrequested = unacknowledged.size
     if (this.#isFull) this.#release ??= session.hold().release
@@ -306,7 +322,10 @@ export class ManagedStream {
 
   /** What the client has not got, as it goes back to the route. */
   giveBack(): Envelope[] {
-    return Array.from(this.unacknowledged, delayed)
+    return Array.from(this.unacknowledged).flatMap((queued) => [
+      delayed(queued),
+      ...this.repeats.of(queued[0]),
+    ])
   }
 
   #save(): void {
@@ -341,7 +360,7 @@ export class ManagedStream {
   }
 
   get #state(): SessionState {
-    const { session, handled, unacknowledged, patience } = this
+    const { session, handled, unacknowledged, patience, repeats } = this
     const { jid, info, lang, shared, priority, presence } = session
     return {
       jid: jid.full,
@@ -353,6 +372,7 @@ export class ManagedStream {
       presence: presence && decode(presence.toOctets(jid, undefined)),
       handled: handled.settled,
       acknowledged: unacknowledged.acknowledged,
+      had: repeats.last,
       patience,
     }
   }

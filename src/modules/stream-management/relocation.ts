@@ -83,7 +83,7 @@ export class Relocation {
     let released: Promise<void> | undefined
     const letGo = () => {
       streams.letGo(managed)
-      released = sessions.release(session, this.#moved(id, session))
+      released = sessions.release(session, this.#moved(id, session), managed.repeats.waiting)
     }
     if (session.isClosed || !(await managed.handOver(letGo))) return null
     await released

@@ -91,7 +91,7 @@ export class Restoration {
     const { context, streams, partsOf, forget } = this.#parts
     const { hooks, routes, sessions, restoreSession, clock } = context
     const address = parseJid(state.jid)
-    const { info, shared, priority, patience, handled, acknowledged } = state
+    const { info, shared, priority, patience, handled, acknowledged, had } = state
     if (!routes.isHosted(address.domain)) {
       forget(id)
       return undefined
@@ -107,7 +107,7 @@ export class Restoration {
       const presence = readElement(encode(state.presence), CLIENT_NS)
       session.setPresence(priority, Stanza.fromElement(presence))
     }
-    const start = { id, patience, handled, acknowledged }
+    const start = { id, patience, handled, acknowledged, had }
     const stream = new ManagedStream(session, start, partsOf(session.domainType))
     streams.add(stream)
     stream.restore(snapshot, Math.max(expiresAt, clock.now() + Math.min(patience, GRACE)))

@@ -92,6 +92,8 @@ export type SessionState = {
   readonly handled: number
   /** Stanzas that the client has acknowledged, wrapped. */
   readonly acknowledged: number
+  /** Ids of what the client has acknowledged last (`Notes.id`). */
+  readonly had?: readonly string[]
   /** For how long it may be resumed after it lost its connection, in milliseconds. */
   readonly patience: number
 }

@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { HeldBack } from './held-back.ts'
+
+const ACCOUNT = 'juliet@im.example.com'
+
+/** Time passes when it is told to. */
+function heldBack() {
+  const rings: (() => void)[] = []
+  const timers = {
+    after: (_: number, work: () => void) => {
+      rings.push(work)
+      return () => void rings.splice(rings.indexOf(work), 1)
+    },
+  }
+  const done: string[] = []
+  const held = new HeldBack(timers, 1_000)
+  const say = (what: string, work?: Promise<void>) =>
+    held.run(ACCOUNT, () => {
+      done.push(what)
+      return work
+    })
+  return { held, done, say, ring: () => rings.splice(0).forEach((work) => void work()) }
+}
+
+const turn = () => new Promise((resolve) => setImmediate(resolve))
+
+test('what has nothing to wait for is done at once', () => {
+  const { held, done, say } = heldBack()
+  held.hold('romeo@im.example.com', new Promise(() => {}))
+  assert.equal(say('one'), undefined)
+  assert.deepEqual(done, ['one'])
+})
+
+test('what waits goes on in the order in which it came', async () => {
+  const { held, done, say } = heldBack()
+  const [first, second] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  held.hold(ACCOUNT, first.promise)
+  void say('one')
+  held.hold(ACCOUNT, second.promise)
+  void say('two')
+  first.resolve()
+  await turn()
+  void say('three')
+  assert.deepEqual(done, [])
+  second.resolve()
+  await held.released(ACCOUNT)
+  assert.deepEqual(done, ['one', 'two', 'three'])
+  assert.equal(held.isEmpty, true)
+})
+
+test('the next waits until the one before is done', async () => {
+  const { held, done, say } = heldBack()
+  const reason = Promise.withResolvers<void>()
+  const work = Promise.withResolvers<void>()
+  held.hold(ACCOUNT, reason.promise)
+  void say('one', work.promise)
+  void say('two')
+  reason.resolve()
+  await turn()
+  void say('three')
+  assert.deepEqual(done, ['one'])
+  work.resolve()
+  await turn()
+  assert.deepEqual(done, ['one', 'two', 'three'])
+})
+
+test('nothing waits for ever, neither for a reason nor for another', async () => {
+  const { held, done, say, ring } = heldBack()
+  const endless = new Promise<void>(() => {})
+  held.hold(ACCOUNT, endless)
+  void say('one', endless)
+  void say('two')
+  ring()
+  assert.deepEqual(done, ['one'])
+  ring()
+  assert.deepEqual(done, ['one', 'two'])
+  await held.allReleased()
+})
+
+test('what fails holds nobody up', async () => {
+  const { held, done, say } = heldBack()
+  const reason = Promise.withResolvers<void>()
+  held.hold(ACCOUNT, reason.promise)
+  const thrown = held.run(ACCOUNT, () => {
+    throw new Error('thrown')
+  })
+  const rejected = say('one', Promise.reject(new Error('rejected')))
+  void say('two')
+  reason.reject(new Error('as well'))
+  await assert.rejects(Promise.resolve(thrown), /thrown/)
+  await assert.rejects(Promise.resolve(rejected), /rejected/)
+  await turn()
+  assert.deepEqual(done, ['one', 'two'])
+})

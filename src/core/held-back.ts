@@ -1,0 +1,108 @@
+import type { Maybe } from './maybe.ts'
+import type { Timers } from './timers.ts'
+
+type Account = {
+  /** Reasons to wait. */
+  holds: number
+  readonly waiting: (() => Promise<unknown> | undefined)[]
+  isDraining: boolean
+  readonly released: PromiseWithResolvers<void>
+}
+
+/**
+ * What has to wait for something older of the same account, in the order in which it came: also when
+ * there is another reason to wait before all of it has gone on.
+ */
+export class HeldBack {
+  readonly #timers: Timers
+  readonly #patience: number
+  readonly #accounts = new Map<string, Account>()
+
+  /** `patience`: how long anything is a reason to wait, milliseconds. */
+  constructor(timers: Timers, patience: number) {
+    this.#timers = timers
+    this.#patience = patience
+  }
+
+  /** The cheap question before asking for an account. */
+  get isEmpty(): boolean {
+    return this.#accounts.size === 0
+  }
+
+  /** What comes for the account from now on waits until then. */
+  hold(account: string, until: Promise<unknown>): void {
+    let held = this.#accounts.get(account)
+    if (held === undefined || (held.holds === 0 && !held.isDraining)) {
+      held = { holds: 0, waiting: [], isDraining: false, released: Promise.withResolvers() }
+      this.#accounts.set(account, held)
+    }
+    const { holds } = held
+    held.holds = holds + 1
+    const reason = held
+    let isOver = false
+    const release = () => {
+      if (isOver) return
+      isOver = true
+      cancel()
+      reason.holds--
+      this.#goOn(account, reason)
+    }
+    const cancel = this.#timers.after(this.#patience, release)
+    until.then(release, release)
+  }
+
+  /** Resolves when nothing of the account waits any more; `undefined` if nothing does. */
+  released(account: string): Promise<void> | undefined {
+    return this.#accounts.get(account)?.released.promise
+  }
+
+  /** Resolves when nothing waits for anything. */
+  async allReleased(): Promise<void> {
+    while (this.#accounts.size > 0) {
+      await Promise.all([...this.#accounts.values()].map(({ released }) => released.promise))
+    }
+  }
+
+  /** Does `work` when it is its turn: at once, if nothing of the account waits. */
+  run<T>(account: string, work: () => Maybe<T>): Maybe<T> {
+    const held = this.#accounts.get(account)
+    if (held === undefined) return work()
+    return new Promise<T>((resolve, reject) => {
+      held.waiting.push(() => {
+        try {
+          const done = work()
+          resolve(done)
+          return done instanceof Promise ? done : undefined
+        } catch (error) {
+          reject(error)
+          return undefined
+        }
+      })
+    })
+  }
+
+  #goOn(account: string, held: Account): void {
+    if (held.isDraining) return
+    while (held.holds === 0) {
+      const next = held.waiting.shift()
+      if (next === undefined) {
+        this.#accounts.delete(account)
+        held.released.resolve()
+        return
+      }
+      const pending = next()
+      if (pending === undefined) continue
+      held.isDraining = true
+      const over = () => {
+        if (!held.isDraining) return
+        held.isDraining = false
+        cancel()
+        this.#goOn(account, held)
+      }
+      // Whatever it waits for itself, the others do not for ever.
+      const cancel = this.#timers.after(this.#patience, over)
+      pending.then(over, over)
+      return
+    }
+  }
+}

@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { silentLogger } from '../../core/log.ts'
+import type { Resource } from '../../core/session.ts'
+import { Sessions } from '../../core/sessions.ts'
+import { jid } from '../../xmpp/jid.ts'
+import { Backlog } from './backlog.ts'
+
+const JULIET = jid('juliet', 'im.example.com', 'balcony')
+
+/** Of a node with others. */
+function backlog() {
+  const sessions = new Sessions()
+  const looked: string[] = []
+  const parts = {
+    store: { page: async () => [] },
+    usage: { release() {}, forget() {} },
+    removals: { remove() {}, has: () => false },
+    sessions,
+    log: silentLogger,
+    lookAt: (node: string) => void looked.push(node),
+    isShared: true,
+    settingsFor: () => ({ batch: 10, patience: 1_000 }),
+  }
+  return { sessions, looked, backlog: new Backlog(parts) }
+}
+
+/** A resource of another node, as this one sees it. */
+const remote = {
+  jid: JULIET,
+  id: 'session',
+  priority: 0,
+  shared: { clusterNode: 'two' },
+  info: { openedAt: 0 },
+} as unknown as Resource
+
+test('what was stored goes first to whoever is on another node by now', async () => {
+  const { backlog: all, sessions, looked } = backlog()
+  const written = Promise.withResolvers<void>()
+  all.look(JULIET.bare, written.promise)
+  sessions.add(remote)
+  const done: string[] = []
+  const before = all.before(JULIET.bare)?.then(() => done.push('one'))
+  const next = all.before(JULIET.bare)?.then(() => done.push('two'))
+  await new Promise((resolve) => setImmediate(resolve))
+  assert.deepEqual([done, looked], [[], []])
+  written.resolve()
+  await Promise.all([before, next])
+  assert.deepEqual(done, ['one', 'two'])
+  // That the other node is told is in the order of what it is handed.
+  assert.equal(looked[0], 'two')
+  assert.equal(all.before(JULIET.bare), undefined)
+})
+
+test('nobody waits for a write that fails, nor for the account of somebody else', async () => {
+  const { backlog: all, sessions } = backlog()
+  sessions.add(remote)
+  all.look(JULIET.bare, Promise.reject(new Error('full')))
+  assert.equal(all.before('romeo@im.example.com'), undefined)
+  await all.before(JULIET.bare)
+  assert.equal(all.before(JULIET.bare), undefined)
+})
