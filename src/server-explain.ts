@@ -277,6 +277,7 @@ function absent(jid: FullJid, domainType: string): Session {
     shared: {},
     info: { connection: 'tls', address: '', mechanism: '', isAnonymous: false, openedAt: 0 },
     lastActivity: 0,
+    lastAction: 0,
     isClosed: true,
     deliver: () => false,
     close: async () => {},

@@ -56,6 +56,7 @@ export class ClientSession implements StreamSession, ConnectionHandler {
   presence: Stanza | undefined
   shared: SharedState = NOTHING_SHARED
   lastActivity: number
+  lastAction: number
   isClosed = false
   isOpening = false
   acknowledges = false
@@ -74,6 +75,7 @@ export class ClientSession implements StreamSession, ConnectionHandler {
     this.info = opening.info
     this.lang = opening.lang
     this.lastActivity = opening.info.openedAt
+    this.lastAction = opening.info.openedAt
     this.connection = connection
     this.origin = { kind: 'c2s', session: this }
     this.inSession = { session: this }
@@ -142,8 +144,11 @@ export class ClientSession implements StreamSession, ConnectionHandler {
     void this.connection?.waitFor(work)
   }
 
-  touch(): void {
-    this.lastActivity = Date.now()
+  /** The client has given a sign of life; an action is a message or presence. */
+  touch(isAction: boolean): void {
+    const now = Date.now()
+    this.lastActivity = now
+    if (isAction) this.lastAction = now
   }
 
   acknowledged(envelope: Envelope): void {
@@ -165,7 +170,7 @@ export class ClientSession implements StreamSession, ConnectionHandler {
     this.info = info
     this.lang = lang
     connection.handler = this
-    this.touch()
+    this.touch(false)
   }
 
   onStreamStart(): void {

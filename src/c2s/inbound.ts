@@ -31,7 +31,7 @@ export function receive(
   }
   verifyFrom(session, frame)
   const stanza = Stanza.fromFrame(frame, CLIENT_NS, session.lang)
-  session.touch()
+  session.touch(stanza.kind !== 'iq')
   const self = session.jid
   const toText = frame.attribute('to')
   const to: Jid | undefined = toText === undefined ? self.toBare() : tryParseJid(toText)

@@ -7,6 +7,7 @@ import { z } from 'zod'
 import type { BareJid } from '../xmpp/jid.ts'
 import { type Caller, ensureMayGive, OPERATOR, type Permission } from './command-access.ts'
 import { CommandError } from './command-error.ts'
+import { accountJid } from './config-types.ts'
 
 export type { Permission } from './command-access.ts'
 export { CommandError, type CommandErrorCode } from './command-error.ts'
@@ -75,6 +76,8 @@ export interface DeclaredCommand<
   readonly path?: string
   /** Arguments that say whose domain it is about: those that are domains, accounts or sessions. */
   readonly subjects: readonly string[]
+  /** Of these, those that are accounts. */
+  readonly accounts: readonly string[]
   /** Throws CommandError `invalid`, naming everything that is wrong with the arguments. */
   check(args: unknown): void
   /** Of a result that came from `run`, or over the wire. */
@@ -94,6 +97,7 @@ export function declareCommand<Args extends z.ZodObject, Result extends z.ZodTyp
   return {
     ...declaration,
     subjects: subjectsOf(args),
+    accounts: argumentsOf(args, ACCOUNTS),
     check: (given) => void checkedArgs(args, given),
     text: (value) => declaration.text(result.parse(value)),
   }
@@ -102,15 +106,22 @@ export function declareCommand<Args extends z.ZodObject, Result extends z.ZodTyp
 /** `core/config-types.ts` gives them these titles. */
 const SUBJECTS: ReadonlySet<unknown> = new Set(['domain', 'account', 'session', 'address'])
 
+const ACCOUNTS: ReadonlySet<unknown> = new Set(['account'])
+
 /** Arguments that say whose domain a command is about. */
-export function subjectsOf({ shape }: z.ZodObject): string[] {
-  return Object.keys(shape).filter((name) => isSubject(shape[name]))
+export function subjectsOf(args: z.ZodObject): string[] {
+  return argumentsOf(args, SUBJECTS)
 }
 
-function isSubject(schema: z.core.$ZodType | undefined): boolean {
-  if (schema === undefined) return false
-  return SUBJECTS.has(z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }).title)
+function argumentsOf({ shape }: z.ZodObject, titles: ReadonlySet<unknown>): string[] {
+  return Object.entries(shape).flatMap(([name, schema]) => {
+    const { title } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' })
+    return titles.has(title) ? [name] : []
+  })
 }
+
+/** The account that a command is about. */
+export const accountArgument = accountJid().describe('The account, such as alice@localhost.')
 
 /** Checks the arguments and whether the caller may, carries the command out, checks the result. Throws CommandError. */
 export async function carryOut<Args extends z.ZodObject, Result extends z.ZodType>(
@@ -142,13 +153,23 @@ function expectation(issue: z.core.$ZodRawIssue): string {
   return 'another value'
 }
 
-/** Throws CommandError `not-found` unless there is such an account. */
-export async function ensureAccount(
+/**
+ * What a module does on command it does to accounts that are there: no handler has to look first. Throws
+ * CommandError `not-found` for others.
+ */
+export function ofAccountsThere<Args extends z.ZodObject, Result extends z.ZodType>(
+  { accounts: names }: DeclaredCommand<Args, Result>,
+  handler: CommandHandler<Args, Result>,
   accounts: { exists(jid: BareJid): boolean | Promise<boolean> },
-  jid: BareJid,
-): Promise<void> {
-  if (!(await accounts.exists(jid))) {
-    throw new CommandError('not-found', `there is no account ${jid}`)
+): CommandHandler<Args, Result> {
+  if (names.length === 0) return handler
+  return async (args, call) => {
+    for (const name of names) {
+      const jid = (args as Readonly<Record<string, BareJid | undefined>>)[name]
+      if (jid === undefined || (await accounts.exists(jid))) continue
+      throw new CommandError('not-found', `there is no account ${jid}`)
+    }
+    return handler(args, call)
   }
 }
 

@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
+import { ofAccountsThere } from './command.ts'
 import { announceFeatures } from './disco.ts'
 import type { DomainScope } from './hooks.ts'
 import type { Leaving, Module, ModuleContext } from './module.ts'
@@ -192,7 +193,10 @@ export class ModuleInstance {
         namespaces: (target) => iq.namespaces(target),
       },
       commands: {
-        on: (command, handler) => this.#register(() => commands.on(command, handler)),
+        on: (command, handler) =>
+          this.#register(() =>
+            commands.on(command, ofAccountsThere(command, handler, services.accounts)),
+          ),
       },
       cluster: {
         get self() {

@@ -62,7 +62,10 @@ export interface ModuleContext<Config> {
     readonly request: IqDispatcher['request']
     readonly namespaces: IqDispatcher['namespaces']
   }
-  /** Says what the commands do that the module declares. */
+  /**
+   * Says what the commands do that the module declares. Arguments that are accounts are of accounts that
+   * are there: what is asked about others is refused before.
+   */
   readonly commands: {
     on<Args extends ZodObject, Result extends ZodType>(
       command: DeclaredCommand<Args, Result>,

@@ -52,6 +52,8 @@ export interface Session extends Resource {
   readonly domainType: string
   /** When the client last sent a stanza, milliseconds since the epoch. */
   readonly lastActivity: number
+  /** When it last sent a message or a presence: somebody is there. Clients send iqs by themselves. */
+  readonly lastAction: number
   /** Writes something that is not a stanza; hooks and stream management do not see it. */
   write(octets: Octets): void
   /** The last presence broadcast; `undefined` while the resource is not available. */

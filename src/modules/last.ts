@@ -1,6 +1,5 @@
 import { z } from 'zod'
-import { declareCommand, ensureAccount } from '../core/command.ts'
-import { accountJid } from '../core/config-types.ts'
+import { accountArgument, declareCommand } from '../core/command.ts'
 import type { Envelope } from '../core/envelope.ts'
 import { stop } from '../core/hooks.ts'
 import type { IqRequest } from '../core/iq.ts'
@@ -48,7 +47,7 @@ const lastSeen = declareCommand({
   description: 'Tell when an account was last connected',
   permission: 'accounts:read',
   needsServer: false,
-  args: z.strictObject({ jid: accountJid().describe('The account, such as alice@localhost.') }),
+  args: z.strictObject({ jid: accountArgument }),
   positional: ['jid'],
   examples: ['alice@localhost'],
   result: z.strictObject({
@@ -71,7 +70,7 @@ export const last = defineModule({
 
   commands: [lastSeen],
 
-  start({ accounts, commands, hooks, iq, sessions, storage, routes, clock, log }) {
+  start({ commands, hooks, iq, sessions, storage, routes, clock, log }) {
     const record = (account: string, status: string | null) => {
       const text = status?.slice(0, MAX_STATUS).toWellFormed() ?? null
       storage
@@ -132,7 +131,6 @@ export const last = defineModule({
     })
 
     commands.on(lastSeen, async ({ jid: account }) => {
-      await ensureAccount(accounts, account)
       const connected = sessions.sessions.of(account.full).length > 0
       const row = connected ? undefined : await lastOf(account.full)
       const at = row === undefined ? null : new Date(row.at).toISOString()

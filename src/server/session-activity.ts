@@ -4,7 +4,7 @@ import type { Sessions } from '../core/sessions.ts'
 
 declare module '../core/cluster.ts' {
   interface Topics {
-    /** Accounts with a client of that node that has sent a stanza within so many milliseconds. */
+    /** Accounts with a client of that node that has sent a message or presence within so many milliseconds. */
     active_accounts: {
       readonly question: { readonly domain: string | null; readonly within: number }
       readonly answer: readonly string[]
@@ -19,7 +19,10 @@ type Wanted = {
   readonly within: number
 }
 
-/** Who does something, of those who are connected: only the node that a client is at knows. */
+/**
+ * Who does something, of those who are connected: only the node that a client is at knows. Answers to
+ * pings and the like are the client's own and do not count.
+ */
 export class SessionActivity {
   readonly #sessions: Sessions
   readonly #cluster: Cluster
@@ -49,7 +52,7 @@ export class SessionActivity {
     const since = Date.now() - within
     const active = new Set<string>()
     for (const session of this.#sessions.values()) {
-      if (!isLocalSession(session) || session.lastActivity < since) continue
+      if (!isLocalSession(session) || session.lastAction < since) continue
       if (domain === undefined || session.jid.domain === domain) active.add(session.jid.bare)
     }
     return active

@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import { openStorage } from '../../src/storage/open.ts'
 import { countRows } from '../../src/storage/tables.ts'
 import { tokenFor } from '../support/api.ts'
-import { give } from '../support/commands.ts'
+import { giveAsOperator as give } from '../support/operator.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 
 const STORAGE = { url: 'sqlite:meerkat.db' }

@@ -32,6 +32,7 @@ export class SimulatedSession implements Session {
   readonly domainType = 'main'
   readonly info: SessionInfo
   readonly lastActivity = 0
+  readonly lastAction = 0
   readonly #parts: Parts
   readonly #client: Client
   readonly #sending = new Lanes()

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { parseBare } from '../../src/xmpp/jid.ts'
 import type { Client } from '../support/client.ts'
-import { give } from '../support/commands.ts'
+import { giveAsOperator as give } from '../support/operator.ts'
 import { DOMAIN, startServer } from '../support/server.ts'
 
 const OTHER = 'other.example.com'

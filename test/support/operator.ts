@@ -11,7 +11,11 @@ const commands = commandsWith(modules)
 type Json = any
 
 /** Gives a command to a server, as whoever has its socket. */
-export function giveAsOperator({ server }: TestServer, name: string, args: object): Promise<Json> {
+export function giveAsOperator(
+  { server }: TestServer,
+  name: string,
+  args: object = {},
+): Promise<Json> {
   const command = commands.find((each) => each.name === name)
   assert.ok(command, `there is no command ${name}`)
   return command.run(adminContext(server, '1.2.3'), args, UNWATCHED)

@@ -44,6 +44,7 @@ export class RecordingSession implements StreamSession {
   presence: Stanza | undefined
   shared: SharedState = {}
   lastActivity: number
+  lastAction: number
   isClosed = false
   closedWith: StreamError | undefined
   /** What the client got. */
@@ -65,6 +66,7 @@ export class RecordingSession implements StreamSession {
     this.acknowledges = opening.acknowledges ?? false
     this.#parts = parts
     this.lastActivity = opening.now ?? 0
+    this.lastAction = this.lastActivity
     this.info = {
       connection: 'tls',
       address: '127.0.0.1',

@@ -1,6 +1,7 @@
 import { z } from 'zod'
+import { accountArgument } from '../../core/command.ts'
 import { counted, table } from '../../core/command-text.ts'
-import { accountJid, domain } from '../../core/config-types.ts'
+import { domain } from '../../core/config-types.ts'
 import type { BareJid } from '../../xmpp/jid.ts'
 import { PrecisError } from '../../xmpp/precis.ts'
 import { type Command, CommandError, defineCommand } from '../command.ts'
@@ -35,7 +36,6 @@ export type AdminAccount = {
   readonly isDisabled: boolean
 }
 
-const account = accountJid().describe('The account, such as alice@localhost.')
 const password = z.string('a password').min(1, 'a password').describe('The password.')
 
 /** How much is read from the store at once. */
@@ -46,7 +46,7 @@ const registerAccount = defineCommand({
   description: 'Create an account',
   permission: 'accounts:write',
   needsServer: false,
-  args: z.strictObject({ jid: account, password }),
+  args: z.strictObject({ jid: accountArgument, password }),
   positional: ['jid'],
   secret: 'password',
   examples: ['alice@localhost', 'alice@localhost --password "correct horse"'],
@@ -65,7 +65,7 @@ const removeAccount = defineCommand({
   description: 'Remove an account and everything kept for it',
   permission: 'accounts:write',
   needsServer: false,
-  args: z.strictObject({ jid: account }),
+  args: z.strictObject({ jid: accountArgument }),
   positional: ['jid'],
   examples: ['alice@localhost'],
   result: z.strictObject({ jid: z.string() }),
@@ -81,7 +81,7 @@ const setPassword = defineCommand({
   description: 'Set the password of an account',
   permission: 'accounts:write',
   needsServer: false,
-  args: z.strictObject({ jid: account, password }),
+  args: z.strictObject({ jid: accountArgument, password }),
   positional: ['jid'],
   secret: 'password',
   examples: ['alice@localhost'],
@@ -156,7 +156,7 @@ const accountInfo = defineCommand({
   description: 'Tell whether an account exists, and about it',
   permission: 'accounts:read',
   needsServer: false,
-  args: z.strictObject({ jid: account }),
+  args: z.strictObject({ jid: accountArgument }),
   positional: ['jid'],
   examples: ['alice@localhost'],
   result: z.strictObject({
@@ -189,7 +189,7 @@ const disableAccount = defineCommand({
   description: 'Lock an account: its sessions end, nobody logs in, messages wait',
   permission: 'accounts:write',
   needsServer: false,
-  args: z.strictObject({ jid: account }),
+  args: z.strictObject({ jid: accountArgument }),
   positional: ['jid'],
   examples: ['alice@localhost'],
   result: z.strictObject({ jid: z.string() }),
@@ -205,7 +205,7 @@ const enableAccount = defineCommand({
   description: 'Let a disabled account log in again',
   permission: 'accounts:write',
   needsServer: false,
-  args: z.strictObject({ jid: account }),
+  args: z.strictObject({ jid: accountArgument }),
   positional: ['jid'],
   examples: ['alice@localhost'],
   result: z.strictObject({ jid: z.string() }),

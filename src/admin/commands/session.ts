@@ -15,7 +15,7 @@ export interface AdminSessions {
 }
 
 export interface AdminActivity {
-  /** Accounts with a client that has sent a stanza within so many milliseconds. */
+  /** Accounts with a client that has sent a message or presence within so many milliseconds. */
   active(wanted: {
     readonly domain?: string | undefined
     readonly within: number
@@ -105,10 +105,12 @@ const listOnline = defineCommand({
     state: z
       .enum(['active', 'idle'])
       .optional()
-      .describe('active: a client of theirs has sent something lately; idle: none has.'),
+      .describe(
+        'active: a client of theirs has sent a message or presence lately; idle: none has.',
+      ),
     idle_after: duration({ min: '1s' })
       .prefault('5m')
-      .describe('How long the clients of somebody idle have sent nothing.'),
+      .describe('How long the clients of somebody idle have sent neither.'),
     limit: z.coerce.number().int().min(0).optional().describe('How many at most.'),
   }),
   positional: ['domain'],

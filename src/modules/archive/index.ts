@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { Coherence } from '../../core/coherence.ts'
-import { CommandError, ensureAccount } from '../../core/command.ts'
+import { CommandError } from '../../core/command.ts'
 import { duration, size } from '../../core/config-types.ts'
 import type { Envelope } from '../../core/envelope.ts'
 import { stop } from '../../core/hooks.ts'
@@ -113,8 +113,7 @@ export const archive = defineModule({
   commands: archiveCommands,
 
   async start(context) {
-    const { accounts, commands, config, hooks, iq, sessions, clock, log, serves, configFor } =
-      context
+    const { commands, config, hooks, iq, sessions, clock, log, serves, configFor } = context
     const coherence = new Coherence(context.cluster, 'archive')
     const shared = context.lasting(
       () => new Archive(context, (domain?: string) => configFor(domain) ?? config, coherence),
@@ -235,7 +234,6 @@ export const archive = defineModule({
       return await store.removeOlder(bound, onRemoved)
     }
     commands.on(searchArchive, async (args) => {
-      await ensureAccount(accounts, args.jid)
       if (args.text !== undefined && store.fullText === undefined) {
         throw new CommandError('unavailable', 'words are searched where `fulltext` is set')
       }
@@ -245,12 +243,10 @@ export const archive = defineModule({
       return { messages: messages.map(messageResult) }
     })
     commands.on(countArchive, async (args) => {
-      await ensureAccount(accounts, args.jid)
       await written()
       return { messages: await store.count(selectionOf(args), Number.MAX_SAFE_INTEGER) }
     })
     commands.on(purgeArchive, async ({ older_than, jid: owner }, { progress }) => {
-      if (owner !== undefined) await ensureAccount(accounts, owner)
       const onRemoved = (done: number) => progress({ done, of: 'messages' })
       const removed = await purge(clock.now() - older_than, owner, onRemoved)
       log.info('archive_purged', { owner, removed })

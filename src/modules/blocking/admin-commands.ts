@@ -1,13 +1,12 @@
 import { z } from 'zod'
-import { declareCommand } from '../../core/command.ts'
-import { accountJid } from '../../core/config-types.ts'
+import { accountArgument, declareCommand } from '../../core/command.ts'
 
 export const showBlocklist = declareCommand({
   name: 'blocklist list',
   description: 'Show whom an account has blocked',
   permission: 'privacy:read',
   needsServer: false,
-  args: z.strictObject({ jid: accountJid().describe('The account, such as alice@localhost.') }),
+  args: z.strictObject({ jid: accountArgument }),
   positional: ['jid'],
   examples: ['alice@localhost'],
   result: z.strictObject({ blocked: z.array(z.string()) }),

@@ -1,7 +1,6 @@
 import { z } from 'zod'
 import { AccountCache } from '../../core/account-cache.ts'
 import { Coherence } from '../../core/coherence.ts'
-import { ensureAccount } from '../../core/command.ts'
 import { accountJid } from '../../core/config-types.ts'
 import { DROP, stop } from '../../core/hooks.ts'
 import { after } from '../../core/maybe.ts'
@@ -47,7 +46,7 @@ export const blocking = defineModule({
   commands: [showBlocklist],
 
   start(context) {
-    const { accounts, commands: admin, config, configFor, hooks, iq, lasting } = context
+    const { commands: admin, config, configFor, hooks, iq, lasting } = context
     const { router, routes, storage, clock, log } = context
     const { sessions } = context.sessions
     const store = new BlockingStore(storage)
@@ -127,7 +126,6 @@ export const blocking = defineModule({
     iq.on('account', 'set', BLOCKING_NS, 'unblock', (request) => commands.unblock(request))
 
     admin.on(showBlocklist, async ({ jid: owner }) => {
-      await ensureAccount(accounts, owner)
       return { blocked: (await lists.get(owner)).jids.map(({ full }) => full) }
     })
 

@@ -1,20 +1,17 @@
 import { z } from 'zod'
-import { declareCommand } from '../../core/command.ts'
+import { accountArgument, declareCommand } from '../../core/command.ts'
 import { counted, table } from '../../core/command-text.ts'
-import { accountJid } from '../../core/config-types.ts'
 import { encode } from '../../xmpp/octets.ts'
 import { CLIENT_NS } from '../../xmpp/stanza.ts'
 import { readElement } from '../../xmpp/xml-parser.ts'
 import type { StoredMessage } from './store.ts'
-
-const jid = accountJid().describe('The account, such as alice@localhost.')
 
 export const countOffline = declareCommand({
   name: 'offline count',
   description: 'Count the messages that wait for an account',
   permission: 'offline:read',
   needsServer: false,
-  args: z.strictObject({ jid }),
+  args: z.strictObject({ jid: accountArgument }),
   positional: ['jid'],
   examples: ['alice@localhost'],
   result: z.strictObject({ messages: z.int(), bytes: z.int() }),
@@ -27,7 +24,7 @@ export const listOffline = declareCommand({
   permission: 'messages:content',
   needsServer: false,
   args: z.strictObject({
-    jid,
+    jid: accountArgument,
     limit: z.coerce.number().int().min(1).max(1_000).default(50).describe('How many at most.'),
     after: z.coerce
       .number()
@@ -58,7 +55,7 @@ export const purgeOffline = declareCommand({
   description: 'Forget the messages that wait for an account',
   permission: 'offline:write',
   needsServer: true,
-  args: z.strictObject({ jid }),
+  args: z.strictObject({ jid: accountArgument }),
   positional: ['jid'],
   examples: ['alice@localhost'],
   result: z.strictObject({ removed: z.int() }),

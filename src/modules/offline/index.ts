@@ -1,5 +1,4 @@
 import { z } from 'zod'
-import { ensureAccount } from '../../core/command.ts'
 import { duration, size } from '../../core/config-types.ts'
 import type { Envelope } from '../../core/envelope.ts'
 import { type Explained, type Stop, stop, type Verdict } from '../../core/hooks.ts'
@@ -67,7 +66,7 @@ export const offline = defineModule({
   commands: [countOffline, listOffline, purgeOffline],
 
   async start(context) {
-    const { accounts, commands, config, configFor, hooks, lasting } = context
+    const { commands, config, configFor, hooks, lasting } = context
     const { router, sessions, storage, cluster, routes, clock, places, log, every } = context
     const store = new OfflineStore(storage)
     places.startBehind(await store.lastPlace())
@@ -247,17 +246,14 @@ export const offline = defineModule({
       { onError: 'skip' },
     )
     commands.on(countOffline, async ({ jid: account }) => {
-      await ensureAccount(accounts, account)
       const { count, bytes } = await store.usage(account.full)
       return { messages: count, bytes }
     })
     commands.on(listOffline, async ({ jid: account, limit, after }) => {
-      await ensureAccount(accounts, account)
       const messages = await store.list(account.full, after, limit)
       return { messages: messages.map(messageResult) }
     })
     commands.on(purgeOffline, async ({ jid: account }) => {
-      await ensureAccount(accounts, account)
       const removed = await store.removeAll(account)
       // What came meanwhile is counted anew.
       backlog.forget(account.full)

@@ -1,6 +1,5 @@
 import { z } from 'zod'
-import { declareCommand } from '../../core/command.ts'
-import { accountJid } from '../../core/config-types.ts'
+import { accountArgument, declareCommand } from '../../core/command.ts'
 import type { AccountLists } from './account-lists.ts'
 import { kindsOf, subjectText } from './list-xml.ts'
 
@@ -9,7 +8,7 @@ export const showPrivacyLists = declareCommand({
   description: 'Show the privacy lists of an account',
   permission: 'privacy:read',
   needsServer: false,
-  args: z.strictObject({ jid: accountJid().describe('The account, such as alice@localhost.') }),
+  args: z.strictObject({ jid: accountArgument }),
   positional: ['jid'],
   examples: ['alice@localhost'],
   result: z.strictObject({

@@ -1,7 +1,6 @@
 import { z } from 'zod'
 import { AccountCache } from '../../core/account-cache.ts'
 import { Coherence } from '../../core/coherence.ts'
-import { ensureAccount } from '../../core/command.ts'
 import { resultOf, stop } from '../../core/hooks.ts'
 import { after } from '../../core/maybe.ts'
 import { defineModule } from '../../core/module.ts'
@@ -39,7 +38,7 @@ export const privacy = defineModule({
   commands: [showPrivacyLists],
 
   start(context) {
-    const { accounts, commands, config, configFor, hooks, iq, routes, storage, lasting } = context
+    const { commands, config, configFor, hooks, iq, routes, storage, lasting } = context
     const { sessions } = context.sessions
     const store = sqlPrivacyStore(storage)
     const coherence = new Coherence(context.cluster, 'privacy')
@@ -99,7 +98,6 @@ export const privacy = defineModule({
     iq.on('account', 'set', PRIVACY_NS, 'query', (request) => requests.set(request))
 
     commands.on(showPrivacyLists, async ({ jid: owner }) => {
-      await ensureAccount(accounts, owner)
       return { lists: listsResult(await lists.get(owner)) }
     })
 

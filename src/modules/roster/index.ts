@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { Coherence } from '../../core/coherence.ts'
-import { CommandError, ensureAccount } from '../../core/command.ts'
+import { CommandError } from '../../core/command.ts'
 import { size } from '../../core/config-types.ts'
 import { Envelope, SERVER } from '../../core/envelope.ts'
 import type { ContactInfo, SubscriptionLists } from '../../core/hook-map.ts'
@@ -65,7 +65,7 @@ export const roster = defineModule({
   commands: [listRoster, setRosterItem, removeRosterItem],
 
   start(context) {
-    const { accounts, commands, config, configFor, hooks, iq, lasting } = context
+    const { commands, config, configFor, hooks, iq, lasting } = context
     const { router, routes, sessions, storage, log, clock } = context
     const coherence = new Coherence(context.cluster, 'roster')
     const rosters = lasting(
@@ -176,13 +176,11 @@ export const roster = defineModule({
     iq.on('account', 'set', ROSTER_NS, 'query', set)
 
     commands.on(listRoster, async ({ jid: owner }) => {
-      await ensureAccount(accounts, owner)
       const current = await rosters.get(owner)
       const shown = [...current.all()].filter((each) => each.isListed || each.request !== undefined)
       return { items: shown.map(itemResult) }
     })
     commands.on(setRosterItem, async ({ jid: owner, contact, name, groups, subscription }) => {
-      await ensureAccount(accounts, owner)
       if (contact.equals(owner)) {
         throw new CommandError('invalid', 'contact: nobody is a contact of oneself')
       }
@@ -195,7 +193,6 @@ export const roster = defineModule({
       return { item: itemResult(assigned) }
     })
     commands.on(removeRosterItem, async ({ jid: owner, contact }) => {
-      await ensureAccount(accounts, owner)
       const current = await rosters.get(owner)
       if (current.get(contact)?.isListed !== true) {
         throw new CommandError('not-found', `${contact} is no contact of ${owner}`)

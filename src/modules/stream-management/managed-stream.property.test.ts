@@ -37,6 +37,7 @@ class FakeSession implements StreamSession {
     openedAt: 0,
   }
   readonly lastActivity = 0
+  readonly lastAction = 0
   readonly shared: SharedState = {}
   readonly presence = undefined
   readonly priority = undefined
