@@ -37,7 +37,6 @@ export const core: readonly Core[] = [
   {
     specification: 'XEP-0133 1.3.1',
     file: 'src/admin/adhoc/service-administration.ts',
-    note: 'all commands but the editing of administrators',
   },
   { specification: 'XEP-0178 1.2', file: 'src/s2s/incoming-stream.ts', note: 'between servers' },
   { specification: 'XEP-0185 1.0', file: 'src/s2s/dialback.ts' },

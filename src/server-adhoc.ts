@@ -14,7 +14,7 @@ export function offerAdministration(server: Server): void {
     isAdmin: ({ from, session }) =>
       session?.jid.equals(from) === true &&
       !session.info.isAnonymous &&
-      server.config.admin.jids.some((admin) => admin.bareEquals(from)),
+      server.administrators.has(from),
     log,
   })
   hooks.on('adhoc_commands', handler, { by: 'admin' })

@@ -39,6 +39,7 @@ export function adminContext(server: Server, version: string): AdminContext {
     stages: server.router.stages,
     counts: server.router.counts,
     tokens: server.tokens,
+    administrators: server.administrators,
     traces: server.traces,
     modules: server.commands,
     get cluster() {

@@ -1,3 +1,4 @@
+import { Administrators } from './admin/administrators.ts'
 import type { Reload } from './admin/commands/reload.ts'
 import type { AdminProcess } from './admin/commands/server.ts'
 import { Tokens } from './admin/tokens.ts'
@@ -74,6 +75,8 @@ export type ServerOptions = {
 
 declare module './core/cluster.ts' {
   interface Topics {
+    /** What is stored of administrators is another. */
+    administrators: { readonly question: null; readonly answer: null }
     /** A worker is to send its clients elsewhere: where, if that is known. */
     worker_drain: { readonly question: { readonly to: string | null }; readonly answer: Drained }
   }
@@ -139,6 +142,7 @@ export class Server {
   readonly lifecycle: AccountLifecycle
   readonly components: ComponentRegistry
   readonly tokens: Tokens
+  readonly administrators: Administrators
   /** Passwords that were tried by clients of this node. */
   readonly guesses: PasswordGuesses
   /** Reads the configuration again, where there is a file to read it from. */
@@ -203,6 +207,11 @@ export class Server {
     const { hooks, router, iq, routes, accounts } = this
     this.components = new ComponentRegistry({ routes, hooks, log, cluster })
     this.tokens = new Tokens({ storage, now: () => Date.now() })
+    this.administrators = new Administrators({
+      storage,
+      fixed: () => config().admin.jids,
+      onChanged: () => this.cluster.tell('administrators', null),
+    })
     this.guesses = new PasswordGuesses({
       limits: {
         get perAccount() {
@@ -237,6 +246,10 @@ export class Server {
     this.cluster.on('worker_drain', ({ to }) =>
       this.#drain({ ...(to !== null && { to }), onProgress() {} }),
     )
+    this.cluster.on('administrators', async () => {
+      await this.administrators.load()
+      return null
+    })
     this.#knownAccounts = new Coherence(this.cluster, 'accounts')
     this.#knownAccounts.keep({ forget: (account) => accounts.forget(parseBare(account)) })
     this.lifecycle = new AccountLifecycle({
@@ -280,6 +293,23 @@ export class Server {
       by: 'accounts',
       explain: 'pure',
     })
+    // Whoever gets its address later is somebody else.
+    hooks.on(
+      'remove_user',
+      async (account) => {
+        await this.administrators.remove(account)
+        return account
+      },
+      { by: 'administrators' },
+    )
+    hooks.on(
+      'remove_domain',
+      async (domain) => {
+        await this.administrators.load()
+        return domain
+      },
+      { by: 'administrators' },
+    )
     enforcePrivacy(hooks, routes)
     offerAdministration(this)
   }
@@ -304,6 +334,7 @@ export class Server {
     try {
       await server.#clock.start()
       await storage.migrate([...coreMigrations])
+      await server.administrators.load()
       await server.dynamicDomains.load()
       const steps = await server.#prepare(loaded)
       await steps.commit()

@@ -2,6 +2,7 @@
 import type { DeclaredCommand } from '../core/command.ts'
 import { type Command, moduleCommand } from './command.ts'
 import { accountCommands } from './commands/account.ts'
+import { adminCommands } from './commands/admin.ts'
 import { backupCommands } from './commands/backup.ts'
 import { clusterCommands } from './commands/cluster.ts'
 import { componentCommands } from './commands/component.ts'
@@ -36,6 +37,7 @@ export const commands: readonly Command[] = [
   ...outcomeCommands,
   ...routeCommands,
   ...tokenCommands,
+  ...adminCommands,
   ...serverCommands,
   ...reloadCommands,
 ]

@@ -4,6 +4,7 @@
  */
 import type { ModuleCommands } from '../core/command.ts'
 import type { AdminAccounts } from './commands/account.ts'
+import type { AdminAdministrators } from './commands/admin.ts'
 import type { AdminBackup } from './commands/backup.ts'
 import type { AdminCluster } from './commands/cluster.ts'
 import type { AdminComponents } from './commands/component.ts'
@@ -42,6 +43,7 @@ export interface AdminContext {
   readonly stages: AdminStages
   readonly counts: AdminCounts
   readonly tokens: AdminTokens
+  readonly administrators: AdminAdministrators
   readonly traces: AdminTraces
   /** Carries out what loaded modules declare. */
   readonly modules: Pick<ModuleCommands, 'run'>

@@ -39,6 +39,7 @@ async function* removals(domain: string, { server, modules }: Parts): AsyncItera
     rows = (await storage.write(ACCOUNTS, [domain, domain])).changes
     yield rows
   } while (rows === AT_ONCE)
+  yield* removeOwned(storage, { table: 'administrator', owner: 'account' }, domain)
   const applied = await storage.read<{ name: string }>('select name from migration', [])
   const owners = new Set(applied.map(({ name }) => name.slice(0, name.indexOf('/'))))
   for (const { name, data = [] } of modules) {

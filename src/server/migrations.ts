@@ -1,3 +1,4 @@
+import { administratorMigrations } from '../admin/administrators.ts'
 import { tokenMigrations } from '../admin/tokens.ts'
 import type { LoadedConfig } from '../config.ts'
 import type { Migration } from '../core/storage.ts'
@@ -11,6 +12,7 @@ import { importModule } from './module-choice.ts'
 export const coreMigrations: readonly Migration[] = [
   ...accountMigrations,
   ...tokenMigrations,
+  ...administratorMigrations,
   ...domainMigrations,
   ...fenceMigrations,
 ]

@@ -462,6 +462,26 @@ export const cases: readonly Case[] = [
     refused: [[{ address: 'example.net' }, 'not-found']],
   },
   {
+    command: 'admin add',
+    args: { jid: CAROL },
+    result: { jid: CAROL },
+    refused: [
+      [{ jid: nobody }, 'not-found'],
+      [{ jid: 'x' }, 'invalid'],
+    ],
+  },
+  {
+    command: 'admin list',
+    args: {},
+    result: ({ admins }) => assert.deepEqual(admins.at(-1), { jid: CAROL, is_fixed: false }),
+  },
+  {
+    command: 'admin remove',
+    args: { jid: CAROL },
+    result: { jid: CAROL },
+    refused: [[{ jid: ALICE }, 'not-found']],
+  },
+  {
     command: 'restart',
     args: { delay: '1m', announcement: 'Back in a minute' },
     result: async ({ at, sent }, { alice, ends }) => {

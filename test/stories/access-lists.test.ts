@@ -161,3 +161,23 @@ test('lists are kept, bounded, and never about users here', async () => {
     addresses: ['a.example', 'mallory@b.example/Phone'],
   })
 })
+
+test('lists hold for domains with settings of their own, also when they were empty before', async () => {
+  const OTHER = 'other.example.com'
+  await using server = await startServer({
+    domains: [DOMAIN, OTHER],
+    component: {},
+    host: { [OTHER]: { modules: { access_lists: { max_addresses: 5 } } } },
+  })
+  const gateway = await server.connectComponent('gateway.example.net')
+  await give(server, 'blacklist add', { address: 'tybalt@gateway.example.net' })
+
+  for (const domain of [DOMAIN, OTHER]) {
+    const juliet = await server.connect('juliet', 'balcony', { domain })
+    juliet.send(chat('tybalt@gateway.example.net', 'Go away'))
+    const refused = await juliet.receives({ name: 'message', type: 'error' })
+    assert.equal(conditionOf(refused), 'not-allowed', domain)
+  }
+  await gateway.roundTrip()
+  await gateway.receivesNothing({ body: 'Go away' })
+})

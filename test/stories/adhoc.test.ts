@@ -334,6 +334,23 @@ test('service administration: standing messages, lists, and the end', async () =
     assert.deepEqual(await filled(node, field), [])
   }
 
+  assert.deepEqual(await filled('edit-admin', 'adminjids'), [romeo.bareJid])
+  const asJuliet = () => execute(juliet, DOMAIN, { node: `${ADMIN}get-online-users-num` })
+  await assert.rejects(asJuliet(), { condition: 'forbidden' })
+  await give('edit-admin', { adminjids: [romeo.bareJid, juliet.bareJid] })
+  assert.equal((await asJuliet()).attr('status'), 'completed')
+  await assert.rejects(give('edit-admin', { adminjids: [juliet.bareJid] }), {
+    condition: 'conflict',
+  })
+  await give('edit-admin', { adminjids: [romeo.bareJid] })
+  await assert.rejects(asJuliet(), { condition: 'forbidden' })
+  // Whoever has the address of an administrator that is gone is none.
+  const nurse = `nurse@${DOMAIN}`
+  await server.createAccount('nurse')
+  await give('edit-admin', { adminjids: [romeo.bareJid, nurse] })
+  await server.server.lifecycle.remove(nurseJid(server).toBare())
+  assert.deepEqual(await filled('edit-admin', 'adminjids'), [romeo.bareJid])
+
   await give('restart', { delay: '120', announcement: ['Back soon'] })
   await juliet.receives({ body: 'Back soon' })
   await give('shutdown', { delay: '30' })

@@ -45,6 +45,12 @@ export const emptyContext: AdminContext = {
     list: async () => [],
     revoke: async () => false,
   },
+  administrators: {
+    all: [],
+    isFixed: () => false,
+    add: async () => {},
+    remove: async () => false,
+  },
   traces: { follow: () => () => {} },
   modules: new ModuleCommands(),
 }

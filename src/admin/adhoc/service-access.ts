@@ -1,33 +1,63 @@
-/** The commands of XEP-0133 about who communicates with the service (§4.11, §4.12), and its end (§4.30, §4.31). */
+/**
+ * The commands of XEP-0133 about who communicates with the service (§4.11, §4.12), who administers it
+ * (§4.29), and its end (§4.30, §4.31).
+ */
 import type { AdhocStage } from '../../core/adhoc.ts'
 import type { Field } from '../../xmpp/data-form.ts'
 import type { Giver } from './offer.ts'
 import { asks, DONE, nodeOf, type Offered, read } from './service-form.ts'
 
+type List = {
+  readonly node: string
+  readonly title: string
+  readonly field: Field & { readonly var: string }
+  /** Addresses as text. */
+  all(): Promise<readonly string[]>
+  add(address: string): Promise<unknown>
+  remove(address: string): Promise<unknown>
+}
+
 /** A form with all of a list; what it comes back with takes its place. */
-export function listCommand(giver: Giver, list: 'blacklist' | 'whitelist', title: string): Offered {
-  const addresses = async () =>
-    ((await giver(`${list} list`, {})) as { readonly addresses: readonly string[] }).addresses
-  const name = `${list}jids`
+function listCommand({ node, title, field, all, add, remove }: List): Offered {
   return {
-    node: nodeOf(`edit-${list}`),
+    node: nodeOf(node),
     name: `Edit ${title}`,
     begin: async (): Promise<AdhocStage> => {
-      const value = await addresses()
-      const field: Field = { var: name, type: 'jid-multi', label: `The ${list}`, value }
-      return asks(`Editing the ${title}`, [field], async (given) => {
-        const wanted = new Set((read(() => given.jids(name)) ?? []).map(({ full }) => full))
-        const before = await addresses()
-        for (const address of wanted) {
-          if (!before.includes(address)) await giver(`${list} add`, { address })
-        }
-        for (const address of before) {
-          if (!wanted.has(address)) await giver(`${list} remove`, { address })
-        }
+      const filled: Field = { ...field, type: 'jid-multi', value: await all() }
+      return asks(`Editing the ${title}`, [filled], async (given) => {
+        const wanted = new Set((read(() => given.jids(field.var)) ?? []).map(({ full }) => full))
+        const before = await all()
+        for (const address of wanted) if (!before.includes(address)) await add(address)
+        for (const address of before) if (!wanted.has(address)) await remove(address)
         return DONE
       })()
     },
   }
+}
+
+export function accessCommand(giver: Giver, list: 'blacklist' | 'whitelist'): Offered {
+  return listCommand({
+    node: `edit-${list}`,
+    title: list === 'blacklist' ? 'Blacklist' : 'Whitelist',
+    field: { var: `${list}jids`, label: `The ${list}` },
+    all: async () =>
+      ((await giver(`${list} list`, {})) as { readonly addresses: readonly string[] }).addresses,
+    add: (address) => giver(`${list} add`, { address }),
+    remove: (address) => giver(`${list} remove`, { address }),
+  })
+}
+
+type Admins = { readonly admins: readonly { readonly jid: string }[] }
+
+export function adminsCommand(giver: Giver): Offered {
+  return listCommand({
+    node: 'edit-admin',
+    title: 'Admin List',
+    field: { var: 'adminjids', label: 'The admin list' },
+    all: async () => ((await giver('admin list', {})) as Admins).admins.map(({ jid }) => jid),
+    add: (jid) => giver('admin add', { jid }),
+    remove: (jid) => giver('admin remove', { jid }),
+  })
 }
 
 const DELAYS = {

@@ -35,18 +35,16 @@ export const accessLists = defineModule({
   migrations,
   commands: accessCommands,
 
-  async start({ cluster, commands, config, hooks, lasting, routes, serves, storage }) {
+  async start(context) {
+    const { cluster, commands, config, hooks, lasting, onStop, routes, serves, storage } = context
     const store = new AccessListStore(storage)
-    const { lists, services } = lasting(() => ({
+    const { lists, services, enforcers } = lasting(() => ({
       lists: new AccessLists(store),
+      /** Of each instance. */
+      enforcers: new Set<() => void>(),
       /** Domains of components, of all nodes. */
       services: new Set<string>(),
     }))
-    await lists.load()
-    cluster.on('access_lists', async () => {
-      await lists.load()
-      return null
-    })
 
     const isRefused = (peer: Jid, own: Jid): boolean => {
       if (routes.isHosted(peer.domain) || !serves(own.domain)) return false
@@ -61,29 +59,46 @@ export const accessLists = defineModule({
       services.delete(domain)
       return domain
     })
-    hooks.on(
-      'filter_packet',
-      (envelope) => {
-        if (lists.isEmpty) return envelope
-        const { from, to, stanza, origin } = envelope
-        // What this server itself says of a stanza is not from whom it names.
-        if (stanza.isError && origin.kind === 'server') return envelope
-        if (!isRefused(from, to) && !isRefused(to, from)) return envelope
-        throw new StanzaError('not-allowed', {
-          text: 'communication with this address is not allowed',
-        })
-      },
-      FIRST,
-    )
-    hooks.on(
-      's2s_allow_host',
-      (verdict, { domain, remote }) =>
-        lists.isEmpty || !serves(domain) || lists.allowsServer(remote) ? verdict : 'deny',
-      FIRST,
-    )
+    let isEnforced = false
+    /** From the first address on: before that, no stanza pays for it. */
+    const enforce = () => {
+      if (isEnforced || lists.isEmpty) return
+      isEnforced = true
+      hooks.on(
+        'filter_packet',
+        (envelope) => {
+          if (lists.isEmpty) return envelope
+          const { from, to, stanza, origin } = envelope
+          // What this server itself says of a stanza is not from whom it names.
+          if (stanza.isError && origin.kind === 'server') return envelope
+          if (!isRefused(from, to) && !isRefused(to, from)) return envelope
+          throw new StanzaError('not-allowed', {
+            text: 'communication with this address is not allowed',
+          })
+        },
+        FIRST,
+      )
+      hooks.on(
+        's2s_allow_host',
+        (verdict, { domain, remote }) =>
+          lists.isEmpty || !serves(domain) || lists.allowsServer(remote) ? verdict : 'deny',
+        FIRST,
+      )
+    }
+    enforcers.add(enforce)
+    onStop(() => void enforcers.delete(enforce))
+    const load = async () => {
+      await lists.load()
+      for (const each of enforcers) each()
+    }
+    await load()
+    cluster.on('access_lists', async () => {
+      await load()
+      return null
+    })
 
     const changed = async () => {
-      await lists.load()
+      await load()
       await cluster.tell('access_lists', null)
     }
     for (const list of LISTS) {
