@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import { type Element, el } from '../../src/xmpp/xml.ts'
 import type { Client } from './client.ts'
 import { type ConnectOptions, PASSWORD, type TestServer } from './server.ts'
@@ -46,6 +47,17 @@ export function acknowledge(client: Client, h: number): void {
 export async function handled(client: Client): Promise<number> {
   client.send(el('r', { xmlns: SM_NS }))
   return countOf(await client.receives({ name: 'a', ns: SM_NS }))
+}
+
+/** As `handled`, however long it is until what the client has sent before is read. */
+export async function handledAtLast(client: Client): Promise<number> {
+  const answer = { name: 'a', ns: SM_NS }
+  client.send(el('r', { xmlns: SM_NS }))
+  while (client.inbox(answer).length === 0) {
+    if (client.isClosed) throw new Error('the connection is closed')
+    await setTimeout(20)
+  }
+  return countOf(await client.receives(answer))
 }
 
 /** Asks until the server has handled so many stanzas; never may it be more. */
