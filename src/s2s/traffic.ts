@@ -325,7 +325,11 @@ export class Traffic {
 
   /** All up to this count, which may be known already. */
   #arrived(count: number): void {
-    if (!this.isOver && this.ledger.sent.covers(count)) this.#acknowledge(count)
+    const { sent } = this.ledger
+    if (this.isOver) return
+    if (sent.covers(count)) this.#acknowledge(count)
+    // What was sent meanwhile is asked for with the turn's output.
+    else if (sent.size > 0) this.connection.write(NO_OCTETS)
   }
 
   /** What was sent counts as arrived when the kernel has it. */
