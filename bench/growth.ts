@@ -3,7 +3,7 @@
  *
  *   node bench/growth.ts [options]      (or `npm run bench:growth -- [options]`)
  */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -78,6 +78,14 @@ async function measure(dimension: Dimension): Promise<Row[]> {
   return rows.filter(({ rounds }) => rounds.length > 0)
 }
 
+/** Steps that were measured before and not now stay, so that one can measure in parts. */
+function withKept(file: string, rows: readonly Row[]): Row[] {
+  if (!existsSync(file)) return [...rows]
+  const { rows: kept } = JSON.parse(readFileSync(file, 'utf8')) as { readonly rows: readonly Row[] }
+  const others = kept.filter(({ step }) => rows.every((row) => row.step !== step))
+  return [...others, ...rows].sort((a, b) => a.step - b.step)
+}
+
 function cell(spread: Spread | undefined, digits: number): string {
   if (spread === undefined) return '–'
   const shown = (value: number) =>
@@ -122,17 +130,14 @@ function section(dimension: Dimension, rows: readonly Row[]): string {
 buildGenerator()
 for (const dimension of chosen) {
   const rows = await measure(dimension)
-  const markdown = section(dimension, rows)
+  if (rows.length === 0) continue
+  const kept = join(folder, `${dimension.name}.json`)
+  const all = values.write ? withKept(kept, rows) : rows
+  const markdown = section(dimension, all)
   process.stdout.write(`${markdown}\n\n`)
-  if (!values.write || rows.length === 0) continue
-  const kept = {
-    at: new Date().toISOString(),
-    commit: gitCommit(),
-    machine: describeMachine(),
-    rows,
-  }
-  const json = `${JSON.stringify(kept, undefined, 2)}\n`
-  writeFileSync(join(folder, `${dimension.name}.json`), json)
+  if (!values.write) continue
+  const about = { at: new Date().toISOString(), commit: gitCommit(), machine: describeMachine() }
+  writeFileSync(kept, `${JSON.stringify({ ...about, rows: all }, undefined, 2)}\n`)
   const file = join(import.meta.dirname, 'RESULTS.md')
   writeFileSync(file, withSection(readFileSync(file, 'utf8'), `growth-${dimension.name}`, markdown))
 }

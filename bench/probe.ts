@@ -4,20 +4,14 @@
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import process from 'node:process'
-import { getHeapStatistics, promiseHooks } from 'node:v8'
+import { promiseHooks } from 'node:v8'
 
-export type Question =
-  | 'allocated'
-  | 'heap'
-  | 'count promises'
-  | 'promises'
-  | 'watch delay'
-  | 'delay'
+export type Question = 'used' | 'heap' | 'count promises' | 'promises' | 'watch delay' | 'delay'
 
 /** What it answers; octets, milliseconds, or how many. */
 export interface Answers {
-  /** All that was ever allocated on the heap of the main thread. */
-  readonly allocated: { readonly bytes: number }
+  /** Of the main thread's heap, garbage included. */
+  readonly used: { readonly bytes: number }
   /** After a full collection, for which the process needs `--expose-gc`. */
   readonly heap: { readonly used: number; readonly external: number; readonly rss: number }
   /** Begins to count. */
@@ -42,7 +36,7 @@ let stopCounting: (() => void) | undefined
 const delay = monitorEventLoopDelay({ resolution: DELAY_RESOLUTION_MS })
 
 const answers: { readonly [Q in Question]: () => Answers[Q] } = {
-  allocated: () => ({ bytes: allocatedBytes() }),
+  used: () => ({ bytes: process.memoryUsage().heapUsed }),
   heap: () => {
     globalThis.gc?.()
     const { heapUsed, external, rss } = process.memoryUsage()
@@ -73,12 +67,6 @@ const answers: { readonly [Q in Question]: () => Answers[Q] } = {
     delay.reset()
     return told
   },
-}
-
-function allocatedBytes(): number {
-  // Node tells it, its types do not.
-  const statistics = getHeapStatistics() as unknown as { readonly total_allocated_bytes: number }
-  return statistics.total_allocated_bytes
 }
 
 process.on('message', (question: Question) => process.send?.(answers[question]()))

@@ -44,17 +44,19 @@ const cpuOf = (what: string): Measure => ({
 })
 
 /** Anybody may come in, so that no accounts have to be made. */
-const open: Target = {
+const openOn = (processes: number): Target => ({
   ...meerkat,
   launch(setup) {
     const file = join(setup.directory, 'meerkat.toml')
-    const text = configuration(setup)
+    const text = `workers = ${processes}\n${configuration(setup)}`
       .replace('[limits]', '[auth]\nanonymous = true\n\n[limits]')
       .replace('[modules.anonymous]\nenabled = false\n', '')
     writeFileSync(file, text)
     return { command: startOf(file) }
   },
-}
+})
+
+const open = openOn(1)
 
 async function withServer(
   directory: string,
@@ -112,6 +114,43 @@ const sessions: Dimension = {
       const grown = Number(figures.rss_login_kb) - Number(figures.rss_start_kb)
       const login_ms = Number(figures.login_server_cpu_ms_each)
       return { ...common(figures), kib: grown / step, login_ms }
+    }),
+}
+
+const CROWD_PROCESSES = 3
+
+const crowd: Dimension = {
+  name: 'crowd',
+  title: 'Connected clients, on three processes',
+  about: `So many clients are connected, available and idle, on a server of ${CROWD_PROCESSES} processes (\`workers = ${CROWD_PROCESSES}\`), from as many generators: where one process may not open that many files.`,
+  counted: 'clients',
+  steps: [3000, 9000, 18_000, 50_000].filter((step) => step <= MOST_CONNECTIONS * 2.6),
+  isSlow: true,
+  measures: [
+    { title: 'KiB a client', field: 'kib', digits: 1, isCharted: true },
+    { title: 'CPU ms a login', field: 'login_ms', digits: 3, isCharted: true },
+    { title: 'logins/s', field: 'logins_per_s', digits: 0 },
+    { title: 'server cores when idle', field: 'idle_cores', digits: 3 },
+  ],
+  measure: (step, directory) =>
+    withServer(directory, { target: openOn(CROWD_PROCESSES) }, async (run) => {
+      const parts = await Promise.all(
+        Array.from({ length: CROWD_PROCESSES }, () =>
+          run(
+            ...['--anonymous', '--clients', String(Math.floor(step / CROWD_PROCESSES))],
+            ...['--sources', '8', '--parallel', '32', '--hold', '20', 'idle'],
+          ),
+        ),
+      )
+      const all = (field: string) => parts.map((part) => Number(part[field]))
+      const sum = (field: string) => all(field).reduce((a, b) => a + b)
+      // Each generator sees all processes of the server, while all of them log in at the same time.
+      return {
+        kib: (Math.max(...all('rss_hold_kb')) - Math.min(...all('rss_start_kb'))) / step,
+        login_ms: sum('login_server_cpu_ms_each') / CROWD_PROCESSES ** 2,
+        logins_per_s: sum('logins_per_s'),
+        idle_cores: Math.min(...all('idle_server_cores')),
+      }
     }),
 }
 
@@ -216,4 +255,4 @@ const archive: Dimension = {
   },
 }
 
-export const DIMENSIONS: readonly Dimension[] = [sessions, roster, resources, size, archive]
+export const DIMENSIONS: readonly Dimension[] = [sessions, crowd, roster, resources, size, archive]

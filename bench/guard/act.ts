@@ -5,9 +5,11 @@ import { REQUEST, WireClient } from './wire-client.ts'
 export interface Act {
   readonly name: string
   readonly setting: Setting
-  /** What it costs is divided by so many. */
-  readonly unit: 'message' | 'login'
+  /** Messages or logins, which share what it costs. */
   readonly units: number
+  /** How often it is done: until it is warm, and in each batch that is measured. */
+  readonly warmUp: number
+  readonly batch: number
   /** Resolves with what does it once, on a server at that port. */
   begin(port: number): Promise<() => Promise<void>>
 }
@@ -27,8 +29,8 @@ function pair(name: string, setting: Setting, window: number): Act {
   return {
     name,
     setting,
-    unit: 'message',
     units: window,
+    ...(window === 1 ? { warmUp: 300, batch: 120 } : { warmUp: 100, batch: 50 }),
     async begin(port) {
       const [sender, recipient] = await Promise.all(
         ACCOUNTS.map((account) => WireClient.logIn(port, account, isTypical)),
@@ -53,8 +55,9 @@ function pair(name: string, setting: Setting, window: number): Act {
 const login: Act = {
   name: 'login',
   setting: { variant: 'bare' },
-  unit: 'login',
   units: 1,
+  warmUp: 60,
+  batch: 40,
   async begin(port) {
     return async () => {
       const client = await WireClient.logIn(port, ACCOUNTS[0], false)

@@ -9,20 +9,18 @@ import { countedIn, hasStrace, systemCalls, writesOf } from './counters.ts'
 
 /**
  * Without the optimising compilers, what is allocated follows from the source alone: they remove
- * some of it, but when and where depends on how busy the machine is.
+ * some of it, but when and where depends on how busy the machine is. The young generation has room
+ * for all that a batch allocates.
  */
 const NODE_OPTIONS = [
+  ...['--expose-gc', '--min-semi-space-size=64', '--max-semi-space-size=64'],
   ...['--no-opt', '--no-maglev', '--no-flush-bytecode', '--no-lazy-feedback-allocation'],
 ]
 
-/** How often an act is done: until it is warm, and in each batch that is measured. */
-const REPETITIONS = {
-  message: { warmUp: 400, batch: 200 },
-  login: { warmUp: 60, batch: 50 },
-} as const
-
 /** The cheapest of several: whatever else happens meanwhile can only add. */
 const BATCHES = 5
+/** strace makes each call dear. */
+const TRACED_BATCHES = 3
 
 /** Acts with the same setting share a server. */
 export async function measure(say: (line: string) => void): Promise<Baseline> {
@@ -47,7 +45,7 @@ export async function measure(say: (line: string) => void): Promise<Baseline> {
 }
 
 async function costsOf(act: Act, server: Server): Promise<Costs> {
-  const { warmUp, batch } = REPETITIONS[act.unit]
+  const { warmUp, batch } = act
   const once = await act.begin(server.port)
   const repeat = async (times: number) => {
     for (let i = 0; i < times; i++) await once()
@@ -58,20 +56,24 @@ async function costsOf(act: Act, server: Server): Promise<Costs> {
   const allocated: number[] = []
   const writes: number[] = []
   for (let i = 0; i < BATCHES; i++) {
-    const { bytes } = await server.ask('allocated')
+    // A collection first, so that none is due before the batch is over.
+    const { used } = await server.ask('heap')
     const written = writesOf(server.pid)
     await repeat(batch)
     writes.push(writesOf(server.pid) - written)
-    allocated.push((await server.ask('allocated')).bytes - bytes)
+    allocated.push((await server.ask('used')).bytes - used)
   }
   await server.ask('count promises')
   await repeat(batch)
   const promises = await server.ask('promises')
-  const calls = hasStrace && (await systemCalls(server.pid, () => repeat(batch)))
+  const calls: number[] = []
+  for (let i = 0; hasStrace && i < TRACED_BATCHES; i++) {
+    calls.push(countedIn(await systemCalls(server.pid, () => repeat(batch))))
+  }
   return {
     allocated: each(Math.min(...allocated), 0),
     promises: each(promises.count, 2),
     writes: each(Math.min(...writes), 2),
-    ...(calls && { syscalls: each(countedIn(calls), 2) }),
+    ...(hasStrace && { syscalls: each(Math.min(...calls), 2) }),
   }
 }
