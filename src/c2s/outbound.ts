@@ -200,16 +200,7 @@ export class Outbound {
       if (stage.isEmpty) continue
       try {
         const verdict = stage.run(envelope, session.inSession)
-        if (verdict instanceof Promise) {
-          const asked = envelope
-          return verdict.then(
-            (decided) =>
-              decided instanceof Envelope
-                ? this.#stage(i + 1, decided)
-                : this.#ended(asked, stage, decided),
-            (error) => this.#refuse(asked, error),
-          )
-        }
+        if (verdict instanceof Promise) return this.#stageLater(verdict, i, envelope)
         if (!(verdict instanceof Envelope)) return this.#ended(envelope, stage, verdict)
         envelope = verdict
       } catch (error) {
@@ -219,6 +210,23 @@ export class Outbound {
     }
     this.#write(envelope)
     return undefined
+  }
+
+  /** Apart, since closures cost where they stand, needed or not. */
+  async #stageLater(
+    verdict: Promise<Envelope | Stop<Envelope> | typeof DROP>,
+    at: number,
+    envelope: Envelope,
+  ): Promise<void> {
+    let decided: Envelope | Stop<Envelope> | typeof DROP
+    try {
+      decided = await verdict
+    } catch (error) {
+      this.#refuse(envelope, error)
+      return
+    }
+    if (decided instanceof Envelope) await this.#stage(at + 1, decided)
+    else this.#ended(envelope, this.#session.stages[envelope.stanza.kind][at] as Stage, decided)
   }
 
   /**

@@ -217,7 +217,8 @@ export class HookPoint<N extends HookName> {
  */
 export class Hooks {
   readonly #entries = new Map<HookName, Entry[]>()
-  readonly #points = new Map<string, HookPoint<HookName>>()
+  /** By their names, then by domain types. */
+  readonly #points = new Map<HookName, Map<string, HookPoint<HookName>>>()
   readonly #log: Logger
   /** Runs that wait for a handler; those of iq handlers are counted here, too. */
   readonly underWay = new UnderWay()
@@ -266,14 +267,20 @@ export class Hooks {
 
   /** The hook for domains of `domainType`; for global hooks, without one. Always the same object. */
   at<N extends HookName>(name: N, domainType = ''): HookPoint<N> {
-    const key = `${domainType} ${name}`
-    let point = this.#points.get(key)
-    if (point === undefined) {
-      point = new HookPoint<HookName>(name, this.#log, this.underWay)
-      this.#points.set(key, point)
-      this.#refresh(name)
-    }
+    const point = this.#points.get(name)?.get(domainType) ?? this.#make(name, domainType)
     return point as unknown as HookPoint<N>
+  }
+
+  #make(name: HookName, domainType: string): HookPoint<HookName> {
+    let points = this.#points.get(name)
+    if (points === undefined) {
+      points = new Map()
+      this.#points.set(name, points)
+    }
+    const point = new HookPoint<HookName>(name, this.#log, this.underWay)
+    points.set(domainType, point)
+    this.#refresh(name)
+    return point
   }
 
   /** The hook as those see it that were registered with this very scope. */
@@ -296,9 +303,7 @@ export class Hooks {
 
   #refresh(name: HookName): void {
     const all = this.#entries.get(name) ?? []
-    for (const [key, point] of this.#points) {
-      if (point.name !== name) continue
-      const domainType = key.slice(0, key.indexOf(' '))
+    for (const [domainType, point] of this.#points.get(name) ?? []) {
       point.entries = all.filter(
         ({ scope }) => scope === undefined || domainType === '' || scope.has(domainType),
       )

@@ -1,6 +1,6 @@
 import { StanzaError } from '../xmpp/stanza-error.ts'
 import type { Envelope } from './envelope.ts'
-import { DROP, type HookPoint, type Hooks, Stop } from './hooks.ts'
+import { DROP, type Hooks, Stop } from './hooks.ts'
 import type { LocalRoute } from './local-routes.ts'
 import type { Logger } from './log.ts'
 import { dropped, type Outcome } from './outcome.ts'
@@ -15,7 +15,6 @@ export class LocalDelivery {
   readonly #hooks: Hooks
   readonly #router: Router
   readonly #log: Logger
-  readonly #points = new Map<string, HookPoint<'filter_local_packet'>>()
 
   constructor(hooks: Hooks, router: Router, log: Logger) {
     this.#hooks = hooks
@@ -54,12 +53,7 @@ export class LocalDelivery {
 
   #filter(envelope: Envelope, { domainType }: LocalRoute) {
     if (domainType === undefined) return envelope
-    let point = this.#points.get(domainType)
-    if (point === undefined) {
-      point = this.#hooks.at('filter_local_packet', domainType)
-      this.#points.set(domainType, point)
-    }
-    return point.run(envelope, NO_PARAMS)
+    return this.#hooks.at('filter_local_packet', domainType).run(envelope, NO_PARAMS)
   }
 
   #hand(

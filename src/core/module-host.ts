@@ -174,11 +174,15 @@ export class ModuleHost {
     })
   }
 
+  /** Asked for each message. */
   #configFor(name: string, domain?: string): unknown {
-    const { routes } = this.#services
-    const domainType = domain === undefined ? undefined : routes.find(domain)?.domainType
-    const all = this.#running.filter((one) => one.module.name === name && !one.isRetired)
-    const own = all.find(({ scope }) => domainType === undefined || scope.has(domainType))
-    return (own ?? all[0])?.config
+    const domainType = domain && this.#services.routes.find(domain)?.domainType
+    let first: ModuleInstance | undefined
+    for (const one of this.#running) {
+      if (one.module.name !== name || one.isRetired) continue
+      if (domainType === undefined || one.scope.has(domainType)) return one.config
+      first ??= one
+    }
+    return first?.config
   }
 }

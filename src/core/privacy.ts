@@ -3,7 +3,7 @@ import { StanzaError } from '../xmpp/stanza-error.ts'
 import { el } from '../xmpp/xml.ts'
 import type { Envelope } from './envelope.ts'
 import type { Verdict } from './hook-map.ts'
-import { DROP, type HookPoint, type Hooks, resultOf } from './hooks.ts'
+import { DROP, type Hooks, resultOf, type Stop } from './hooks.ts'
 import type { LocalRoutes } from './local-routes.ts'
 import { after, type Maybe } from './maybe.ts'
 
@@ -16,40 +16,44 @@ const BLOCKED = el('blocked', { xmlns: 'urn:xmpp:blocking:errors' })
  * and on what its clients send. A handler that fails, fails closed: the stanza does not pass.
  */
 export function enforcePrivacy(hooks: Hooks, routes: LocalRoutes): void {
-  const points = new Map<string | undefined, HookPoint<'privacy_check_packet'>>()
-  const pointOf = (domain: string) => {
-    const domainType = routes.find(domain)?.domainType
-    let point = points.get(domainType)
-    if (point === undefined) {
-      point = hooks.at('privacy_check_packet', domainType)
-      points.set(domainType, point)
-    }
-    return point
-  }
   const decide = (owner: BareJid, envelope: Envelope, direction: 'in' | 'out') => {
-    const point = pointOf(owner.domain)
-    const verdict = point.isEmpty ? 'allow' : point.run('allow', { owner, envelope, direction })
-    return after(verdict, (decided) => resultOf<Verdict | 'block'>(decided, 'deny'))
+    const point = hooks.at('privacy_check_packet', routes.find(owner.domain)?.domainType)
+    return point.isEmpty ? 'allow' : point.run('allow', { owner, envelope, direction })
   }
   const arrive = (envelope: Envelope): Maybe<Envelope | typeof DROP> => {
     const { to, stanza, origin } = envelope
     if (to.local === '' || !routes.isHosted(to.domain)) return envelope
     // What this server itself says of the account's own stanzas is not from whom it names.
     if (stanza.isError && origin.kind === 'server') return envelope
-    return after(decide(to.toBare(), envelope, 'in'), (verdict) =>
-      verdict === 'allow' ? envelope : refuse(envelope),
-    )
+    const decided = decide(to.toBare(), envelope, 'in')
+    return decided === 'allow' ? envelope : after(decided, admission(envelope))
   }
-  const leave = (envelope: Envelope): Maybe<Envelope> =>
-    after(decide(envelope.from.toBare(), envelope, 'out'), (verdict) => {
-      if (verdict === 'allow') return envelope
-      const detail = verdict === 'block' ? { detail: BLOCKED } : {}
-      throw new StanzaError('not-acceptable', { type: 'cancel', ...detail })
-    })
+  const leave = (envelope: Envelope): Maybe<Envelope> => {
+    const decided = decide(envelope.from.toBare(), envelope, 'out')
+    return decided === 'allow' ? envelope : after(decided, departure(envelope))
+  }
   hooks.on('filter_local_packet', arrive, FIRST)
   hooks.on('user_send_message', leave, FIRST)
   hooks.on('user_send_presence', leave, FIRST)
   hooks.on('user_send_iq', leave, FIRST)
+}
+
+type Decided = Verdict | 'block' | Stop<Verdict | 'block'> | typeof DROP
+
+// Made where a stanza is not let pass at once: nearly all are, and need no closure.
+
+function admission(envelope: Envelope) {
+  return (decided: Decided): Envelope | typeof DROP =>
+    resultOf<Verdict | 'block'>(decided, 'deny') === 'allow' ? envelope : refuse(envelope)
+}
+
+function departure(envelope: Envelope) {
+  return (decided: Decided): Envelope => {
+    const verdict = resultOf<Verdict | 'block'>(decided, 'deny')
+    if (verdict === 'allow') return envelope
+    const detail = verdict === 'block' ? { detail: BLOCKED } : {}
+    throw new StanzaError('not-acceptable', { type: 'cancel', ...detail })
+  }
 }
 
 /**

@@ -48,6 +48,12 @@ const BY = 'sm'
 /** How long an account's stanzas wait for those of a session that ends, milliseconds. */
 const HOLD_BACK = 5_000
 const UNWANTED: InboundSubscription = { isWanted: false }
+/** If nobody is there any more, it is decided anew; or this is what becomes of it. */
+type Otherwise = typeof AGAIN | Outcome
+const AGAIN = Symbol('again')
+const HEADLINE_TO_NOBODY = dropped(BY, 'headline to nobody')
+const NOBODY_AVAILABLE = dropped(BY, 'nobody available')
+const RECORDED = answered('roster')
 const MUC_USER_NS = 'http://jabber.org/protocol/muc#user'
 
 /**
@@ -60,7 +66,6 @@ const MUC_USER_NS = 'http://jabber.org/protocol/muc#user'
 export class SessionManager {
   readonly sessions = new Sessions()
   readonly #parts: Parts
-  readonly #points = new Map<string, HookPoint<HookName>>()
   /** Stanzas that wait for what sessions of their account give back, by its bare JID. */
   readonly #heldBack: HeldBack
   /** Messages to nobody, by their sender's bare JID. */
@@ -304,7 +309,7 @@ export class SessionManager {
   /** Every available resource of non-negative priority, else nobody. */
   #headline(envelope: Envelope, domainType: string): Outcome | Promise<Outcome> {
     const targets = this.sessions.of(envelope.to.bare).filter(({ priority = -1 }) => priority >= 0)
-    return this.#handOffAll(envelope, targets, domainType, () => dropped(BY, 'headline to nobody'))
+    return this.#handOffAll(envelope, targets, domainType, HEADLINE_TO_NOBODY)
   }
 
   /**
@@ -317,8 +322,7 @@ export class SessionManager {
     for (const { priority = -1 } of resources) if (priority > highest) highest = priority
     const targets = resources.filter(({ priority }) => priority === highest)
     if (targets.length === 0) return this.#offline(envelope, domainType)
-    const again = (decided: Envelope) => this.#deliver(decided, domainType)
-    return this.#handOffAll(envelope, targets, domainType, again)
+    return this.#handOffAll(envelope, targets, domainType, AGAIN)
   }
 
   /** Nobody is there. Someone may keep the message; else its sender is told. */
@@ -370,7 +374,7 @@ export class SessionManager {
     }
     if (stanza.isError) return dropped(BY, 'error to nobody')
     const targets = this.sessions.available(to.bare)
-    return this.#handOffAll(envelope, targets, domainType, () => dropped(BY, 'nobody available'))
+    return this.#handOffAll(envelope, targets, domainType, NOBODY_AVAILABLE)
   }
 
   /** RFC 6121 §3: between bare JIDs, the roster first. */
@@ -400,7 +404,7 @@ export class SessionManager {
       if (verdict === DROP) return answered('roster')
       const { isWanted, afterDelivery } = verdict instanceof Stop ? verdict.acc : verdict
       const targets = isWanted ? this.sessions.available(to.bare) : []
-      const outcome = this.#handOffAll(envelope, targets, domainType, () => answered('roster'))
+      const outcome = this.#handOffAll(envelope, targets, domainType, RECORDED)
       if (afterDelivery === undefined) return outcome
       if (outcome instanceof Promise) return outcome.finally(afterDelivery)
       afterDelivery()
@@ -443,8 +447,7 @@ export class SessionManager {
   // --- Hand-off.
 
   #handOff(envelope: Envelope, target: Resource, domainType: string): Outcome | Promise<Outcome> {
-    const again = (decided: Envelope) => this.#deliver(decided, domainType)
-    return this.#handOffAll(envelope, [target], domainType, again)
+    return this.#handOffAll(envelope, [target], domainType, AGAIN)
   }
 
   /** To each of `targets`; if not one of them is there (any more), as `otherwise` says. */
@@ -452,28 +455,75 @@ export class SessionManager {
     envelope: Envelope,
     targets: readonly Resource[],
     domainType: string,
-    otherwise: (envelope: Envelope) => Outcome | Promise<Outcome>,
+    otherwise: Otherwise,
   ): Outcome | Promise<Outcome> {
-    if (targets.length === 0) return otherwise(envelope)
+    if (targets.length === 0) return this.#nobody(envelope, domainType, otherwise)
     const decided = this.#decided(envelope, targets, domainType)
-    if (decided instanceof Promise) {
-      return decided.then((last) => this.#give(last, targets, domainType, otherwise))
-    }
-    return this.#give(decided, targets, domainType, otherwise)
+    return decided instanceof Promise
+      ? this.#giveLater(decided, targets, domainType, otherwise)
+      : this.#give(decided, targets, domainType, otherwise)
+  }
+
+  #nobody(
+    envelope: Envelope,
+    domainType: string,
+    otherwise: Otherwise,
+  ): Outcome | Promise<Outcome> {
+    return otherwise === AGAIN ? this.#deliver(envelope, domainType) : otherwise
+  }
+
+  async #giveLater(
+    decided: Promise<Envelope | typeof DROP>,
+    targets: readonly Resource[],
+    domainType: string,
+    otherwise: Otherwise,
+  ): Promise<Outcome> {
+    return this.#give(await decided, targets, domainType, otherwise)
   }
 
   #give(
     envelope: Envelope | typeof DROP,
     targets: readonly Resource[],
     domainType: string,
-    otherwise: (envelope: Envelope) => Outcome | Promise<Outcome>,
+    otherwise: Otherwise,
   ): Outcome | Promise<Outcome> {
     if (envelope === DROP) return dropped('sm_message_decided', 'filtered')
-    const { kind } = envelope.stanza
+    const [only] = targets
+    if (only === undefined || targets.length > 1 || envelope.delivery !== undefined) {
+      return this.#giveAll(envelope, targets, domainType, otherwise)
+    }
+    // Nearly always: one session of this node, which is there.
+    const taken = only.deliver(envelope)
+    if (taken === true) {
+      this.#delivered(envelope, targets, domainType)
+      return new Outcome('delivered', BY, undefined, [only.jid])
+    }
+    return this.#given(envelope, [taken], targets, domainType, otherwise)
+  }
+
+  #giveAll(
+    envelope: Envelope,
+    targets: readonly Resource[],
+    domainType: string,
+    otherwise: Otherwise,
+  ): Outcome | Promise<Outcome> {
+    const isMessage = envelope.stanza.kind === 'message'
     const delivery =
-      targets.length > 1 && kind === 'message' ? new SharedDelivery(targets.length) : undefined
+      targets.length > 1 && isMessage ? new SharedDelivery(targets.length) : undefined
     const handed = delivery === envelope.delivery ? envelope : envelope.shared(delivery)
     const answers = targets.map((target) => target.deliver(handed))
+    return this.#given(envelope, answers, targets, domainType, otherwise, delivery)
+  }
+
+  /** Each of `targets` has answered whether it takes the stanza, or will. */
+  #given(
+    envelope: Envelope,
+    answers: readonly Maybe<boolean>[],
+    targets: readonly Resource[],
+    domainType: string,
+    otherwise: Otherwise,
+    delivery?: SharedDelivery,
+  ): Outcome | Promise<Outcome> {
     const end = (taken: readonly boolean[]): Outcome | Promise<Outcome> => {
       let isOutOfReach = false
       const reached = targets.filter((target, index) => {
@@ -485,7 +535,9 @@ export class SessionManager {
         return false
       })
       if (reached.length === 0) {
-        return isOutOfReach ? this.unreachable(envelope, domainType) : otherwise(envelope)
+        return isOutOfReach
+          ? this.unreachable(envelope, domainType)
+          : this.#nobody(envelope, domainType, otherwise)
       }
       this.#delivered(envelope, reached, domainType)
       return new Outcome('delivered', BY, undefined, jidsOf(reached))
@@ -533,13 +585,7 @@ export class SessionManager {
   }
 
   #point<N extends HookName>(name: N, domainType: string): HookPoint<N> {
-    const key = `${name} ${domainType}`
-    let point = this.#points.get(key)
-    if (point === undefined) {
-      point = this.#parts.hooks.at(name, domainType) as unknown as HookPoint<HookName>
-      this.#points.set(key, point)
-    }
-    return point as unknown as HookPoint<N>
+    return this.#parts.hooks.at(name, domainType)
   }
 }
 

@@ -18,6 +18,9 @@ type StanzaAttributes = {
   readonly lang?: string | undefined
 }
 
+/** A child element as octets. */
+type WrittenChild = { readonly name: string; readonly ns: string; readonly octets: Octets }
+
 /** A payload built from elements, with its index. */
 type Payload = { readonly octets: Octets; readonly children: readonly ChildRef[] }
 
@@ -52,7 +55,19 @@ export class Stanza {
     attributes: readonly string[],
     payload: Octets,
     children: readonly ChildRef[],
+    /** With the same attributes. */
+    like?: Stanza,
   ) {
+    this.kind = kind
+    this.payload = payload
+    this.children = children
+    this.#attributes = attributes
+    if (like !== undefined) {
+      this.type = like.type
+      this.id = like.id
+      this.head = like.head
+      return
+    }
     let head = ''
     let type: string | undefined
     let id: string | undefined
@@ -63,13 +78,9 @@ export class Stanza {
       if (name === 'type') type = plain(value)
       else if (name === 'id') id = plain(value)
     }
-    this.kind = kind
     this.type = type
     this.id = id
     this.head = head as Octets
-    this.payload = payload
-    this.children = children
-    this.#attributes = attributes
   }
 
   /**
@@ -117,11 +128,7 @@ export class Stanza {
   }
 
   /** A stanza of our own around a single child that is octets already, its namespace declared. */
-  static around(
-    kind: StanzaKind,
-    attributes: StanzaAttributes,
-    child: { readonly name: string; readonly ns: string; readonly octets: Octets },
-  ): Stanza {
+  static around(kind: StanzaKind, attributes: StanzaAttributes, child: WrittenChild): Stanza {
     const { name, ns, octets } = child
     return new Stanza(kind, flat(attributes), octets, [{ name, ns, start: 0, end: octets.length }])
   }
@@ -235,8 +242,19 @@ export class Stanza {
   /** A copy with more children at the end; those there already are not parsed for it. */
   append(...elements: readonly Element[]): Stanza {
     const more = payloadOf(elements, this.payload.length)
-    const payload = (this.payload + more.octets) as Octets
-    return new Stanza(this.kind, this.#attributes, payload, [...this.children, ...more.children])
+    return this.#with((this.payload + more.octets) as Octets, [...this.children, ...more.children])
+  }
+
+  /** As `append`, with one child that is octets already, its namespace declared. */
+  appendOctets(child: WrittenChild): Stanza {
+    const { name, ns, octets } = child
+    const start = this.payload.length
+    const children = [...this.children, { name, ns, start, end: start + octets.length }]
+    return this.#with((this.payload + octets) as Octets, children)
+  }
+
+  #with(payload: Octets, children: readonly ChildRef[]): Stanza {
+    return new Stanza(this.kind, this.#attributes, payload, children, this)
   }
 
   /** A copy without the children that `isUnwanted`; itself when there are none. */
@@ -254,7 +272,7 @@ export class Stanza {
     })
     if (cut === 0) return this
     payload += this.payload.slice(from)
-    return new Stanza(this.kind, this.#attributes, payload as Octets, kept)
+    return this.#with(payload as Octets, kept)
   }
 
   /** The whole stanza for a stream whose default namespace is the content namespace. */

@@ -79,11 +79,10 @@ export class Archive {
       isContact,
       log,
       eligibleFor: (domain) => settingsOf(domain),
-      write: (message, stanza) => {
+      write: (message, stanza, settlement) => {
         const text = store.fullText === undefined ? undefined : textOf(stanza)
-        const safe = this.#writer.add(text === undefined ? message : { ...message, text })
+        void this.#writer.add(text === undefined ? message : { ...message, text }, settlement)
         if (stanza.hasNamespace(RETRACT_NS)) this.#retractions.look(message, stanza)
-        return safe
       },
       room: () => this.room,
       discard: (owner, id) => {

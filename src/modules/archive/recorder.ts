@@ -3,6 +3,7 @@ import type { Logger } from '../../core/log.ts'
 import type { Maybe } from '../../core/maybe.ts'
 import type { Outcome } from '../../core/outcome.ts'
 import type { Resource } from '../../core/session.ts'
+import type { Settlement } from '../../core/settlement.ts'
 import type { Jid } from '../../xmpp/jid.ts'
 import { decode } from '../../xmpp/octets.ts'
 import type { Stanza } from '../../xmpp/stanza.ts'
@@ -18,8 +19,12 @@ type Parts = {
   readonly preferences: PreferenceStore
   /** Whether `peer` is in the roster of `owner`. */
   readonly isContact: (owner: Jid, peer: Jid) => boolean | Promise<boolean>
-  /** Resolves when the message is safe. */
-  readonly write: (message: ArchivedMessage, stanza: Stanza) => Promise<void>
+  /** The settlement waits until the message is safe. */
+  readonly write: (
+    message: ArchivedMessage,
+    stanza: Stanza,
+    settlement: Settlement | undefined,
+  ) => void
   /** Resolves when more can be written; `undefined` if it can. */
   readonly room: () => Promise<void> | undefined
   /** Takes out a message that was written. */
@@ -123,7 +128,7 @@ export class Recorder {
   asSent(envelope: Envelope): Maybe<Envelope> {
     const { stanza, from, to } = envelope
     const marked = (id: string | undefined) =>
-      id === undefined ? envelope : envelope.with({ stanza: withIdBy(stanza, from.bare, id) })
+      id === undefined ? envelope : envelope.with({ stanza: withIdBy(stanza, from.toBare(), id) })
     const undecided = this.#undecided.get(stanza)
     if (undecided !== undefined) return undecided.then(marked)
     const latest = this.#latest
@@ -152,37 +157,27 @@ export class Recorder {
     const isWanted = this.#isWanted(from, to)
     if (isWanted === false) return
     if (isWanted !== true) {
-      const decided = isWanted.then((wanted) => {
-        if (!wanted) return undefined
-        const written = this.#write(envelope, from, to)
-        return { written, id: (this.#latest as Latest).id }
-      })
-      const id = decided.then((kept) => kept?.id)
+      const id = isWanted.then((wanted) =>
+        wanted ? this.#write(envelope, from, to).id : undefined,
+      )
       id.catch(() => {})
       this.#undecided.set(stanza, id)
-      const written = decided.then((kept) => kept?.written)
-      written.catch(() => {})
-      settlement?.waitFor(written)
+      settlement?.waitFor(id)
       this.#waitFor(isWanted)
       return
     }
-    const written = this.#write(envelope, from, to)
-    if (this.#latest !== undefined) this.#latest.isSent = true
-    // The writes into both archives are often one.
-    if (settlement !== undefined && settlement.done !== written) settlement.waitFor(written)
+    this.#write(envelope, from, to).isSent = true
   }
 
   #keep(envelope: Envelope, isCertain: boolean): Envelope {
     const { from, to, stanza, origin, notes, settlement, delivery } = envelope
-    const written = this.#write(envelope, to, from)
-    settlement?.waitFor(written)
-    const { id } = this.#latest as Latest
+    const { id } = this.#write(envelope, to, from)
     if (!isCertain) this.#uncertain.set(stanza, id)
-    const marked = withIdBy(stanza, to.bare, id)
+    const marked = withIdBy(stanza, to.toBare(), id)
     return new Envelope(from, to, marked, origin, { ...notes, archived: id }, settlement, delivery)
   }
 
-  #write({ from, to, stanza }: Envelope, owner: Jid, peer: Jid): Promise<void> {
+  #write({ from, to, stanza, settlement }: Envelope, owner: Jid, peer: Jid): Latest {
     let latest = this.#latest
     if (latest?.stanza !== stanza || latest.from !== from || latest.to !== to) {
       const id = this.#parts.ids.next()
@@ -191,7 +186,8 @@ export class Recorder {
     }
     const { id, xml } = latest
     const isGroupchat = stanza.type === 'groupchat'
-    return this.#parts.write({ owner: owner.bare, id, peer, isGroupchat, xml }, stanza)
+    this.#parts.write({ owner: owner.bare, id, peer, isGroupchat, xml }, stanza, settlement)
+    return latest
   }
 
   /** It is delivered all the same, but its sender is not told that it is safe. */

@@ -1,6 +1,6 @@
-import { type Jid, tryParseJid } from '../../xmpp/jid.ts'
+import { type BareJid, type Jid, tryParseJid } from '../../xmpp/jid.ts'
+import type { Octets } from '../../xmpp/octets.ts'
 import type { Stanza } from '../../xmpp/stanza.ts'
-import { el } from '../../xmpp/xml.ts'
 
 export const SID_NS = 'urn:xmpp:sid:0'
 
@@ -10,8 +10,10 @@ export function withoutIdsBy(stanza: Stanza, owner: Jid): Stanza {
   return stanza.without((_, index) => isIdBy(stanza, index, owner))
 }
 
-export function withIdBy(stanza: Stanza, owner: string, id: string): Stanza {
-  return stanza.append(el('stanza-id', { xmlns: SID_NS, by: owner, id }))
+/** `id` is one that we have made. */
+export function withIdBy(stanza: Stanza, owner: BareJid, id: string): Stanza {
+  const octets = `<stanza-id xmlns='${SID_NS}' by='${owner.octets}' id='${id}'/>` as Octets
+  return stanza.appendOctets({ name: 'stanza-id', ns: SID_NS, octets })
 }
 
 /** However its address is written. */

@@ -1,4 +1,5 @@
 import type { Logger } from '../../core/log.ts'
+import type { Settlement } from '../../core/settlement.ts'
 import { StorageError } from '../../core/storage.ts'
 import type { ArchivedMessage } from './store.ts'
 
@@ -21,6 +22,7 @@ type Parts = {
 
 type Batch = {
   readonly messages: ArchivedMessage[]
+  readonly settlements: Settlement[]
   readonly written: PromiseWithResolvers<void>
   bytes: number
 }
@@ -51,14 +53,23 @@ export class ArchiveWriter {
     this.#parts = parts
   }
 
-  /** Resolves when the message is safe; the messages of one batch share the promise. */
-  add(message: ArchivedMessage): Promise<void> {
+  /**
+   * Resolves when the message is safe; the messages of one batch share the promise. A settlement waits
+   * for it without one of its own.
+   */
+  add(message: ArchivedMessage, settlement?: Settlement): Promise<void> {
     const bytes = OVERHEAD + message.xml.length
-    if (this.#isClosed || this.#bytes + bytes > this.#parts.maxBytes) return this.#refuse()
+    if (this.#isClosed || this.#bytes + bytes > this.#parts.maxBytes) {
+      return this.#refuse(settlement)
+    }
     this.#bytes += bytes
     const batch = this.#batch()
     batch.messages.push(message)
     batch.bytes += bytes
+    if (settlement !== undefined) {
+      settlement.begin()
+      batch.settlements.push(settlement)
+    }
     return batch.written.promise
   }
 
@@ -94,7 +105,7 @@ export class ArchiveWriter {
       const written = Promise.withResolvers<void>()
       // Not everybody who adds a message waits for it.
       written.promise.catch(() => {})
-      this.#gathering = { messages: [], written, bytes: 0 }
+      this.#gathering = { messages: [], settlements: [], written, bytes: 0 }
       this.#running ??= this.#run()
     }
     return this.#gathering
@@ -112,7 +123,7 @@ export class ArchiveWriter {
     this.#running = undefined
   }
 
-  async #write({ messages, written, bytes }: Batch): Promise<void> {
+  async #write({ messages, settlements, written, bytes }: Batch): Promise<void> {
     for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LAST_PAUSE_MS)) {
       try {
         await this.#parts.insert(messages)
@@ -120,12 +131,14 @@ export class ArchiveWriter {
         this.#recovered()
         this.#checkRoom()
         written.resolve()
+        for (const settlement of settlements) settlement.finish()
         return
       } catch (error) {
         this.#failed(error)
         if (this.#isClosed || isFinal(error)) {
           this.#bytes -= bytes
           written.reject(error)
+          for (const settlement of settlements) settlement.fail(error)
           return
         }
         this.#attempted()
@@ -160,11 +173,11 @@ export class ArchiveWriter {
     this.#onRoom = undefined
   }
 
-  #refuse(): Promise<never> {
+  #refuse(settlement: Settlement | undefined): Promise<never> {
     if (this.#outage !== undefined) this.#outage.refused++
-    const refused = Promise.reject(
-      new StorageError('busy', 'more waits for the archive than is kept'),
-    )
+    const error = new StorageError('busy', 'more waits for the archive than is kept')
+    settlement?.fail(error)
+    const refused = Promise.reject(error)
     refused.catch(() => {})
     return refused
   }

@@ -7,12 +7,11 @@ import { after } from '../../core/maybe.ts'
 import { defineModule } from '../../core/module.ts'
 import type { Resource, Session } from '../../core/session.ts'
 import { forwarded, isCopy } from '../../xmpp/forward.ts'
-import type { Jid } from '../../xmpp/jid.ts'
 import type { Octets } from '../../xmpp/octets.ts'
 import { Stanza } from '../../xmpp/stanza.ts'
 import { StanzaError } from '../../xmpp/stanza-error.ts'
 import { CARBONS_NS, isEligible, isFromOccupant, isKeptApart } from './eligibility.ts'
-import { Recent } from './recent.ts'
+import { COPIED, SentMessages } from './sent-messages.ts'
 
 declare module '../../core/session.ts' {
   interface SharedState {
@@ -22,9 +21,6 @@ declare module '../../core/session.ts' {
 }
 
 const RULES_NS = 'urn:xmpp:carbons:rules:0'
-
-/** Messages that a session has sent, to know whose error an error is. */
-const REMEMBERED_SENT = 50
 
 /**
  * Shows each device of an account what its other devices send and receive (XEP-0280). Each resource
@@ -39,8 +35,7 @@ export const carbons = defineModule({
 
   start({ hooks, iq, router, lasting, sessions: { sessions } }) {
     const { sent, lanes } = lasting(() => ({
-      /** What a session has sent, until its other devices have copies; then only that it has. */
-      sent: new Recent<Envelope | typeof COPIED>(REMEMBERED_SENT),
+      sent: new SentMessages(),
       /** An account's copies keep their order. */
       lanes: new Lanes(),
     }))
@@ -79,8 +74,17 @@ export const carbons = defineModule({
     /** The sender's other resources see what this one sent. */
     const copySent = (envelope: Envelope, sender: Session) => {
       const { from } = envelope
-      const targets = enabled(from.bare, (one) => one === sender)
+      if (sessions.of(from.bare).length < 2) return
+      copySentTo(
+        enabled(from.bare, (one) => one === sender),
+        envelope,
+        sender,
+      )
+    }
+
+    const copySentTo = (targets: readonly Resource[], envelope: Envelope, sender: Session) => {
       if (targets.length === 0) return
+      const { from } = envelope
       const copied = lanes.run(from.bare, () => {
         const shown = hooks.at('sent_message_copied', sender.domainType).run(envelope, {})
         return after(shown, (verdict) => copy('sent', resultOf(verdict, envelope), targets))
@@ -94,7 +98,7 @@ export const carbons = defineModule({
         if (!isEligible(envelope.stanza)) return envelope
         // To oneself: who does not get it as received is not shown it as sent, either.
         const isOwn = envelope.from.bare === envelope.to.bare
-        sent.set(session, keyOf(envelope.to, envelope.stanza), isOwn ? COPIED : envelope)
+        sent.add(session, envelope, isOwn ? COPIED : envelope)
         return envelope
       },
       // It only remembers what it may copy later.
@@ -104,14 +108,11 @@ export const carbons = defineModule({
     hooks.on(
       'message_routed',
       (outcome, { envelope }) => {
-        const { sender, stanza, to } = envelope
+        const { sender, stanza } = envelope
         if (sender === undefined || stanza.kind !== 'message') return outcome
-        const key = keyOf(to, stanza)
-        const waiting = sent.get(sender, key)
-        if (waiting === undefined || waiting === COPIED || waiting.stanza !== stanza) return outcome
-        sent.set(sender, key, COPIED)
+        const waiting = sent.take(sender, stanza)
         // What was filtered never left; its sender's other devices need not know.
-        if (outcome.fate !== 'dropped') copySent(waiting, sender)
+        if (waiting !== undefined && outcome.fate !== 'dropped') copySent(waiting, sender)
         return outcome
       },
       // Behind the archive, whose id the copy has.
@@ -145,12 +146,18 @@ export const carbons = defineModule({
     }
 
     const copyReceived = (envelope: Envelope, reached: readonly Resource[]) => {
-      const { stanza, to, sender, notes } = envelope
+      const { stanza, to, notes } = envelope
       // It was copied when it was delivered first.
       if (notes.isRetry === true) return
       if (stanza.isError) {
         if (!answersCopied(envelope, reached)) return
       } else if (!isEligible(stanza) || isFromOccupant(envelope)) return
+      // Mostly the account has one device, which has got it.
+      if (sessions.of(to.bare).length > reached.length) copyToOthers(envelope, reached)
+    }
+
+    const copyToOthers = (envelope: Envelope, reached: readonly Resource[]) => {
+      const { to, sender } = envelope
       const isStored = reached.length === 0
       const targets = enabled(to.bare, (one) => {
         // Who is not available gets from the store what is there.
@@ -195,10 +202,8 @@ export const carbons = defineModule({
       if (isKeptApart(stanza)) return false
       for (const resource of reached) {
         const session = resource as Session
-        const key = keyOf(from, stanza)
-        const answered = sent.get(session, key)
+        const answered = sent.answered(session, from, stanza)
         if (answered === undefined) continue
-        sent.set(session, key, COPIED)
         // Nobody gets to see an error before the message it is about.
         if (answered !== COPIED) copySent(answered, session)
         return true
@@ -219,10 +224,4 @@ export const carbons = defineModule({
 function wouldCopy(targets: readonly Resource[]): { readonly would?: string } {
   if (targets.length === 0) return {}
   return { would: `send a copy to ${targets.map(({ jid }) => jid.full).join(', ')}` }
-}
-
-const COPIED = Symbol('copied')
-
-function keyOf(peer: Jid, { id = '' }: Stanza): string {
-  return `${peer.bare} ${id}`
 }
