@@ -18,8 +18,11 @@ import type { Target } from './targets/target.ts'
 const mayTakePart = (target: Target, scenario: Scenario) =>
   target.protocol === 'raw' ? isRaw(scenario) : target.variants.includes(scenario.setting.variant)
 
-async function measure(plan: Plan, all: readonly Scenario[], directory: string): Promise<Run[]> {
-  const runs: Run[] = []
+async function* measure(
+  plan: Plan,
+  all: readonly Scenario[],
+  directory: string,
+): AsyncGenerator<Run, void> {
   for (const [group, some] of Map.groupBy(all, (scenario) => scenario.group)) {
     const scenarios = some as [Scenario, ...Scenario[]]
     const contestants = plan.targets
@@ -37,13 +40,12 @@ async function measure(plan: Plan, all: readonly Scenario[], directory: string):
           process.stderr.write(`round ${round}  ${scenario.name}  ${contestant.target.name}\n`)
           const run = await contestant.run(scenario, round)
           if (run.error) process.stderr.write(`failed: ${failures([run])}\n`)
-          runs.push(run)
+          yield run
         }
       }
       for (const contestant of contestants) await contestant.stop()
     }
   }
-  return runs
 }
 
 async function main(): Promise<void> {
@@ -84,7 +86,6 @@ async function measured(plan: Plan): Promise<Results> {
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(name, () => process.exit(130))
   }
-  const runs = await measure(plan, scenarios, directory)
   const versions = plan.targets.map((target) => [target.name, target.version() ?? 'not installed'])
   const results: Results = {
     at: new Date().toISOString(),
@@ -94,11 +95,16 @@ async function measured(plan: Plan): Promise<Results> {
     rounds: plan.rounds,
     pinned: plan.isPinned,
     versions: Object.fromEntries(versions),
-    runs,
+    runs: [],
   }
   mkdirSync(RESULTS_FOLDER, { recursive: true })
-  writeFileSync(plan.json, `${JSON.stringify(results, undefined, 2)}\n`)
-  return results
+  const runs: Run[] = []
+  for await (const run of measure(plan, scenarios, directory)) {
+    runs.push(run)
+    // Each time, so that one that is stopped has not measured for nothing.
+    writeFileSync(plan.json, `${JSON.stringify({ ...results, runs }, undefined, 2)}\n`)
+  }
+  return { ...results, runs }
 }
 
 try {

@@ -34,6 +34,8 @@ const CLIENTS = 200
 const BODY_BYTES = 100
 /** Time before the rate is reached, the collector at rest and all code warm. */
 const WARM_UP_SECONDS = 10
+/** More than the clients need to log in. */
+const LOGIN_SECONDS = 3
 
 const { values } = parseArgs({
   options: {
@@ -111,15 +113,15 @@ async function hold(server: Server, rate: number): Promise<{ figures: Figures; a
     isOver = true
   })
   const all: Sample[] = []
-  const started = Date.now()
   const pause = (until: number) =>
     Promise.race([ended, new Promise((resolve) => setTimeout(resolve, until - Date.now()))])
-  await pause(started + (WARM_UP_SECONDS + 2) * 1000)
+  await pause(Date.now() + (WARM_UP_SECONDS + LOGIN_SECONDS) * 1000)
+  const started = Date.now()
   await server.ask('watch delay')
   await server.ask('delay')
   for (let i = 1; i <= samples && !isOver; i++) {
-    await pause(started + (WARM_UP_SECONDS + (seconds * i) / samples) * 1000)
-    const second = Math.round((Date.now() - started) / 1000) - WARM_UP_SECONDS
+    await pause(started + (((seconds - LOGIN_SECONDS) * i) / samples) * 1000)
+    const second = Math.round((Date.now() - started) / 1000)
     if (!isOver) all.push(await sample(server, second))
     const last = all.at(-1)
     if (last) process.stderr.write(`${second} s  heap ${last.heapMib.toFixed(1)} MiB\n`)

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import { join } from 'node:path'
+import { spreadOf } from '../report.ts'
 import { Server } from '../server.ts'
 import { probed } from '../targets/meerkat.ts'
 import { ACCOUNTS, ACTS, type Act } from './act.ts'
@@ -17,9 +18,9 @@ const NODE_OPTIONS = [
   ...['--no-opt', '--no-maglev', '--no-flush-bytecode', '--no-lazy-feedback-allocation'],
 ]
 
-/** The cheapest of several: whatever else happens meanwhile can only add. */
+/** The median of several: a timer may add something, a collection take something away. */
 const BATCHES = 5
-/** strace makes each call dear. */
+/** The least of them, for being woken more often can only add; strace makes each call dear. */
 const TRACED_BATCHES = 3
 
 /** Acts with the same setting share a server. */
@@ -71,9 +72,9 @@ async function costsOf(act: Act, server: Server): Promise<Costs> {
     calls.push(countedIn(await systemCalls(server.pid, () => repeat(batch))))
   }
   return {
-    allocated: each(Math.min(...allocated), 0),
+    allocated: each(spreadOf(allocated)?.median ?? 0, 0),
     promises: each(promises.count, 2),
-    writes: each(Math.min(...writes), 2),
+    writes: each(spreadOf(writes)?.median ?? 0, 2),
     ...(hasStrace && { syscalls: each(Math.min(...calls), 2) }),
   }
 }
