@@ -1,8 +1,9 @@
 /**
- * What a message costs in a cluster, and on several processes of one machine, beside one server alone.
- * Prints a line for each set-up and scenario, then JSON.
+ * What a message costs in a cluster, and on several processes of one machine, beside one server alone; and
+ * what is seen when a node with many sessions leaves. Prints a line for each set-up and scenario, then JSON.
  *
  *   node bench/cluster.ts [--seconds 4] [--rounds 1] [--clients 200] [--setups alone,apart]
+ *   node bench/cluster.ts --setups drain,death [--sessions 5000]
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -11,15 +12,17 @@ import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { callCommand } from '../src/admin/control.ts'
 import { NatsServer } from '../test/support/nats.ts'
 import { PostgresServer } from '../test/support/postgres.ts'
+import { type Departure, death, drain } from './departures.ts'
 import { buildGenerator, type Figures, generate } from './generator.ts'
 import { describeMachine, gitCommit } from './machine.ts'
 import { configuration } from './targets/meerkat.ts'
-import { PASSWORD } from './targets/target.ts'
+import { PASSWORD, type Variant } from './targets/target.ts'
 
 const { values: options } = parseArgs({
   options: {
@@ -28,16 +31,25 @@ const { values: options } = parseArgs({
     clients: { type: 'string', default: '200' },
     setups: { type: 'string', default: 'alone,workers-1,workers-2,node-1,apart,node-3' },
     variant: { type: 'string', default: 'bare' },
+    sessions: { type: 'string', default: '5000' },
   },
 })
 const CLIENTS = Number(options.clients)
 const PROGRAM = fileURLToPath(new URL('../src/main.ts', import.meta.url))
+const SCHEMA = 'bench'
+/** Logins are over by then, milliseconds. */
+const SHARES_AFTER = 3_000
 const variant = options.variant === 'typical' ? 'typical' : 'bare'
 
 /** A server, or node, in processes of its own. */
 type Running = { readonly child: ChildProcess; readonly port: number; readonly directory: string }
 
-type Setup = { readonly nodes: number; readonly workers: number; readonly isCluster: boolean }
+type Setup = {
+  readonly nodes: number
+  readonly workers: number
+  readonly isCluster: boolean
+  readonly departure?: (departure: Departure) => Promise<Figures>
+}
 
 const SETUPS: Readonly<Record<string, Setup>> = {
   /** One server, SQLite. */
@@ -51,6 +63,10 @@ const SETUPS: Readonly<Record<string, Setup>> = {
   apart: { nodes: 2, workers: 1, isCluster: true },
   /** Three nodes: every pair at two of them. */
   'node-3': { nodes: 3, workers: 1, isCluster: true },
+  /** Two nodes: one of them is drained, its clients resume at the other. */
+  drain: { nodes: 2, workers: 1, isCluster: true, departure: drain },
+  /** Two nodes: one of them is killed, contacts of its clients are at the other. */
+  death: { nodes: 2, workers: 1, isCluster: true, departure: death },
 }
 
 const LOAD = ['--clients', `${CLIENTS}`, '--body', '100', '--time', `${options.seconds}`]
@@ -71,7 +87,12 @@ async function freePort(): Promise<number> {
   return port
 }
 
-async function start(directory: string, extra: string, top: string): Promise<Running> {
+async function start(
+  directory: string,
+  variant: Variant,
+  extra: string,
+  top: string,
+): Promise<Running> {
   mkdirSync(directory, { recursive: true })
   const port = await freePort()
   const file = join(directory, 'meerkat.toml')
@@ -106,28 +127,57 @@ function familyOf(pid: number): number[] {
   return [pid, ...children.flatMap(familyOf)]
 }
 
-async function measure(name: string, { nodes, workers, isCluster }: Setup): Promise<Figures[]> {
+/** How many sessions each process has, while clients are there. */
+async function sharesOf({ directory }: Running): Promise<number[]> {
+  await delay(SHARES_AFTER)
+  const socket = join(directory, 'data', 'meerkat.sock')
+  const { nodes } = (await callCommand(socket, 'cluster status', {})) as {
+    nodes: readonly { readonly sessions: number }[]
+  }
+  return nodes.map(({ sessions }) => sessions)
+}
+
+/** Microseconds of each process for a message: NATS first, if there is one, then each server. */
+function eachOf({ server_cpu_s_of, delivered }: Figures): string {
+  if (server_cpu_s_of === undefined) return ''
+  const each = String(server_cpu_s_of).split(',').map(Number)
+  return `of each ${each.map((s) => ((s * 1e6) / Number(delivered)).toFixed(1)).join(' + ')}`
+}
+
+async function measure(name: string, setup: Setup): Promise<Figures[]> {
+  const { nodes, workers, isCluster, departure } = setup
   const directory = mkdtempSync(join(tmpdir(), 'meerkat-bench-'))
   const running: Running[] = []
   await using stack = new AsyncDisposableStack()
   stack.defer(() => rmSync(directory, { recursive: true, force: true }))
+  const pids: number[] = []
+  let extra = ''
+  let postgres: PostgresServer | undefined
+  if (isCluster) {
+    const nats = stack.use(await NatsServer.start())
+    postgres = stack.use(await PostgresServer.start({ fsync: 'on' }))
+    pids.push(nats.pid)
+    extra = `[storage]\nurl = "${await postgres.createSchema(SCHEMA)}"\n[cluster]\nnats = ["${nats.url}"]\n`
+  }
+  // Before what they work with.
   stack.defer(async () => {
     for (const { child } of running) {
+      if (child.exitCode !== null || child.signalCode !== null) continue
       child.kill()
       await once(child, 'exit')
     }
   })
-  const pids: number[] = []
-  let extra = ''
-  if (isCluster) {
-    const nats = stack.use(await NatsServer.start())
-    const postgres = stack.use(await PostgresServer.start({ fsync: 'on' }))
-    pids.push(nats.pid)
-    extra = `[storage]\nurl = "${await postgres.createSchema('bench')}"\n[cluster]\nnats = ["${nats.url}"]\n`
-  }
   for (let i = 0; i < nodes; i++) {
     const node = isCluster ? `${extra}node = "n${i}"\n` : extra
-    running.push(await start(join(directory, `n${i}`), node, `workers = ${workers}\n`))
+    const needed = departure === undefined ? variant : 'typical'
+    running.push(await start(join(directory, `n${i}`), needed, node, `workers = ${workers}\n`))
+  }
+  if (departure !== undefined && postgres !== undefined) {
+    const [leaving, staying] = running as [Running, Running]
+    const sessions = Number(options.sessions)
+    const seen = await departure({ sessions, leaving, staying, postgres, schema: SCHEMA })
+    console.log(name.padEnd(10), JSON.stringify(seen))
+    return [{ setup: name, ...seen }]
   }
   pids.push(...running.flatMap(({ child }) => familyOf(child.pid as number)))
   await register(running[0] as Running)
@@ -139,8 +189,12 @@ async function measure(name: string, { nodes, workers, isCluster }: Setup): Prom
   })
   for (const [scenario, load] of Object.entries(SCENARIOS)) {
     const where = ['--ports', ports.join()]
-    const result = await generate([...where, ...load], { port: ports[0] as number, pids })
-    figures.push({ setup: name, scenario, ...result })
+    const isShared = workers > 1 && scenario === 'rate-1000'
+    const [result, shares] = await Promise.all([
+      generate([...where, ...load], { port: ports[0] as number, pids }),
+      isShared ? sharesOf(running[0] as Running) : undefined,
+    ])
+    figures.push({ setup: name, scenario, ...result, ...(shares && { shares: shares.join() }) })
     const cpu = Number(result.server_cpu_s_per_1000 ?? 0) * 1_000
     const login = Number(result.login_server_cpu_ms_each ?? 0)
     const line = [
@@ -153,6 +207,8 @@ async function measure(name: string, { nodes, workers, isCluster }: Setup): Prom
       `p50 ${result.lat_p50_ms ?? result.login_p50_ms} ms`,
       `p99 ${result.lat_p99_ms ?? result.login_p99_ms} ms`,
       `other cores ${result.other_cores}`,
+      eachOf(result),
+      shares === undefined ? '' : `sessions of each process ${shares.join(' ')}`,
     ]
     console.log(line.join('  '))
   }

@@ -5,23 +5,29 @@ export type ChannelBinding = {
   readonly data: Buffer
 }
 
-/** The client's side of SCRAM (RFC 5802, RFC 7677), for one authentication. */
+/**
+ * The client's side of SCRAM (RFC 5802, RFC 7677), for one authentication. `remembered`: salted passwords,
+ * which a client may keep from one to the next.
+ */
 export class ScramClient {
   readonly #hash: 'sha1' | 'sha256'
   readonly #password: string
   readonly #gs2: string
   readonly #binding: ChannelBinding | undefined
   readonly #bare: string
+  readonly #remembered: Map<string, Buffer>
   #serverSignature = ''
 
   constructor(
     mechanism: string,
     credentials: { readonly localpart: string; readonly password: string },
     binding?: ChannelBinding,
+    remembered = new Map<string, Buffer>(),
   ) {
     this.#hash = mechanism.startsWith('SCRAM-SHA-256') ? 'sha256' : 'sha1'
     this.#password = credentials.password
     this.#binding = binding
+    this.#remembered = remembered
     this.#gs2 = binding === undefined ? 'n,,' : `p=${binding.type},,`
     const name = credentials.localpart.replaceAll('=', '=3D').replaceAll(',', '=2C')
     this.#bare = `n=${name},r=${randomBytes(18).toString('base64')}`
@@ -34,10 +40,7 @@ export class ScramClient {
   /** Answers the server's first message. */
   final(serverFirst: string): string {
     const fields = fieldsOf(serverFirst)
-    const salt = Buffer.from(fields.s ?? '', 'base64')
-    const rounds = Number(fields.i)
-    const bytes = this.#hash === 'sha1' ? 20 : 32
-    const salted = pbkdf2Sync(this.#password, salt, rounds, bytes, this.#hash)
+    const salted = this.#salted(fields.s ?? '', Number(fields.i))
     const clientKey = this.#hmac(salted, 'Client Key')
     const storedKey = createHash(this.#hash).update(clientKey).digest()
     const binding = Buffer.concat([
@@ -56,6 +59,18 @@ export class ScramClient {
   /** Whether the server knows the password, too. */
   verifies(serverFinal: string): boolean {
     return fieldsOf(serverFinal).v === this.#serverSignature
+  }
+
+  #salted(salt: string, rounds: number): Buffer {
+    const all = [this.#hash, salt, rounds, this.#password].join(' ')
+    let salted = this.#remembered.get(all)
+    if (salted === undefined) {
+      const bytes = this.#hash === 'sha1' ? 20 : 32
+      const octets = Buffer.from(salt, 'base64')
+      salted = pbkdf2Sync(this.#password, octets, rounds, bytes, this.#hash)
+      this.#remembered.set(all, salted)
+    }
+    return salted
   }
 
   #hmac(key: Buffer, text: string): Buffer {
