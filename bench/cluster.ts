@@ -2,7 +2,7 @@
  * What a message costs in a cluster, and on several processes of one machine, beside one server alone; and
  * what is seen when a node with many sessions leaves. Prints a line for each set-up and scenario, then JSON.
  *
- *   node bench/cluster.ts [--seconds 4] [--rounds 1] [--clients 200] [--setups alone,apart]
+ *   node bench/cluster.ts [--seconds 4] [--rounds 1] [--clients 200] [--setups alone,apart] [--scenarios login]
  *   node bench/cluster.ts --setups drain,death [--sessions 5000]
  */
 import { type ChildProcess, spawn } from 'node:child_process'
@@ -30,6 +30,7 @@ const { values: options } = parseArgs({
     rounds: { type: 'string', default: '1' },
     clients: { type: 'string', default: '200' },
     setups: { type: 'string', default: 'alone,workers-1,workers-2,node-1,apart,node-3' },
+    scenarios: { type: 'string', default: 'login,pairs-w1,pairs-w10,rate-1000' },
     variant: { type: 'string', default: 'bare' },
     sessions: { type: 'string', default: '5000' },
   },
@@ -187,7 +188,9 @@ async function measure(name: string, setup: Setup): Promise<Figures[]> {
     port: ports[0] as number,
     pids,
   })
-  for (const [scenario, load] of Object.entries(SCENARIOS)) {
+  for (const scenario of options.scenarios.split(',')) {
+    const load = SCENARIOS[scenario]
+    if (load === undefined) throw new Error(`there is no scenario ${scenario}`)
     const where = ['--ports', ports.join()]
     const isShared = workers > 1 && scenario === 'rate-1000'
     const [result, shares] = await Promise.all([
