@@ -114,12 +114,14 @@ async function lostWith(
   pair: Pair,
   envelope: Envelope,
   meanwhile: (a: Envelope, b: Envelope) => void,
+  before = () => {},
 ) {
   for (const resource of ['a', 'b']) pair.session(resource).deliver(envelope)
   await pair.run()
   const [a, b] = pair.given[1] as [Envelope, Envelope]
   meanwhile(a, b)
   await pair.run()
+  before()
   pair.handOffs[0].lose()
   pair.handOffs[0].settleRemains(new Set())
   return pair.again[0].length
@@ -146,6 +148,25 @@ test('nor is what one of them gave back before another acknowledged it', async (
   })
   assert.equal(times, 0)
   assert.ok(settlement.isSettled)
+})
+
+test('whoever waits until all is safe need not wait for what came back or has arrived', async () => {
+  const pair = new Pair()
+  const { envelope } = message(2)
+  let isSafe = false
+  await lostWith(
+    pair,
+    envelope,
+    (a, b) => {
+      void pair.handOffs[0].safe?.then(() => {
+        isSafe = true
+        assert.equal(pair.again[0].length, 0)
+      })
+      a.delivery?.giveBack(a)
+      b.delivery?.acknowledge()
+    },
+    () => assert.ok(isSafe),
+  )
 })
 
 test('what all of them gave back is decided about then, and not once more', async () => {

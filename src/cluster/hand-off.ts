@@ -386,7 +386,7 @@ export class HandOff {
   #onArrived(number: number): void {
     const open = this.#open.get(number)
     if (open?.isShared !== true) return
-    this.#open.delete(number)
+    this.#forget(number)
     open.envelope.delivery?.acknowledge()
     this.#keptElsewhere(open.envelope)
     this.#finish(open, undefined)
@@ -402,7 +402,7 @@ export class HandOff {
     const known = this.#returning.get(number)
     const open = this.#open.get(number)
     if (known !== undefined || open?.isShared !== true) return known ?? Promise.resolve()
-    this.#open.delete(number)
+    this.#forget(number)
     const returning = this.#takeBack(open).finally(() => this.#returning.delete(number))
     this.#returning.set(number, returning)
     return returning

@@ -20,6 +20,9 @@ import type { SimulatedStore } from './store.ts'
 export const DOMAIN = 'im.example.com'
 const LEASE = 3_000
 const PATIENCE = 6_000
+/** How long what is on its way, and other nodes, may hold up the end of a node, milliseconds. */
+const STOPPING = 10_000
+const HAND_OVER = 2_000
 
 const LIMITS = {
   maxSessionsPerUser: 10,
@@ -125,11 +128,21 @@ export class SimulatedNode {
     return all.filter(isLocalSession) as unknown as SimulatedSession[]
   }
 
-  /** Ends in order. */
+  /** Ends in order, as the server does. */
   async stop(): Promise<void> {
+    const { cluster, sessionManager } = this
     this.#isServing = false
+    await this.#within(STOPPING, sessionManager.allLeft())
+    await this.#within(STOPPING, cluster.closeIntake())
     await Promise.all(this.ownSessions.map((session) => session.end('shutdown')))
-    await this.cluster.leave()
+    await this.#within(HAND_OVER, cluster.handedOver())
+    await cluster.leave()
+  }
+
+  #within(ms: number, work: Promise<void>): Promise<void> {
+    const { promise: late, resolve } = Promise.withResolvers<void>()
+    const cancel = this.process.clock.after(ms, resolve)
+    return Promise.race([work, late]).finally(cancel)
   }
 
   kill(): void {
