@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { callCommand } from '../../src/admin/control.ts'
@@ -10,6 +10,9 @@ import { PASSWORD } from '../support/server.ts'
 import { ServerProcess } from '../support/server-process.ts'
 import { chat } from '../support/stanzas.ts'
 import { temporaryDirectory } from '../support/storage-backends.ts'
+
+const HEADER = `<?xml version='1.0'?><stream:stream to='im.example.com' version='1.0'
+  xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>`
 
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
@@ -39,7 +42,7 @@ async function open() {
     }
     return nodes
   }
-  return { server, sessions, [Symbol.asyncDispose]: () => stack.disposeAsync() }
+  return { server, port, sessions, [Symbol.asyncDispose]: () => stack.disposeAsync() }
 }
 
 /** Clients of one account, some with each worker. */
@@ -63,6 +66,55 @@ async function connectBoth(
   throw new Error('one worker got all connections')
 }
 
+function workersOf({ pid }: ServerProcess): readonly number[] {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
+  return children.split(' ').filter(Boolean).map(Number)
+}
+
+function socketsOf(pid: number): number {
+  const isSocket = (fd: string) => {
+    try {
+      return readlinkSync(`/proc/${pid}/fd/${fd}`).startsWith('socket:')
+    } catch {
+      // Closed meanwhile.
+      return false
+    }
+  }
+  return readdirSync(`/proc/${pid}/fd`).filter(isSocket).length
+}
+
+/** Connections of several addresses, each of which a worker has answered. */
+async function connectMany(port: number, count: number): Promise<readonly Socket[]> {
+  const sockets: Socket[] = []
+  while (sockets.length < count) {
+    const some = Array.from({ length: 100 }, (_, index) => {
+      const localAddress = `127.0.0.${2 + (index % 10)}`
+      return connect({ port, host: '127.0.0.1', localAddress })
+    })
+    for (const socket of some) socket.write(HEADER)
+    await Promise.all(some.map((socket) => once(socket, 'data')))
+    sockets.push(...some)
+  }
+  return sockets
+}
+
+test('connections are shared evenly among the workers, to a tenth', async () => {
+  await using stage = await open()
+  const pids = workersOf(stage.server)
+  const before = pids.map(socketsOf)
+  const count = 2_000
+  const sockets = await connectMany(stage.port, count)
+  try {
+    const shares = pids.map((pid, index) => socketsOf(pid) - (before[index] as number))
+    // Whose share of 2,000 deviates by a tenth was given it on purpose: that is 4.5 standard deviations.
+    for (const share of shares) {
+      assert.ok(Math.abs(share - count / 2) <= count / 2 / 10, `${shares.join(' and ')}`)
+    }
+  } finally {
+    for (const socket of sockets) socket.destroy()
+  }
+})
+
 test('clients of one server are on several processes, and do not notice', async () => {
   await using stage = await open()
   const juliets = await connectBoth(stage, 'juliet')
@@ -81,8 +133,7 @@ test('clients of one server are on several processes, and do not notice', async 
 test('a worker that is killed is started again, and the others go on', async () => {
   await using stage = await open()
   const juliets = await connectBoth(stage, 'juliet')
-  const children = `/proc/${stage.server.pid}/task/${stage.server.pid}/children`
-  const pids = () => readFileSync(children, 'utf8').split(' ').filter(Boolean).map(Number)
+  const pids = () => workersOf(stage.server)
   const before = pids()
   assert.equal(before.length, 2)
   process.kill(before[1] as number, 'SIGKILL')
