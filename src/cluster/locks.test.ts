@@ -82,6 +82,26 @@ test('the lock of a lost node counts for nothing', async () => {
   assert.deepEqual(log, ['first begins', 'second begins', 'second ends'])
 })
 
+test('a lock that the registry has lost is taken again while the work goes on', async () => {
+  const nodes = new Nodes()
+  const [one, two] = [await nodes.open('one'), await nodes.open('two')]
+  const log: string[] = []
+  const [first, second] = [work(log, 'first'), work(log, 'second')]
+  const done = [one.exclusively('name', first.begin)]
+  await nodes.run(50)
+  nodes.registry.reset()
+  await nodes.run(2_000)
+  done.push(two.exclusively('name', second.begin))
+  await nodes.run(2_000)
+  assert.deepEqual(log, ['first begins'])
+  first.end()
+  second.end()
+  await nodes.run(2_000)
+  await Promise.all(done)
+  assert.deepEqual(log, ['first begins', 'first ends', 'second begins', 'second ends'])
+  assert.deepEqual([...nodes.registry.rows.keys()], [])
+})
+
 test('who waits for too long is refused', async () => {
   const nodes = new Nodes()
   const [one, two] = [await nodes.open('one'), await nodes.open('two')]

@@ -14,10 +14,15 @@ type Parts = {
   readonly isOver: (run: NodeRun) => boolean
 }
 
+/** A lock of this node; `revision` is its key's. */
+type Own = { revision: number }
+
 type Held = { readonly owner: NodeRun; readonly revision: number }
 
 /** How long somebody waits for a lock that another node has, milliseconds. */
 const PATIENCE = 10_000
+/** How long to wait before a write is tried again, milliseconds. */
+const RETRY = 500
 
 /**
  * What only one node may do at a time: whoever does it has a key of the registry. That of a node that
@@ -27,6 +32,7 @@ export class Locks {
   readonly #parts: Parts
   readonly #lanes = new Lanes()
   readonly #held = new Map<string, Held>()
+  readonly #own = new Map<string, Own>()
   readonly #waiting = new Map<string, (() => void)[]>()
 
   constructor(parts: Parts) {
@@ -40,7 +46,11 @@ export class Locks {
   onChange({ key, value, revision }: Change): void {
     if (value === undefined) this.#held.delete(key)
     else this.#held.set(key, { owner: JSON.parse(value) as NodeRun, revision })
-    if (value === undefined) this.#wake(key)
+    if (value !== undefined) return
+    const own = this.#own.get(key)
+    if (own === undefined || revision <= own.revision) return this.#wake(key)
+    // The registry has lost it, and the work goes on.
+    void this.#takeAgain(key, own)
   }
 
   /** A node is lost: so are its locks. */
@@ -51,13 +61,29 @@ export class Locks {
   async #do<R>(name: string, work: () => Promise<R>): Promise<R> {
     const { registry, log } = this.#parts
     const key = LOCK_PREFIX + createHash('sha256').update(name).digest('base64url').slice(0, 27)
-    const revision = await this.#take(key)
+    const own: Own = { revision: await this.#take(key) }
+    this.#own.set(key, own)
     try {
       return await work()
     } finally {
-      registry.remove(key, revision).catch((error) => {
+      this.#own.delete(key)
+      registry.remove(key, own.revision).catch((error) => {
         log.warn('cluster_lock_not_released', { error })
-        this.#parts.clock.after(1_000, () => void this.#release(key, revision))
+        this.#parts.clock.after(1_000, () => void this.#release(key, own.revision))
+      })
+    }
+  }
+
+  async #takeAgain(key: string, own: Own): Promise<void> {
+    const { registry, self, clock, log } = this.#parts
+    try {
+      const revision = await registry.put(key, JSON.stringify(self()), 0)
+      own.revision = revision
+      if (this.#own.get(key) !== own) await this.#release(key, revision)
+    } catch (error) {
+      if (error instanceof RegistryConflict) return log.warn('cluster_lock_lost', { error })
+      clock.after(RETRY, () => {
+        if (this.#own.get(key) === own) void this.#takeAgain(key, own)
       })
     }
   }
