@@ -46,11 +46,6 @@ export class MachineHub implements AsyncDisposable {
     return this.#entries.get(key)
   }
 
-  /** Of all that is there. */
-  keys(): IterableIterator<string> {
-    return this.#entries.keys()
-  }
-
   /** Throws RegistryConflict. */
   put(key: string, value: string, expected: number): number {
     this.#check(key, expected)

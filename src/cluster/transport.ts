@@ -47,7 +47,8 @@ export interface Registry {
   get(key: string): Promise<Change | undefined>
   /**
    * Calls `onChange` for every key there is, then for each change. Resolves when all has been seen
-   * that was there at the call.
+   * that was there at the call. A registry may lose what it has: then each key that was seen or written
+   * here is told as removed.
    */
   watch(onChange: (change: Change) => void): Promise<void>
   close(): Promise<void>

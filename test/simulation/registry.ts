@@ -147,6 +147,8 @@ export class RegistryClient implements Registry {
   #watches = 0
   #arrival = 0
   readonly #known = new Map<string, { readonly revision: number; readonly isThere: boolean }>()
+  /** Keys that were written here and not seen yet, with their revisions. */
+  readonly #written = new Map<string, number>()
   #onChange: ((change: Change) => void) | undefined
 
   constructor(registry: SimulatedRegistry, line: Line) {
@@ -156,9 +158,11 @@ export class RegistryClient implements Registry {
   }
 
   put(key: string, value: string, expected: number): Promise<number> {
-    return this.#registry.request(this.line, `put ${key}`, () =>
-      this.#registry.change(key, value, expected),
-    )
+    const put = () => this.#registry.change(key, value, expected)
+    return this.#registry.request(this.line, `put ${key}`, put).then((revision) => {
+      if ((this.#known.get(key)?.revision ?? 0) < revision) this.#written.set(key, revision)
+      return revision
+    })
   }
 
   remove(key: string, expected: number): Promise<number> {
@@ -198,6 +202,7 @@ export class RegistryClient implements Registry {
     const known = this.#known.get(key)
     if (known !== undefined && known.revision >= revision) return
     this.#known.set(key, { revision, isThere: value !== undefined })
+    if ((this.#written.get(key) ?? 0) <= revision) this.#written.delete(key)
     this.#onChange?.(change)
   }
 
@@ -223,6 +228,10 @@ export class RegistryClient implements Registry {
         }
         for (const [key, { isThere }] of this.#known) {
           if (isThere && !there.has(key)) this.see({ key, value: undefined, revision: newest })
+        }
+        for (const [key, revision] of this.#written) {
+          if (revision > newest || there.has(key)) continue
+          this.see({ key, value: undefined, revision: newest })
         }
         onSeen()
       })
