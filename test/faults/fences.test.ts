@@ -16,6 +16,14 @@ const tables: Migration = {
   },
 }
 
+/** Whose role has no more rights than `docs/postgresql.md` asks for. */
+async function startServer(): Promise<PostgresServer> {
+  const server = await PostgresServer.start()
+  await server.run('create role plain login')
+  await server.run('create database chat owner plain')
+  return server
+}
+
 /** The storage of a node, and what it hears. */
 class Node implements AsyncDisposable {
   readonly storage: Storage
@@ -30,8 +38,9 @@ class Node implements AsyncDisposable {
   }
 
   static async open(server: PostgresServer, run: NodeRun): Promise<Node> {
+    const url = server.url('chat').replace('meerkat@', 'plain@')
     const settings = { patienceMs: 1_000, silenceMs: 300 }
-    const node = new Node(await openPostgres(server.url('postgres'), settings), run)
+    const node = new Node(await openPostgres(url, settings), run)
     await node.storage.migrate([tables, ...fenceMigrations])
     await node.fences.enter(run, () => {
       node.isShutOut = true
@@ -61,7 +70,7 @@ class Node implements AsyncDisposable {
 }
 
 test('a run that is shut out stores nothing any more, and hears so', options, async () => {
-  await using server = await PostgresServer.start()
+  await using server = await startServer()
   await using one = await Node.open(server, { node: 'one', epoch: 5 })
   await using two = await Node.open(server, { node: 'two', epoch: 7 })
   let next = 0
@@ -85,7 +94,7 @@ test('a run that is shut out stores nothing any more, and hears so', options, as
 })
 
 test('a new run of the same node is not meant', options, async () => {
-  await using server = await PostgresServer.start()
+  await using server = await startServer()
   await using first = await Node.open(server, { node: 'one', epoch: 5 })
   await using second = await Node.open(server, { node: 'one', epoch: 6 })
   await second.fences.shutOut(first.run)
@@ -100,7 +109,7 @@ test('a new run of the same node is not meant', options, async () => {
 })
 
 test('a run that comes too late hears so, also when it connects anew', options, async () => {
-  await using server = await PostgresServer.start()
+  await using server = await startServer()
   await using two = await Node.open(server, { node: 'two', epoch: 1 })
   await two.fences.shutOut({ node: 'one', epoch: 5 })
   await using late = await Node.open(server, { node: 'one', epoch: 5 })
@@ -113,7 +122,7 @@ test('a run that comes too late hears so, also when it connects anew', options, 
 })
 
 test('who leaves has stored all, and is not disturbed any more', options, async () => {
-  await using server = await PostgresServer.start()
+  await using server = await startServer()
   await using one = await Node.open(server, { node: 'one', epoch: 5 })
   await using two = await Node.open(server, { node: 'two', epoch: 1 })
   const last = Promise.all([1, 2, 3].map((number) => one.write(number)))
