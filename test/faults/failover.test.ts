@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { callCommand } from '../../src/admin/control.ts'
+import { type Logger, silentLogger } from '../../src/core/log.ts'
 import { type Migration, StorageError } from '../../src/core/storage.ts'
 import { openPostgres } from '../../src/storage/postgres.ts'
 import { PostgresServer, skipWithoutPostgres } from '../support/postgres.ts'
@@ -33,6 +34,16 @@ async function pair() {
   return { primary, standby, url, [Symbol.asyncDispose]: () => stack.disposeAsync() }
 }
 
+/** What is told, and when that says that the server is away. */
+function listening() {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const warn = (what: string) => {
+    if (what === 'storage_away') resolve()
+  }
+  const log: Logger = { ...silentLogger, warn }
+  return { log, away: promise }
+}
+
 const numbersOf = (rows: readonly Record<string, unknown>[]) =>
   rows.map(({ number }) => Number(number)).sort((a, b) => a - b)
 
@@ -42,7 +53,8 @@ test(
   async () => {
     await using set = await pair()
     const { primary, standby, url } = set
-    await using storage = await openPostgres(url, { patienceMs: 20_000, silenceMs: 300 })
+    const { log, away } = listening()
+    await using storage = await openPostgres(url, { patienceMs: 20_000, silenceMs: 300, log })
     await storage.migrate([tables])
     const stored: number[] = []
     const refused: number[] = []
@@ -62,6 +74,7 @@ test(
     })
     while (stored.length < 100) await new Promise((resolve) => setImmediate(resolve))
     await primary.stop('SIGKILL')
+    await away
     // As long as nobody takes writes they wait, though the standby could be read.
     const late = write(-1)
     const seen = storage.read('select number from row', [])
@@ -151,10 +164,12 @@ test('a proxy that leads to the standby once that is promoted is followed', opti
   await using before = await Relay.start({ host, port: primary.port })
   const { port } = before.address
   const url = `postgres://meerkat@127.0.0.1:${port}/postgres`
-  await using storage = await openPostgres(url, { patienceMs: 20_000, silenceMs: 300 })
+  const { log, away } = listening()
+  await using storage = await openPostgres(url, { patienceMs: 20_000, silenceMs: 300, log })
   await storage.migrate([tables])
   await storage.write(INSERT, [1])
   await primary.stop('SIGKILL')
+  await away
   const late = storage.write(INSERT, [2])
   await before[Symbol.asyncDispose]()
   await standby.promote()
