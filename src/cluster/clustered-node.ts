@@ -610,6 +610,8 @@ export class ClusteredNode implements Cluster, MemberListener {
     this.#parts.log.info('cluster_node_joined', { ...run })
     this.#peer(run)
     this.#sendHeartbeat()
+    const told = this.#parts.hooks.at('node_joined').run({}, { clusterNode: run.node })
+    if (told instanceof Promise) told.catch(() => {})
   }
 
   onLost({ node, epoch }: NodeRun, isNews: boolean): void {

@@ -269,6 +269,8 @@ export interface HookMap {
   failed_to_store_message: Hook<Envelope, object>
   /** A probe for an account's presence that only the presence module can answer. */
   presence_probe: Hook<Envelope, object>
+  /** A run of another node has begun, or is seen for the first time. Global. */
+  node_joined: Hook<object, { readonly clusterNode: string }>
   /** A node of the cluster was lost. Global. */
   node_cleanup: Hook<object, { readonly clusterNode: string }>
   /** One session of it: it is not registered any more. Run on one node. */

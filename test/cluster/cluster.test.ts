@@ -4,6 +4,7 @@ import { isLocalSession } from '../../src/core/session.ts'
 import type { TraceItem } from '../../src/core/trace-item.ts'
 import { parseJid } from '../../src/xmpp/jid.ts'
 import { el } from '../../src/xmpp/xml.ts'
+import { askArchive } from '../support/archive.ts'
 import { skipWithoutCluster, TestCluster, until } from '../support/cluster.ts'
 import type { TestServer } from '../support/server.ts'
 import { chat, iq, presence } from '../support/stanzas.ts'
@@ -400,3 +401,74 @@ test('who follows an account sees what happens to its stanzas on all nodes', opt
   }
   unfollow()
 })
+
+test('NATS that begins again without its files is told all anew', options, async () => {
+  await using cluster = await TestCluster.start({ component: {} })
+  const [one, two] = [await cluster.node('one'), await cluster.node('two')]
+  const romeo = await one.connect('romeo', 'orchard')
+  const juliet = await two.connect('juliet', 'balcony')
+  const left = await two.connect('juliet', 'chamber')
+  for (const client of [romeo, juliet, left]) await client.becomesAvailable()
+  await two.connectComponent('service.example.net')
+  await until(knows(one, left.fullJid))
+  await until(() => one.server.components.domains().includes('service.example.net'))
+  await cluster.nats.stop()
+  await left.leaves()
+  await cluster.nats.begin({ isEmpty: true })
+  const come = await one.connect('romeo', 'street')
+  await come.becomesAvailable()
+  // Who comes now finds all that there is, and nobody who has gone.
+  const three = await cluster.node('three')
+  for (const node of [one, two, three]) {
+    for (const client of [romeo, juliet, come]) await until(knows(node, client.fullJid))
+    await until(() => node.server.components.domains().includes('service.example.net'))
+    await until(() => !knows(node, left.fullJid)(), 'the end of a session')
+  }
+  romeo.send(chat(juliet.fullJid, 'there'))
+  await juliet.receives({ body: 'there' })
+  juliet.send(chat(come.fullJid, 'and back'))
+  await come.receives({ body: 'and back' })
+  // Nobody was given up for that.
+  for (const { server } of [one, two, three]) {
+    assert.deepEqual(server.cluster.nodes.map(({ node, state }) => `${node} ${state}`).sort(), [
+      'one alive',
+      'three alive',
+      'two alive',
+    ])
+  }
+})
+
+test(
+  'words are found on nodes that search, whichever node has archived them',
+  options,
+  async () => {
+    await using cluster = await TestCluster.start()
+    const archive = (fulltext: boolean) => ({ modules: { archive: { fulltext } } })
+    const plain = await cluster.node('plain', archive(false))
+    const romeo = await plain.connect('romeo', 'orchard')
+    await plain.createAccount('juliet')
+    const says = async (body: string) => {
+      romeo.send(chat('juliet@im.example.com', body))
+      await romeo.roundTrip()
+    }
+    await says('a moon before there was an index')
+    const searching = await cluster.node('searching', archive(true))
+    const juliet = await searching.connect('juliet', 'balcony')
+    const search = { fields: { '{urn:xmpp:fulltext:0}fulltext': 'moon' } }
+    const finds = async (count: number) => {
+      for (let attempt = 0; (await askArchive(juliet, search)).bodies.length !== count; attempt++) {
+        assert.ok(attempt < 200, `${count} are not found`)
+        await new Promise((resolve) => setTimeout(resolve, 25))
+      }
+    }
+    await finds(1)
+    await says('the moon is in it')
+    await finds(2)
+    // Neither a node that starts without removes it, nor does it miss anything.
+    const third = await cluster.node('third', archive(false))
+    const nurse = await third.connect('romeo', 'street')
+    nurse.send(chat('juliet@im.example.com', 'the inconstant moon'))
+    await nurse.roundTrip()
+    await finds(3)
+  },
+)

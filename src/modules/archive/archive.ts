@@ -38,7 +38,7 @@ export class Archive {
   readonly #retractions: Retractions
 
   constructor(
-    { storage, hooks, routes, clock, log }: ModuleContext<unknown>,
+    { storage, cluster, hooks, routes, clock, log }: ModuleContext<unknown>,
     settingsOf: (domain?: string) => Settings,
     coherence: Coherence,
   ) {
@@ -57,7 +57,7 @@ export class Archive {
       log,
     })
     const written = () => this.written()
-    this.index = new SearchIndex({ storage, store, written, log })
+    this.index = new SearchIndex({ storage, cluster, store, written, log })
     this.preferences = new PreferenceStore(
       storage,
       (domain) => settingsOf(domain).default,

@@ -42,6 +42,8 @@ const DROP_PROGRESS = 'drop table archive_text_progress'
 const PROGRESS = 'select seq, last from archive_text_progress'
 const OLDER = `select seq, owner, id, xml from archive
   where seq > ? and seq <= ? order by seq limit 200`
+const EXTENDED =
+  'update archive_text_progress set last = (select coalesce(max(seq), 0) from archive)'
 const PROGRESSED = 'update archive_text_progress set seq = ?'
 
 /** Letters and digits, as the index itself tells words. */
@@ -72,6 +74,11 @@ export class FullText {
     return new FullText(storage)
   }
 
+  /** The one that there is. */
+  static async find(storage: Storage): Promise<FullText | undefined> {
+    return (await isThere(storage)) ? new FullText(storage) : undefined
+  }
+
   /** No index is wanted any more. One that was kept would miss what comes from now on. */
   static async remove(storage: Storage): Promise<void> {
     if (!(await isThere(storage))) return
@@ -95,6 +102,11 @@ export class FullText {
   parameters(owner: string, search: string, bounds: Bounds): readonly string[] | undefined {
     const words = search.match(WORD)?.slice(0, MAX_WORDS)
     return words === undefined ? undefined : this.#words.parameters(owner, words, bounds)
+  }
+
+  /** What was archived so far may not be in it. */
+  async extend(): Promise<void> {
+    await this.#storage.write(EXTENDED, [])
   }
 
   /** Indexes what was archived before there was an index, until `isStopped`. */

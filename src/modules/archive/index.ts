@@ -92,7 +92,9 @@ export const archive = defineModule({
     fulltext: z
       .boolean()
       .default(false)
-      .describe('Let clients search for words. The index costs time for each message.'),
+      .describe(
+        'Let clients search for words. The index costs time for each message. Nodes of a cluster share one: each keeps it up to date while it is there, whatever it is told here itself.',
+      ),
     max_listed: z
       .int()
       .min(0)
@@ -300,6 +302,9 @@ export const archive = defineModule({
       { onError: 'skip' },
     )
 
+    const look = () => shared.index.look()
+    context.cluster.on('archive_indexed', () => look().then(() => null))
+    hooks.on('node_joined', (node) => look().then(() => node), { onError: 'skip' })
     context.onReady(async () => {
       preferences.forgetAll()
       await shared.index.follow()
