@@ -65,6 +65,7 @@ export function lineChart(lines: readonly Line[], { title, xTitle, yTitle }: Cha
   const style = 'font-family="sans-serif" font-size="12" fill="#1f2328"'
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" width="${WIDTH}" height="${HEIGHT}" ${style}>`,
+    `<title>${escaped(title)}</title>`,
     `<rect width="${WIDTH}" height="${HEIGHT}" fill="#ffffff"/>`,
     ...parts,
     '</svg>',
@@ -73,9 +74,10 @@ export function lineChart(lines: readonly Line[], { title, xTitle, yTitle }: Cha
 }
 
 function text(x: number, y: number, content: string, attributes: string): string {
-  const escaped = content.replaceAll('&', '&amp;').replaceAll('<', '&lt;')
-  return `<text x="${round(x)}" y="${round(y)}" ${attributes}>${escaped}</text>`
+  return `<text x="${round(x)}" y="${round(y)}" ${attributes}>${escaped(content)}</text>`
 }
+
+const escaped = (content: string) => content.replaceAll('&', '&amp;').replaceAll('<', '&lt;')
 
 const turned = (x: number, y: number) => `transform="rotate(-90 ${x} ${round(y)})"`
 

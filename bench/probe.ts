@@ -2,7 +2,7 @@
  * Loaded into a server with `--import` before anything else, this answers what only its own process
  * can tell. It does nothing until it is asked, over the channel to the parent process.
  */
-import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
 import process from 'node:process'
 import { promiseHooks } from 'node:v8'
 
@@ -13,7 +13,13 @@ export interface Answers {
   /** Of the main thread's heap, garbage included. */
   readonly used: { readonly bytes: number }
   /** After a full collection, for which the process needs `--expose-gc`. */
-  readonly heap: { readonly used: number; readonly external: number; readonly rss: number }
+  readonly heap: {
+    readonly used: number
+    readonly external: number
+    readonly rss: number
+    /** How long the collection took. */
+    readonly took: number
+  }
   /** Begins to count. */
   readonly 'count promises': Record<string, never>
   /** Those made since it began to count; ends counting. */
@@ -38,9 +44,14 @@ const delay = monitorEventLoopDelay({ resolution: DELAY_RESOLUTION_MS })
 const answers: { readonly [Q in Question]: () => Answers[Q] } = {
   used: () => ({ bytes: process.memoryUsage().heapUsed }),
   heap: () => {
+    // This collection is not the server's own: the event loop is not watched meanwhile.
+    const wasWatched = delay.disable()
+    const begun = performance.now()
     globalThis.gc?.()
+    const took = performance.now() - begun
+    if (wasWatched) delay.enable()
     const { heapUsed, external, rss } = process.memoryUsage()
-    return { used: heapUsed, external, rss }
+    return { used: heapUsed, external, rss, took }
   },
   'count promises': () => {
     promises = 0

@@ -65,6 +65,7 @@ interface Sample {
   readonly heapMib: number
   readonly externalMib: number
   readonly rssMib: number
+  readonly collectionMs: number
   readonly delayP50: number
   readonly delayP99: number
   readonly delayP999: number
@@ -74,14 +75,13 @@ interface Sample {
 async function sample(server: Server, second: number): Promise<Sample> {
   const delay = await server.ask('delay')
   const heap = await server.ask('heap')
-  // The full collection that the answer takes is not the server's own.
-  await server.ask('delay')
   const mib = (octets: number) => octets / 2 ** 20
   return {
     second,
     heapMib: mib(heap.used),
     externalMib: mib(heap.external),
     rssMib: mib(heap.rss),
+    collectionMs: heap.took,
     delayP50: delay.p50,
     delayP99: delay.p99,
     delayP999: delay.p999,
@@ -175,6 +175,7 @@ const share =
 const rows = all.map((one) => [
   String(one.second),
   ...[one.heapMib, one.externalMib, one.rssMib].map((value) => some(value)),
+  some(one.collectionMs, 0),
   ...[one.delayP50, one.delayP99, one.delayP999, one.delayMax].map((value) => some(value)),
 ])
 process.stdout.write(`Measured ${at.slice(0, 16).replace('T', ' ')} UTC with \`${result.command}\` at ${result.commit};
@@ -184,7 +185,7 @@ ${whole(figures.sent)} sent, ${whole(figures.received)} received, ${figures.lost
 Latency p50 ${some(figures.lat_p50_ms, 2)} ms, p99 ${some(figures.lat_p99_ms, 2)} ms, at most ${some(figures.lat_max_ms)} ms. The
 server used ${some(figures.server_cores, 2)} cores, everything else but the generator ${some(figures.other_cores, 2)}.
 
-${table(['second', 'heap MiB', 'external MiB', 'RSS MiB', 'delay p50 ms', 'p99', 'p99.9', 'max'], rows, 0)}
+${table(['second', 'heap MiB', 'external MiB', 'RSS MiB', 'collection ms', 'delay p50 ms', 'p99', 'p99.9', 'max'], rows, 0)}
 `)
 const isWhole = Number(figures.lost) === 0 && faultsOf(figures) === undefined
 if (!isWhole) {

@@ -49,7 +49,7 @@ const openOn = (processes: number): Target => ({
   launch(setup) {
     const file = join(setup.directory, 'meerkat.toml')
     const text = `workers = ${processes}\n${configuration(setup)}`
-      .replace('[limits]', '[auth]\nanonymous = true\n\n[limits]')
+      .replace('[auth]', '[auth]\nanonymous = true')
       .replace('[modules.anonymous]\nenabled = false\n', '')
     writeFileSync(file, text)
     return { command: startOf(file) }
@@ -191,7 +191,11 @@ const size: Dimension = {
   about: '100 pairs send messages with bodies of so many octets (W=10).',
   counted: 'octets',
   steps: [100, 300, 1000, 3000, 10_000, 30_000, 100_000],
-  measures: [cpuOf('message'), { title: 'CPU µs a KiB', field: 'kib_us', digits: 2 }, noise],
+  measures: [
+    cpuOf('message'),
+    { title: 'CPU µs a KiB', field: 'kib_us', digits: 2, isCharted: true },
+    noise,
+  ],
   measure: (step, directory) =>
     withServer(directory, { target: open }, async (run) => {
       const figures = await run(

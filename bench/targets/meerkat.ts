@@ -55,6 +55,11 @@ max_connections_per_address = 50_000
 backlog = 4096
 
 ${listeners(setup)}
+# Logins at the same time are guesses until each has been looked at.
+[auth]
+wrong_passwords_per_account = 100_000
+wrong_passwords_per_address = 100_000
+
 [limits]
 max_sessions_per_user = 2_000
 

@@ -1,0 +1,47 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { test } from 'node:test'
+import type { Answers, Question } from './probe.ts'
+
+/** Each message makes three promises and keeps a list of a thousand numbers. */
+const PROGRAM = `
+  const kept = []
+  setInterval(() => {}, 1000)
+  process.on('SIGUSR2', () => {
+    kept.push(Array.from({ length: 1000 }, (_, i) => i + 0.5))
+    for (let i = 0; i < 3; i++) new Promise(() => {})
+    const until = Date.now() + 60
+    while (Date.now() < until);
+    console.log('done')
+  })
+  console.log('ready')
+`
+
+test('a probed process tells its heap, its promises and how late its event loop was', async (t) => {
+  const probe = new URL('./probe.ts', import.meta.url).href
+  const options = ['--expose-gc', '--import', probe, '--input-type=module', '--eval', PROGRAM]
+  const child = spawn(process.execPath, options, { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] })
+  t.after(() => child.kill())
+  const said = () => once(child.stdout as NodeJS.ReadableStream, 'data')
+  const ask = async <Q extends Question>(question: Q): Promise<Answers[Q]> => {
+    child.send(question)
+    const [answer] = await once(child, 'message')
+    return answer
+  }
+  await said()
+
+  const { used } = await ask('heap')
+  await ask('watch delay')
+  await ask('count promises')
+  const done = said()
+  child.kill('SIGUSR2')
+  await done
+
+  assert.equal((await ask('promises')).count, 3)
+  const { max } = await ask('delay')
+  assert.ok(max > 40, `${max} ms`)
+  const grown = (await ask('used')).bytes - used
+  assert.ok(grown > 8000 && grown < 500_000, `${grown} octets`)
+  assert.ok((await ask('heap')).took > 0)
+})
