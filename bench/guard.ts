@@ -11,7 +11,6 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { type Baseline, changes, described, listed } from './guard/costs.ts'
-import { hasStrace } from './guard/counters.ts'
 import { measure } from './guard/measure.ts'
 import { killEverything } from './server.ts'
 
@@ -26,10 +25,11 @@ for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
 const started = Date.now()
 const now = await measure((act) => process.stderr.write(`${act} `))
 process.stderr.write(`(${Math.round((Date.now() - started) / 1000)} s)\n`)
-if (!hasStrace) process.stdout.write('strace cannot be used here: system calls are not compared\n')
+const isTraced = Object.values(now).every(({ syscalls }) => syscalls !== undefined)
+if (!isTraced) process.stdout.write('strace cannot be used here: system calls are not compared\n')
 
 if (values.accept) {
-  if (!hasStrace) throw new Error('a baseline needs strace')
+  if (!isTraced) throw new Error('a baseline needs strace')
   writeFileSync(file, `${JSON.stringify(now, undefined, 2)}\n`)
   process.stdout.write(`${listed(now, {})}\nthis is the baseline now: ${file}\n`)
 } else {

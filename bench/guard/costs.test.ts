@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { test } from 'node:test'
 import { type Baseline, changes, described } from './costs.ts'
-import { callsIn, countedIn } from './counters.ts'
+import { callsIn, countedIn, systemCalls, writesOf } from './counters.ts'
 
 const baseline: Baseline = {
   'pairs-w1': { allocated: 10_000, promises: 0, writes: 1, syscalls: 3 },
@@ -32,6 +34,26 @@ test('what has become cheaper is told, too', () => {
 test('without strace the system calls are not compared', () => {
   const { syscalls: _, ...rest } = now({})['pairs-w1'] ?? {}
   assert.deepEqual(changes(baseline, { 'pairs-w1': rest as Baseline[string] }), [])
+})
+
+test('the writes of a process are counted, with strace its other calls too', async (t) => {
+  const child = spawn('sh', ['-c', 'while read line; do echo $line; done'])
+  t.after(() => child.kill())
+  const say = async () => {
+    for (let i = 0; i < 20; i++) {
+      const answer = once(child.stdout, 'data')
+      child.stdin.write('line\n')
+      await answer
+    }
+  }
+  await say()
+  const before = writesOf(child.pid as number)
+  await say()
+  assert.equal(writesOf(child.pid as number) - before, 20)
+
+  const calls = await systemCalls(child.pid as number, say)
+  if (calls === undefined) return t.diagnostic('strace cannot be used here')
+  assert.equal(calls.get('write'), 20)
 })
 
 test('of the table that strace writes, threads that wait for one another do not count', () => {

@@ -16,13 +16,17 @@ export function writesOf(pid: number): number {
   return Number(line?.[1])
 }
 
-export const hasStrace = spawnSync('strace', ['-c', '-o', '/dev/null', 'true']).status === 0
+const isInstalled = spawnSync('strace', ['--version'], { stdio: 'ignore' }).status === 0
 
-/** The system calls of a process and its threads while `act` runs; the name of each, and how many. */
+/**
+ * The system calls of a process and its threads while `act` runs; the name of each, and how many.
+ * Undefined where strace is not installed, or may not attach to other processes.
+ */
 export async function systemCalls(
   pid: number,
   act: () => Promise<void>,
-): Promise<ReadonlyMap<string, number>> {
+): Promise<ReadonlyMap<string, number> | undefined> {
+  if (!isInstalled) return undefined
   const directory = mkdtempSync(join(os.tmpdir(), 'meerkat-strace-'))
   const file = join(directory, 'calls')
   try {
@@ -30,8 +34,9 @@ export async function systemCalls(
     const strace = spawn('strace', options, { stdio: ['ignore', 'ignore', 'pipe'] })
     const ended = once(strace, 'exit')
     strace.stderr.setEncoding('utf8')
-    // It says so when it has stopped the last thread.
-    await once(strace.stderr, 'data')
+    // It says so when it has stopped the last thread, or why it could not.
+    const [said] = await once(strace.stderr, 'data')
+    if (!said.includes('attached')) return undefined
     await act()
     strace.kill('SIGINT')
     await ended

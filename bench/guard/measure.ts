@@ -6,7 +6,7 @@ import { Server } from '../server.ts'
 import { probed } from '../targets/meerkat.ts'
 import { ACCOUNTS, ACTS, type Act } from './act.ts'
 import type { Baseline, Costs } from './costs.ts'
-import { countedIn, hasStrace, systemCalls, writesOf } from './counters.ts'
+import { countedIn, systemCalls, writesOf } from './counters.ts'
 
 /**
  * Without the optimising compilers, what is allocated follows from the source alone: they remove
@@ -68,13 +68,14 @@ async function costsOf(act: Act, server: Server): Promise<Costs> {
   await repeat(batch)
   const promises = await server.ask('promises')
   const calls: number[] = []
-  for (let i = 0; hasStrace && i < TRACED_BATCHES; i++) {
-    calls.push(countedIn(await systemCalls(server.pid, () => repeat(batch))))
+  for (let i = 0; i < TRACED_BATCHES; i++) {
+    const counted = await systemCalls(server.pid, () => repeat(batch))
+    if (counted !== undefined) calls.push(countedIn(counted))
   }
   return {
     allocated: each(spreadOf(allocated)?.median ?? 0, 0),
     promises: each(promises.count, 2),
     writes: each(spreadOf(writes)?.median ?? 0, 2),
-    ...(hasStrace && { syscalls: each(Math.min(...calls), 2) }),
+    ...(calls.length > 0 && { syscalls: each(Math.min(...calls), 2) }),
   }
 }
