@@ -393,7 +393,7 @@ export class Server {
       throw error
     }
     this.startedAt = Date.now()
-    this.dynamicDomains.resume()
+    await this.dynamicDomains.catchUp()
   }
 
   /** What is not the same in this configuration as in the one in force. */

@@ -1,3 +1,4 @@
+import { setTimeout as wait } from 'node:timers/promises'
 import type { Module } from '../core/module.ts'
 import type { Server } from '../server.ts'
 import { type DomainState, DomainStore } from '../storage/domain-store.ts'
@@ -19,7 +20,15 @@ export type DomainStates = ReadonlyMap<string, DomainState>
 type Parts = {
   readonly server: Pick<
     Server,
-    'config' | 'storage' | 'hooks' | 'accounts' | 'routes' | 'components' | 'log' | 'cluster'
+    | 'config'
+    | 'storage'
+    | 'hooks'
+    | 'accounts'
+    | 'routes'
+    | 'components'
+    | 'log'
+    | 'cluster'
+    | 'startedAt'
   >
   readonly modules: () => readonly Module[]
   /** When no other change of the server is under way. */
@@ -47,7 +56,18 @@ type Removal = {
   rows: number
 }
 
-/** Domains that come and go while the server runs. */
+/** What only one node does at a time: to change domains, */
+const CHANGE = 'domains'
+/** and to remove one. */
+const removalOf = (name: string) => `removal of ${name}`
+/** How long until it is tried again to be the one that removes, milliseconds. */
+const RETRY = 1_000
+
+/**
+ * Domains that come and go while the server runs. One node at a time changes them, from what the storage
+ * has; then all others look there. Each that knows of a removal waits for its turn to do it, so one goes
+ * on with it when another is lost.
+ */
 export class DynamicDomains {
   readonly #store: DomainStore
   #states: DomainStates = new Map()
@@ -60,11 +80,8 @@ export class DynamicDomains {
     this.#store = new DomainStore(parts.server.storage)
     parts.server.cluster.on('domains_changed', async ({ removed }) => {
       if (removed !== null) await parts.server.hooks.at('remove_domain').run(removed, {})
-      const stored = await this.#store.all()
-      await this.#apply(
-        () => stored,
-        async () => {},
-      )
+      // Whoever has not started yet looks when it has.
+      if (parts.server.startedAt > 0) await this.#follow()
       return null
     })
   }
@@ -116,10 +133,14 @@ export class DynamicDomains {
    * server stops is when it starts again.
    */
   async remove(name: string, onRows: (rows: number) => void): Promise<number> {
-    await this.#set(name, 'removing', (state) => {
-      if (state === undefined) ensureThere(name, state)
-    })
-    const removal = this.#removal(name)
+    const begin = () =>
+      this.#set(name, 'removing', (state) => {
+        if (state === undefined) ensureThere(name, state)
+      })
+    const removal = this.#removal(
+      name,
+      this.#states.get(name) === 'removing' ? async () => {} : begin,
+    )
     removal.watchers.add(onRows)
     try {
       await removal.done
@@ -129,12 +150,18 @@ export class DynamicDomains {
     return removal.rows
   }
 
-  /** Goes on with removals that were broken off. */
-  resume(): void {
+  /** Once the server has started: what has changed since it looked, and removals that were broken off. */
+  async catchUp(): Promise<void> {
+    const { cluster, log } = this.#parts.server
+    if (!cluster.isShared) return this.#resume()
+    await this.#follow().catch((error) => log.error('domains_not_followed', { error }))
+  }
+
+  #resume(): void {
     for (const [name, state] of this.#states) {
       if (state !== 'removing') continue
       const { log } = this.#parts.server
-      this.#removal(name).done.catch((error) => {
+      this.#removal(name, async () => {}).done.catch((error) => {
         if (!this.#stopping.signal.aborted) log.error('domain_not_removed', { domain: name, error })
       })
     }
@@ -150,16 +177,32 @@ export class DynamicDomains {
     state: DomainState,
     check: (state: DomainState | undefined) => void,
   ): Promise<void> {
+    const { cluster, log } = this.#parts.server
     const change = (states: DomainStates): DomainStates => {
       check(states.get(name))
       return new Map([...states, [name, state]])
     }
-    await this.#apply(change, () => this.#store.put(name, state))
-    await this.#parts.server.cluster.tell('domains_changed', { removed: null })
-    this.#parts.server.log.info('domain_changed', { domain: name, state })
+    // No other change waits for the lock: who has to follow this one does that without.
+    await cluster.exclusively(CHANGE, async () => {
+      await this.#apply(change, () => this.#store.put(name, state))
+      await cluster.tell('domains_changed', { removed: null })
+    })
+    log.info('domain_changed', { domain: name, state })
   }
 
-  /** Hosts others from now on, once `persist` is done. `change` throws if that cannot be. */
+  /** As other nodes have changed them. */
+  async #follow(): Promise<void> {
+    await this.#apply(
+      (states) => states,
+      async () => {},
+    )
+    this.#resume()
+  }
+
+  /**
+   * Hosts others from now on than the storage says, once `persist` is done. `change` throws if that cannot
+   * be.
+   */
   #apply(
     change: (states: DomainStates) => DomainStates,
     persist: () => Promise<void>,
@@ -167,7 +210,7 @@ export class DynamicDomains {
     const { inTurn, prepare } = this.#parts
     return inTurn(async () => {
       const before = this.#states
-      const after = change(before)
+      const after = change(await this.#store.all())
       for (const name of after.keys()) if (!before.has(name)) this.#ensureFree(name)
       this.#states = after
       try {
@@ -197,7 +240,8 @@ export class DynamicDomains {
     }
   }
 
-  #removal(name: string): Removal {
+  /** The one that is under way, or one that begins with `begin`. */
+  #removal(name: string, begin: () => Promise<void>): Removal {
     const underway = this.#removals.get(name)
     if (underway !== undefined) return underway
     const watchers = new Set<(rows: number) => void>()
@@ -205,24 +249,68 @@ export class DynamicDomains {
       removal.rows += rows
       for (const watch of watchers) watch(removal.rows)
     }
-    const done = this.#remove(name, onRemoved).finally(() => this.#removals.delete(name))
+    const done = this.#remove(name, begin, onRemoved).finally(() => this.#removals.delete(name))
     const removal: Removal = { done, watchers, rows: 0 }
     this.#removals.set(name, removal)
     return removal
   }
 
-  async #remove(name: string, onRemoved: (rows: number) => void): Promise<void> {
-    const { server, modules } = this.#parts
+  async #remove(
+    name: string,
+    begin: () => Promise<void>,
+    onRemoved: (rows: number) => void,
+  ): Promise<void> {
     const { signal } = this.#stopping
     // The first row is counted when somebody can watch.
     await Promise.resolve()
+    let hasTurn = false
+    const work = async () => {
+      hasTurn = true
+      signal.throwIfAborted()
+      await begin()
+      await this.#removeAlone(name, onRemoved)
+    }
+    // While another node is at it, the server can stop.
+    const stopped = aborted(signal, () => hasTurn)
+    stopped.catch(() => {})
+    while (true) {
+      signal.throwIfAborted()
+      const done = this.#parts.server.cluster.exclusively(removalOf(name), work)
+      try {
+        return await Promise.race([done, stopped])
+      } catch (error) {
+        done.catch(() => {})
+        if (hasTurn || signal.aborted) throw error
+        await wait(RETRY, undefined, { signal })
+      }
+    }
+  }
+
+  async #removeAlone(name: string, onRemoved: (rows: number) => void): Promise<void> {
+    const { server, modules } = this.#parts
+    const { signal } = this.#stopping
+    // Another node may have done it meanwhile.
+    if ((await this.#store.all()).get(name) !== 'removing') return
     await removeDomain(name, { server, modules: modules(), onRemoved, signal })
     const without = (states: DomainStates) =>
       new Map([...states].filter(([other]) => other !== name))
-    await this.#apply(without, () => this.#store.remove(name))
-    await server.cluster.tell('domains_changed', { removed: name })
+    await server.cluster.exclusively(CHANGE, async () => {
+      await this.#apply(without, () => this.#store.remove(name))
+      await server.cluster.tell('domains_changed', { removed: name })
+    })
     server.log.info('domain_removed', { domain: name })
   }
+}
+
+/** Rejects when `signal` is aborted, unless `isAtWork`: then whoever is ends by itself. */
+function aborted(signal: AbortSignal, isAtWork: () => boolean): Promise<never> {
+  return new Promise((_, reject) => {
+    const onAbort = () => {
+      if (!isAtWork()) reject(signal.reason)
+    }
+    if (signal.aborted) onAbort()
+    else signal.addEventListener('abort', onAbort, { once: true })
+  })
 }
 
 function ensureThere(name: string, state: DomainState | undefined): void {

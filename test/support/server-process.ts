@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -67,16 +68,22 @@ export class ServerProcess implements AsyncDisposable {
     return this.#child.pid as number
   }
 
+  /** Those that it started: its workers, in the order of their start. */
+  get children(): readonly number[] {
+    const text = readFileSync(`/proc/${this.pid}/task/${this.pid}/children`, 'utf8')
+    return text.split(' ').filter(Boolean).map(Number)
+  }
+
   /** A client with a session that has not sent presence. The account must be there. */
-  async connect(localpart: string, resource?: string): Promise<Client> {
-    const client = await this.authenticate(localpart)
+  async connect(localpart: string, resource?: string, domain = DOMAIN): Promise<Client> {
+    const client = await this.authenticate(localpart, domain)
     await client.bind(resource)
     return client
   }
 
   /** A connection without a session. */
-  async authenticate(localpart: string): Promise<Client> {
-    const client = await Client.open({ host: '127.0.0.1', port: this.#port, domain: DOMAIN })
+  async authenticate(localpart: string, domain = DOMAIN): Promise<Client> {
+    const client = await Client.open({ host: '127.0.0.1', port: this.#port, domain })
     this.#clients.push(client)
     await client.startStream()
     await client.authenticate({ localpart, password: PASSWORD, mechanism: 'PLAIN' })
