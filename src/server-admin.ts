@@ -19,6 +19,7 @@ export function commandsOf(server: Pick<Server, 'modules'>): readonly Command[] 
 export function adminContext(server: Server, version: string): AdminContext {
   return {
     version,
+    node: server.cluster.self.node,
     get domains() {
       return server.domains.names
     },
@@ -30,14 +31,9 @@ export function adminContext(server: Server, version: string): AdminContext {
     activity: server.activity,
     route: adminRoute(server),
     components: server.components,
-    get federation() {
-      return server.federation
-    },
+    federation: server.links,
     loadedModules: server.modules,
-    hooks: server.hooks,
-    outcomes: server.router.outcomes,
-    stages: server.router.stages,
-    counts: server.router.counts,
+    tallies: server.tallies,
     tokens: server.tokens,
     administrators: server.administrators,
     traces: server.traces,

@@ -48,7 +48,10 @@ function servicesOf(server: Server): Readonly<Record<Service, () => HttpService>
         log,
       }),
     page: adminPage,
-    metrics: () => metrics(metricSources(server)),
+    metrics: () => {
+      const { workerMetrics } = server
+      return metrics(metricSources(server), workerMetrics && (() => workerMetrics.all()))
+    },
     health: () => health({ problems: () => problemsOf(server) }),
   }
 }

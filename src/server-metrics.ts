@@ -1,4 +1,5 @@
 /** What there is to count on a server, and where it stands. */
+import { isLocalSession } from './core/session.ts'
 import { SOFTWARE } from './core/software.ts'
 import type { Stage } from './core/stages.ts'
 import type { StorageLoad } from './core/storage.ts'
@@ -29,7 +30,7 @@ function ofServer(server: Server): Source[] {
     },
     {
       name: 'meerkat_sessions',
-      help: 'Connected resources, by domain.',
+      help: 'Connected resources of this node, by domain.',
       kind: 'gauge',
       labels: ['domain'],
       read: () => sessionsByDomain(server),
@@ -46,7 +47,9 @@ function ofServer(server: Server): Source[] {
 
 function sessionsByDomain({ config, sessionManager }: Server): Sample[] {
   const counts = new Map(config.domains.map((domain) => [domain, 0]))
-  for (const { jid } of sessionManager.sessions.values()) {
+  for (const session of sessionManager.sessions.values()) {
+    if (!isLocalSession(session)) continue
+    const { jid } = session
     counts.set(jid.domain, (counts.get(jid.domain) ?? 0) + 1)
   }
   return [...counts].map(([domain, value]) => ({ labels: { domain }, value }))
@@ -174,10 +177,10 @@ function ofConnections(server: Server): Source[] {
     },
     {
       name: 'meerkat_components',
-      help: 'Connections of external components that are registered.',
+      help: 'Connections of external components to this node.',
       kind: 'gauge',
       labels: [],
-      read: () => [{ value: server.components.connections.size }],
+      read: () => sum([...server.components.connections].map(({ isLocal }) => Number(isLocal))),
     },
     {
       name: 'meerkat_s2s_links',

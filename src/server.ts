@@ -37,6 +37,8 @@ import type { ServerListener } from './s2s/listener.ts'
 import { certificateStep } from './server/certificates.ts'
 import { clientListeners } from './server/client-listener.ts'
 import { clusterOf, type Ground, nodeOf, openGround, type Worker } from './server/cluster.ts'
+import { ClusterLinks } from './server/cluster-links.ts'
+import { ClusterTallies } from './server/cluster-tallies.ts'
 import { ClusterTraces } from './server/cluster-traces.ts'
 import { componentListeners, expectedComponents } from './server/component-listener.ts'
 import { Domains } from './server/domains.ts'
@@ -52,6 +54,7 @@ import { SessionActivity } from './server/session-activity.ts'
 import { SharedClock } from './server/shared-clock.ts'
 import { type Step, Steps } from './server/step.ts'
 import { TraceExport } from './server/tracing.ts'
+import { WorkerMetrics } from './server/worker-metrics.ts'
 import { offerAdministration } from './server-adhoc.ts'
 import { sqlAccountStore } from './storage/account-store.ts'
 import { openStorage } from './storage/open.ts'
@@ -129,6 +132,12 @@ export class Server {
   readonly tracing: Tracing
   /** What is followed on all nodes. */
   readonly traces: ClusterTraces
+  /** What is counted on all nodes. */
+  readonly tallies: ClusterTallies
+  /** The ways to other servers that all nodes have. */
+  readonly links: ClusterLinks
+  /** What all workers of this machine count; `undefined` if this is none of several. */
+  readonly workerMetrics: WorkerMetrics | undefined
   readonly activity: SessionActivity
   readonly iq: IqDispatcher
   readonly routes = new LocalRoutes()
@@ -242,6 +251,9 @@ export class Server {
     const { sessionManager } = this
     this.cluster = clusterOf(this, ground, onFenced)
     this.traces = new ClusterTraces(this.tracing, this.cluster)
+    this.tallies = new ClusterTallies(this)
+    this.links = new ClusterLinks(this)
+    this.workerMetrics = options.worker && new WorkerMetrics(this, options.worker)
     this.activity = new SessionActivity(sessionManager.sessions, this.cluster)
     this.cluster.on('worker_drain', ({ to }) =>
       this.#drain({ ...(to !== null && { to }), onProgress() {} }),

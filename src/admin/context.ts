@@ -10,21 +10,20 @@ import type { AdminCluster } from './commands/cluster.ts'
 import type { AdminComponents } from './commands/component.ts'
 import type { AdminData } from './commands/data.ts'
 import type { AdminDomains } from './commands/domain.ts'
-import type { AdminHooks } from './commands/hook.ts'
 import type { AdminRoute } from './commands/message.ts'
 import type { AdminModules } from './commands/module.ts'
-import type { AdminOutcomes } from './commands/outcome.ts'
 import type { Reload } from './commands/reload.ts'
-import type { AdminStages } from './commands/route.ts'
 import type { AdminFederation } from './commands/s2s.ts'
 import type { AdminProcess, RunningServer } from './commands/server.ts'
 import type { AdminActivity, AdminSessions } from './commands/session.ts'
 import type { AdminTokens } from './commands/token.ts'
-import type { AdminCounts } from './streams/route.ts'
 import type { AdminTraces } from './streams/trace.ts'
+import type { AdminTallies } from './tallies.ts'
 
 export interface AdminContext {
   readonly version: string
+  /** The name of this one among the nodes of the cluster. */
+  readonly node: string
   /** Those that are hosted now. */
   readonly domains: readonly string[]
   readonly hosting: AdminDomains
@@ -35,13 +34,9 @@ export interface AdminContext {
   readonly activity: AdminActivity
   readonly route: AdminRoute
   readonly components: AdminComponents
-  /** Absent when the server speaks with no other. */
-  readonly federation?: AdminFederation | undefined
+  readonly federation: AdminFederation
   readonly loadedModules: AdminModules
-  readonly hooks: AdminHooks
-  readonly outcomes: AdminOutcomes
-  readonly stages: AdminStages
-  readonly counts: AdminCounts
+  readonly tallies: AdminTallies
   readonly tokens: AdminTokens
   readonly administrators: AdminAdministrators
   readonly traces: AdminTraces

@@ -211,6 +211,7 @@ class RemoteComponent implements Component {
   readonly isSubdomain: boolean
   readonly isHidden: boolean
   readonly isLocal = false
+  readonly clusterNode: string
   readonly owner: NodeRun
   readonly #parts: Parts
 
@@ -220,6 +221,7 @@ class RemoteComponent implements Component {
     this.isSubdomain = isSubdomain
     this.isHidden = isHidden
     this.owner = { node, epoch }
+    this.clusterNode = node
     this.#parts = parts
   }
 

@@ -18,6 +18,8 @@ export interface Component {
   readonly isHidden: boolean
   /** Its connection is on this node. */
   readonly isLocal: boolean
+  /** Node that has its connection; absent where that is this one. */
+  readonly clusterNode?: string
   /** Hands it a stanza for one of its domains. */
   handle(envelope: Envelope): Outcome | Promise<Outcome>
   /** Whether this answer is to a request that came over this very connection. */

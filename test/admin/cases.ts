@@ -521,7 +521,7 @@ export const cases: readonly Case[] = [
   {
     command: 's2s list',
     args: { remote: REMOTE },
-    result: { connections: [] },
+    result: { connections: [], silent: [] },
   },
   {
     command: 's2s close',
@@ -582,7 +582,8 @@ export const cases: readonly Case[] = [
   },
   {
     command: 'route list',
-    args: {},
+    args: { node: 'local' },
+    refused: [[{ node: 'nowhere' }, 'not-found']],
     result: ({ stages }) => {
       assert.equal(stages[0].name, 'c2s_in')
       assert.ok(stages[0].stanzas > 0)

@@ -27,9 +27,10 @@ async function freePort(): Promise<number> {
 async function open() {
   const stack = new AsyncDisposableStack()
   const directory = stack.use(await temporaryDirectory())
-  const port = await freePort()
+  const [port, http] = [await freePort(), await freePort()]
+  const settings = `workers = 2\n[[listen.http]]\naddress = "127.0.0.1"\nport = ${http}\n`
   const database = `sqlite:${directory.path}/meerkat.db`
-  const start = ServerProcess.start(directory.path, 'workers = 2\n', '', database, port)
+  const start = ServerProcess.start(directory.path, settings, '', database, port)
   const server = stack.use(await start)
   const socket = join(directory.path, 'meerkat.sock')
   for (const localpart of ['romeo', 'juliet']) {
@@ -42,7 +43,25 @@ async function open() {
     }
     return nodes
   }
-  return { server, port, sessions, [Symbol.asyncDispose]: () => stack.disposeAsync() }
+  /** By its labels, what a metric stands at. */
+  const metric = async (name: string) => {
+    const text = await (await fetch(`http://127.0.0.1:${http}/metrics`)).text()
+    const lines = text.split('\n').filter((line) => line.startsWith(`${name}{`))
+    return new Map(
+      lines.map((line) => {
+        const space = line.lastIndexOf(' ')
+        return [line.slice(name.length, space), Number(line.slice(space))] as const
+      }),
+    )
+  }
+  return {
+    server,
+    port,
+    sessions,
+    metric,
+    socket,
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  }
 }
 
 /** Clients of one account, some with each worker. */
@@ -154,4 +173,54 @@ test('a worker that is killed is started again, and the others go on', async () 
   const [one] = left as [Client]
   later.send(chat(one.fullJid, 'still here?'))
   await one.receives({ body: 'still here?' })
+})
+
+test('metrics are those of all workers, each by its name', async () => {
+  await using stage = await open()
+  const juliets = await connectBoth(stage, 'juliet')
+  const romeo = await stage.server.connect('romeo', 'orchard')
+  for (const juliet of juliets) romeo.send(chat(juliet.fullJid, 'counted'))
+  for (const juliet of juliets) await juliet.receives({ body: 'counted' })
+  await romeo.roundTrip()
+
+  const sum = (cells: ReadonlyMap<string, number>) =>
+    [...cells.values()].reduce((all, each) => all + each, 0)
+  const sessions = await stage.metric('meerkat_sessions')
+  assert.equal(sum(sessions), juliets.length + 1)
+  assert.deepEqual([...sessions.keys()].sort(), [
+    '{domain="im.example.com",worker="w1"}',
+    '{domain="im.example.com",worker="w2"}',
+  ])
+  assert.ok([...sessions.values()].every((count) => count > 0))
+  const written = await stage.metric('meerkat_stanzas_sent_total')
+  const messages = [...written].filter(([labels]) => labels.includes('to="c2s",kind="message"'))
+  assert.equal(sum(new Map(messages)), juliets.length)
+  for (const name of [
+    'process_resident_memory_bytes',
+    'meerkat_info',
+    'nodejs_eventloop_lag_p99_seconds',
+  ]) {
+    const labels = [...(await stage.metric(name)).keys()]
+    for (const worker of ['w1', 'w2']) {
+      assert.ok(
+        labels.some((each) => each.includes(`worker="${worker}"`)),
+        `${name} of ${worker}`,
+      )
+    }
+  }
+
+  // The route is that of both, or of one.
+  const route = async (args: object) => {
+    const answer = await callCommand(stage.socket, 'route list', args)
+    const { stages, silent } = answer as {
+      readonly stages: readonly { readonly name: string; readonly stanzas: number }[]
+      readonly silent: readonly string[]
+    }
+    assert.deepEqual(silent, [])
+    return stages.find(({ name }) => name === 'c2s_out')?.stanzas ?? 0
+  }
+  const parts = [await route({ node: 'w1' }), await route({ node: 'w2' })] as const
+  assert.ok(parts.every((each) => each > 0))
+  assert.equal(await route({}), parts[0] + parts[1])
+  await assert.rejects(route({ node: 'w3' }), /there is no node w3/)
 })

@@ -1,13 +1,13 @@
 import type { AdminContext } from '../../src/admin/context.ts'
 import { ModuleCommands } from '../../src/core/command.ts'
 import { Outcome } from '../../src/core/outcome.ts'
-import { StanzaCounts } from '../../src/core/stanza-counts.ts'
 
 const NOTHING = { accounts: 0, existing: 0, added: 0, there: 0, problems: [], problemCount: 0 }
 
 /** A server without accounts, sessions or modules, for tests of commands to fill. */
 export const emptyContext: AdminContext = {
   version: '1.2.3',
+  node: 'local',
   domains: ['localhost'],
   hosting: {
     list: () => [{ name: 'localhost', state: 'enabled', isFixed: true }],
@@ -36,10 +36,11 @@ export const emptyContext: AdminContext = {
   route: { send: async () => new Outcome('dropped', 'nobody'), explain: async () => [] },
   components: { connections: [] },
   loadedModules: { loaded: [] },
-  hooks: { all: [] },
-  outcomes: new Map(),
-  stages: { all: [] },
-  counts: new StanzaCounts(),
+  federation: {
+    list: async () => ({ answers: [], silent: [] }),
+    disconnect: async () => ({ answers: [], silent: [] }),
+  },
+  tallies: { of: async () => ({ answers: [], silent: [] }) },
   tokens: {
     create: async () => ({ token: '', id: '' }),
     list: async () => [],

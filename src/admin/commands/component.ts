@@ -22,23 +22,20 @@ const listComponents = defineCommand({
         id: z.string(),
         domains: z.array(z.string()),
         hidden: z.boolean().describe('Service discovery does not tell of it.'),
-        here: z.boolean().describe('Its connection is on this node.'),
+        node: z.string().describe('Which node has its connection.'),
+        here: z.boolean().describe('That is this one.'),
       }),
     ),
   }),
   text: ({ components }) =>
-    table(
-      components.map(({ id, domains, here }) => [
-        id,
-        domains.join(' '),
-        here ? 'here' : 'elsewhere',
-      ]),
-    ) || 'no components',
-  async run({ components }) {
+    table(components.map(({ id, domains, node }) => [id, domains.join(' '), node])) ||
+    'no components',
+  async run({ components, node }) {
     const listed = Array.from(components.connections, (component) => ({
       id: component.id,
       domains: [...component.domains],
       hidden: component.isHidden,
+      node: component.clusterNode ?? node,
       here: component.isLocal,
     }))
     return { components: listed }

@@ -1,27 +1,18 @@
 import { z } from 'zod'
 import { table } from '../../core/command-text.ts'
+import { total } from '../../core/tally.ts'
 import { type Command, defineCommand } from '../command.ts'
-
-export interface AdminHooks {
-  /** Every handler, those of one hook in the order in which they run. */
-  readonly all: readonly AdminHandler[]
-}
-
-export type AdminHandler = {
-  readonly hook: string
-  readonly by: string
-  readonly order: number
-  readonly onError: 'stop' | 'skip'
-  readonly runs: number
-  readonly failures: number
-}
+import { onlyNode, silenceText, silentNodes, talliesOf } from '../tallies.ts'
 
 const listHooks = defineCommand({
   name: 'hook list',
   description: 'List the handlers of hooks in their order, how often they ran and failed',
   permission: 'server:read',
   needsServer: false,
-  args: z.strictObject({ name: z.string().optional().describe('Only of this hook.') }),
+  args: z.strictObject({
+    name: z.string().optional().describe('Only of this hook.'),
+    node: onlyNode,
+  }),
   positional: ['name'],
   examples: ['', 'user_send_message'],
   result: z.strictObject({
@@ -35,9 +26,10 @@ const listHooks = defineCommand({
         failures: z.int(),
       }),
     ),
+    silent: silentNodes,
   }),
-  text: ({ handlers }) =>
-    table(
+  text: ({ handlers, silent }) =>
+    (table(
       handlers.map(({ hook, order, by, runs, failures }) => [
         hook,
         String(order),
@@ -45,9 +37,11 @@ const listHooks = defineCommand({
         `${runs} runs`,
         `${failures} failed`,
       ]),
-    ) || 'no handlers',
-  async run({ hooks }, { name }) {
-    const meant = hooks.all.filter(({ hook }) => name === undefined || hook === name)
+    ) || 'no handlers') + silenceText(silent),
+  async run(context, { name, node }) {
+    const { answers, silent } = await talliesOf(context, node)
+    const { handlers } = total(answers.map(({ answer }) => answer))
+    const meant = handlers.filter(({ hook }) => name === undefined || hook === name)
     return {
       handlers: meant.map(({ hook, by, order, onError, runs, failures }) => ({
         hook,
@@ -57,6 +51,7 @@ const listHooks = defineCommand({
         runs,
         failures,
       })),
+      silent: [...silent],
     }
   },
 })

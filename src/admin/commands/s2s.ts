@@ -1,26 +1,26 @@
 import { z } from 'zod'
 import { counted, table } from '../../core/command-text.ts'
+import type { Everywhere } from '../../core/everywhere.ts'
 import { type Command, CommandError, defineCommand } from '../command.ts'
+import { silenceText, silentNodes } from '../tallies.ts'
 
-/** Ways to other servers. */
+/** The ways to other servers that all nodes have. */
 export interface AdminFederation {
-  readonly links: Iterable<AdminLink>
+  list(): Promise<Everywhere<readonly AdminLink[]>>
+  /** Ends the connections to a server; how many there were. */
+  disconnect(remote: string): Promise<Everywhere<number>>
 }
 
-export interface AdminLink {
+export type AdminLink = {
   readonly local: string
   readonly remote: string
-  readonly status: {
-    readonly state: 'open' | 'connecting' | 'waiting' | 'idle'
-    readonly isOurs: boolean
-    readonly isTwoWay: boolean
-    readonly isManaged: boolean
-    readonly waiting: number
-    readonly waitingBytes: number
-    readonly unacknowledged: number
-  }
-  /** False: there is no connection. */
-  disconnect(): boolean
+  readonly state: 'open' | 'connecting' | 'waiting' | 'idle'
+  readonly isOurs: boolean
+  readonly isTwoWay: boolean
+  readonly isManaged: boolean
+  readonly waiting: number
+  readonly waitingBytes: number
+  readonly unacknowledged: number
 }
 
 const listLinks = defineCommand({
@@ -38,6 +38,7 @@ const listLinks = defineCommand({
       z.strictObject({
         local: z.string(),
         remote: z.string(),
+        node: z.string().describe('Which node has it.'),
         state: z.enum(['open', 'connecting', 'waiting', 'idle']),
         opened_by_us: z.boolean(),
         two_way: z.boolean().describe('Stanzas go both ways on it (XEP-0288).'),
@@ -47,32 +48,32 @@ const listLinks = defineCommand({
         unacknowledged: z.int().describe('Stanzas sent whose arrival is not known.'),
       }),
     ),
+    silent: silentNodes,
   }),
-  text: ({ connections }) =>
-    table(
+  text: ({ connections, silent }) =>
+    (table(
       connections.map((each) => [
         each.local,
         each.remote,
+        each.node,
         each.state,
         `${counted(each.waiting, 'stanza')} waiting`,
         `${each.unacknowledged} unacknowledged`,
       ]),
-    ) || 'no connections',
+    ) || 'no connections') + silenceText(silent),
   async run({ federation }, { remote }) {
-    const links = [...(federation?.links ?? [])]
+    const { answers, silent } = await federation.list()
+    const links = answers.flatMap(({ node, answer }) => answer.map((link) => ({ ...link, node })))
     const meant = links.filter((link) => remote === undefined || link.remote === remote)
     return {
-      connections: meant.map(({ local, remote, status }) => ({
-        local,
-        remote,
-        state: status.state,
-        opened_by_us: status.isOurs,
-        two_way: status.isTwoWay,
-        acknowledged: status.isManaged,
-        waiting: status.waiting,
-        waiting_bytes: status.waitingBytes,
-        unacknowledged: status.unacknowledged,
+      connections: meant.map(({ isOurs, isTwoWay, isManaged, waitingBytes, ...rest }) => ({
+        ...rest,
+        opened_by_us: isOurs,
+        two_way: isTwoWay,
+        acknowledged: isManaged,
+        waiting_bytes: waitingBytes,
       })),
+      silent: [...silent],
     }
   },
 })
@@ -85,13 +86,13 @@ const closeLink = defineCommand({
   args: z.strictObject({ remote: z.string().min(1).describe('The domain of the other server.') }),
   positional: ['remote'],
   examples: ['example.org'],
-  result: z.strictObject({ closed: z.int() }),
-  text: ({ closed }) => `${counted(closed, 'connection')} closed`,
+  result: z.strictObject({ closed: z.int(), silent: silentNodes }),
+  text: ({ closed, silent }) => `${counted(closed, 'connection')} closed${silenceText(silent)}`,
   async run({ federation }, { remote }) {
-    const links = [...(federation?.links ?? [])].filter((link) => link.remote === remote)
-    const closed = links.filter((link) => link.disconnect()).length
+    const { answers, silent } = await federation.disconnect(remote)
+    const closed = answers.reduce((sum, { answer }) => sum + answer, 0)
     if (closed === 0) throw new CommandError('not-found', `there is no connection to ${remote}`)
-    return { closed }
+    return { closed, silent: [...silent] }
   },
 })
 

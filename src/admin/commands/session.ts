@@ -48,6 +48,7 @@ const listSessions = defineCommand({
     sessions: z.array(
       z.strictObject({
         jid: z.string(),
+        node: z.string().describe('Which node has its connection.'),
         priority: z.int().nullable().describe('Null while the resource is not available.'),
         connection: z.string(),
         address: z.string(),
@@ -60,6 +61,7 @@ const listSessions = defineCommand({
     table(
       sessions.map((session) => [
         session.jid,
+        session.node,
         session.priority === null ? '-' : String(session.priority),
         session.connection,
         session.address,
@@ -83,8 +85,9 @@ const listSessions = defineCommand({
         info.address.includes(search)
       if (isFound) wanted.push(session)
     }
-    const sessions = wanted.map(({ jid, priority, info }) => ({
+    const sessions = wanted.map(({ jid, priority, info, shared }) => ({
       jid: jid.full,
+      node: shared.clusterNode ?? context.node,
       priority: priority ?? null,
       connection: info.connection,
       address: info.address,

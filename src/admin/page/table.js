@@ -1,12 +1,13 @@
 import { el, keep, say } from './dom.js'
 
 /**
- * A table that stays while its rows change; on narrow screens each row is a card.
+ * A table that stays while its rows change; on narrow screens each row is a card. An optional column is
+ * shown when its rows differ in it.
  *
  * @param {{
  *   caption: string, none: string,
  *   key(row: any): string,
- *   columns: { name: string, isMain?: boolean, isNumber?: boolean, text?(row: any): string, show?(cell: Element, row: any): void }[],
+ *   columns: { name: string, isMain?: boolean, isNumber?: boolean, isOptional?: boolean, text?(row: any): string, show?(cell: Element, row: any): void }[],
  *   actions?: (row: any) => { name: string, about: string, isDangerous?: boolean, act(row: any): void }[],
  * }} options
  */
@@ -59,6 +60,11 @@ export function table({ caption, none, key, columns, actions }) {
     root,
     show(rows) {
       keep(body, rows, { key, make, update })
+      columns.forEach(({ isOptional, text }, i) => {
+        if (!isOptional) return
+        const isHidden = new Set(rows.map((row) => text(row))).size < 2
+        for (const line of grid.rows) line.cells[i].hidden = isHidden
+      })
       grid.hidden = rows.length === 0
       empty.hidden = rows.length > 0
     },

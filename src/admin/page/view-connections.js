@@ -19,7 +19,7 @@ export const connections = {
       columns: [
         { name: 'Domains', isMain: true, text: ({ domains }) => domains.join(', ') },
         { name: 'Connection', text: ({ id }) => id },
-        { name: 'Where', text: ({ here }) => (here ? 'this node' : 'another node') },
+        { name: 'Node', isOptional: true, text: ({ node }) => node },
         { name: 'Listed', text: ({ hidden }) => (hidden ? 'no' : 'yes') },
       ],
       actions: may('component kick')
@@ -47,10 +47,11 @@ export const connections = {
     const servers = table({
       caption: 'Other servers',
       none: 'No connections to other servers.',
-      key: ({ local, remote }) => `${local} ${remote}`,
+      key: ({ local, remote, node }) => `${local} ${remote} ${node}`,
       columns: [
         { name: 'Server', isMain: true, text: ({ remote }) => remote },
         { name: 'From', text: ({ local }) => local },
+        { name: 'Node', isOptional: true, text: ({ node }) => node },
         { name: 'State', show: badge(({ state }) => state) },
         { name: 'Opened by', text: ({ opened_by_us }) => (opened_by_us ? 'us' : 'them') },
         { name: 'Both ways', text: ({ two_way }) => (two_way ? 'yes' : 'no') },

@@ -32,7 +32,8 @@ export const route = {
   title: 'Route',
   needs: ['route watch'],
   mount(root, { signal }) {
-    const state = el('p.note', {}, 'Connecting …')
+    const state = el('p.note', { role: 'status' }, 'Connecting …')
+    const nodes = makeNodeChoice(() => watch())
     const figures = makeFigures()
     const received = makeEnds('Received from')
     const sent = makeEnds('Sent to')
@@ -63,6 +64,7 @@ export const route = {
       ],
     })
     root.append(
+      nodes.root,
       state,
       figures.root,
       el('ol.route', { 'aria-label': 'Stages of the route, in order' }, ...stops),
@@ -72,6 +74,8 @@ export const route = {
     const onItem = (item) => {
       const known = new Map(item.stages.map((stage) => [stage.name, stage]))
       figures.show(item)
+      nodes.show(item)
+      if (isLive) say(state, liveText(item))
       received.show(
         item.received.map(({ from, ...rest }) => ({ ...rest, name: SOURCES[from] ?? from })),
       )
@@ -104,16 +108,48 @@ export const route = {
         stop.classList.toggle('is-moving', rateInto(item, known, i) > 0)
       })
     }
+    let isLive = false
     const onState = (now) => {
-      const texts = {
-        live: 'Live, of this node. Times are known while somebody follows a trace.',
-        lost: 'Connection lost; trying again …',
-      }
-      say(state, texts[now] ?? now)
-      root.classList.toggle('is-stale', now !== 'live')
+      isLive = now === 'live'
+      if (!isLive) say(state, now === 'lost' ? 'Connection lost; trying again …' : now)
+      root.classList.toggle('is-stale', !isLive)
     }
-    void stayOn('route watch', {}, { signal, onItem, onState })
+    let watching = new AbortController()
+    const watch = () => {
+      watching.abort()
+      watching = new AbortController()
+      figures.clear()
+      const whole = AbortSignal.any([signal, watching.signal])
+      void stayOn('route watch', nodes.args(), { signal: whole, onItem, onState })
+    }
+    watch()
   },
+}
+
+function liveText({ nodes, silent }) {
+  const whose = nodes.length > 1 ? `, ${nodes.length} nodes together` : ''
+  const missing = silent.length > 0 ? ` No answer from ${silent.join(', ')}.` : ''
+  return `Live${whose}.${missing} Times are known while somebody follows a trace.`
+}
+
+/** All nodes together, or one; not shown where there is but one. */
+function makeNodeChoice(onChange) {
+  const all = el('option', { value: '' }, 'All nodes')
+  const select = el('select', { name: 'node', onchange: onChange }, all)
+  const root = el('div.bar', { hidden: true }, el('label', {}, 'Nodes', select))
+  const known = new Set()
+  return {
+    root,
+    args: () => (select.value === '' ? {} : { node: select.value }),
+    show({ nodes, silent }) {
+      for (const name of [...nodes, ...silent]) {
+        if (known.has(name)) continue
+        known.add(name)
+        select.append(el('option', { value: name }, name))
+      }
+      root.hidden = known.size < 2
+    },
+  }
 }
 
 /** How much comes into a column. */
@@ -222,6 +258,9 @@ function makeFigures() {
       peak,
     ),
   )
+  const clear = () => {
+    rates.length = 0
+  }
   const show = ({ received, sessions, components, servers }) => {
     const isFirst = received.some(({ per_second }) => per_second === null)
     const now = received.reduce((total, { per_second }) => total + (per_second ?? 0), 0)
@@ -238,7 +277,7 @@ function makeFigures() {
     area.setAttribute('points', [`${left},20`, ...points, `${REMEMBERED},20`].join(' '))
     say(peak, `up to ${rate(most)} in the last minute`)
   }
-  return { root, show }
+  return { root, show, clear }
 }
 
 function bar(cell, { share, fate }) {

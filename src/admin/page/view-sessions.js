@@ -36,6 +36,7 @@ export const sessions = {
           name: 'Priority',
           text: ({ priority }) => (priority === null ? 'not available' : String(priority)),
         },
+        { name: 'Node', isOptional: true, text: ({ node }) => node },
         { name: 'Connection', text: ({ connection }) => connection },
         { name: 'Address', text: ({ address }) => address },
         { name: 'Mechanism', text: ({ mechanism }) => mechanism },

@@ -1,13 +1,12 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { z } from 'zod'
 import { counted, table } from '../../core/command-text.ts'
-import type { StanzaCounts } from '../../core/stanza-counts.ts'
+import type { Everywhere } from '../../core/everywhere.ts'
+import { type HandlerTally, type Tally, total } from '../../core/tally.ts'
 import type { AdminContext } from '../context.ts'
 import { Followers } from '../followers.ts'
 import { defineStream } from '../stream-command.ts'
-
-/** Stanzas by where they came from and where they were written to. */
-export type AdminCounts = StanzaCounts
+import { onlyNode, silentNodes, talliesOf } from '../tallies.ts'
 
 /** How many may watch at once. */
 const MAX_WATCHERS = 64
@@ -19,6 +18,8 @@ const counts = {
 
 const item = z.strictObject({
   at: z.iso.datetime(),
+  nodes: z.array(z.string()).describe('Whose numbers these are, together.'),
+  silent: silentNodes,
   sessions: z.int(),
   components: z.int().describe('Connections of components.'),
   servers: z.int().describe('Other servers there is a connection with.'),
@@ -67,13 +68,14 @@ export const watchRoute = defineStream({
       .max(60)
       .optional()
       .describe('Seconds from item to item; 1 unless told.'),
+    node: onlyNode,
   }),
   positional: [],
-  examples: ['', '--every 10 --json'],
+  examples: ['', '--every 10 --json', '--node a'],
   item,
-  text: ({ at, sessions, stages, outcomes }, paint) =>
+  text: ({ at, nodes, silent, sessions, stages, outcomes }, paint) =>
     [
-      `${at.slice(11, 19)}  ${counted(sessions, 'session')}`,
+      `${at.slice(11, 19)}  ${counted(sessions, 'session')}${whose(nodes, silent)}`,
       table(
         [
           ...stages.map((stage) => ({ ...stage, what: stage.name })),
@@ -90,102 +92,143 @@ export const watchRoute = defineStream({
         ]),
       ),
     ].join('\n'),
-  async open(context, { every = 1 }, signal) {
-    followers.join(context.stages, signal)
-    return watch(context, every * 1_000, signal)
+  async open(context, { every = 1, node }, signal) {
+    const first = await talliesOf(context, node)
+    followers.join(context.tallies, signal)
+    return watch(context, first, { everyMs: every * 1_000, node, signal })
   },
 })
 
-/** What only grows, by a name for each cell. */
-type Cells = ReadonlyMap<string, number>
+/** A server alone need not be named. */
+function whose(nodes: readonly string[], silent: readonly string[]): string {
+  const missing = silent.length === 0 ? '' : `, without ${silent.join(', ')}`
+  return nodes.length + silent.length > 1 ? ` on ${nodes.join(', ')}${missing}` : ''
+}
+
+type Watching = {
+  readonly everyMs: number
+  readonly node: string | undefined
+  readonly signal: AbortSignal
+}
 
 async function* watch(
-  context: AdminContext,
-  everyMs: number,
-  signal: AbortSignal,
+  { tallies }: AdminContext,
+  first: Everywhere<Tally>,
+  { everyMs, node, signal }: Watching,
 ): AsyncGenerator<RouteItem> {
-  let before: { readonly cells: Cells; readonly at: number } | undefined
+  let found = first
+  let before: { readonly cells: ByRun; readonly at: number } | undefined
   while (!signal.aborted) {
     const at = performance.now()
-    const cells = new Map<string, number>()
-    yield itemOf(context, new Growth(cells, before?.cells, at - (before?.at ?? at)))
+    const cells = byRun(found)
+    const seconds = before === undefined ? 0 : (at - before.at) / 1_000
+    yield itemOf(found, before && new Growth(cells, before.cells, seconds))
     before = { cells, at }
     try {
       await wait(everyMs, undefined, { signal })
     } catch {
       return
     }
+    found = await tallies.of(node)
   }
 }
 
-/** Notes cells, and tells how fast they have grown since they were noted before. */
+/** What only grows, by a name for each cell. */
+type Cells = ReadonlyMap<string, number>
+/** That of each run of a node: each begins at 0. */
+type ByRun = ReadonlyMap<string, Cells>
+
+function byRun({ answers }: Everywhere<Tally>): ByRun {
+  return new Map(answers.map(({ node, epoch, answer }) => [`${epoch} ${node}`, cellsOf(answer)]))
+}
+
+function cellsOf({ received, sent, stages, handlers, outcomes }: Tally): Cells {
+  const cells = new Map<string, number>()
+  const add = (name: string, value: number) => cells.set(name, (cells.get(name) ?? 0) + value)
+  for (const [from, kinds] of Object.entries(received)) add(`received ${from}`, sum(kinds))
+  for (const [to, kinds] of Object.entries(sent)) add(`sent ${to}`, sum(kinds))
+  for (const { name, stanzas, timed, milliseconds } of stages) {
+    add(`stage ${name}`, stanzas)
+    add(`timed ${name}`, timed)
+    add(`took ${name}`, milliseconds)
+  }
+  for (const { hook, by, runs } of handlers) add(`hook ${hook} ${by}`, runs)
+  for (const [by, fates] of Object.entries(outcomes)) {
+    for (const [fate, stanzas] of Object.entries(fates)) add(`outcome ${by} ${fate}`, stanzas)
+  }
+  return cells
+}
+
+/** How fast cells have grown, of all nodes that could be looked at twice. */
 class Growth {
-  readonly #now: Map<string, number>
-  readonly #before: Cells | undefined
+  readonly #grown = new Map<string, number>()
   readonly #seconds: number
 
-  constructor(now: Map<string, number>, before: Cells | undefined, ms: number) {
-    this.#now = now
-    this.#before = before
-    this.#seconds = ms / 1_000
+  constructor(now: ByRun, before: ByRun, seconds: number) {
+    this.#seconds = seconds
+    for (const [run, cells] of now) {
+      const earlier = before.get(run)
+      if (earlier === undefined) continue
+      // A cell that was not there before had nothing.
+      for (const [name, value] of cells) {
+        this.#grown.set(name, this.of(name) + value - (earlier.get(name) ?? 0))
+      }
+    }
   }
 
-  /** What came since; a cell that was not there before had nothing. */
-  of(name: string, value: number): number {
-    this.#now.set(name, value)
-    return value - (this.#before?.get(name) ?? 0)
+  /** What came since. */
+  of(name: string): number {
+    return this.#grown.get(name) ?? 0
   }
 
-  perSecond(name: string, value: number): number | null {
-    const growth = this.of(name, value)
-    return this.#before === undefined ? null : rounded(growth / this.#seconds, 10)
+  perSecond(name: string): number {
+    return rounded(this.of(name) / this.#seconds, 10)
   }
 }
 
-function itemOf(context: AdminContext, growth: Growth): RouteItem {
-  const { stages, hooks, outcomes, counts, sessions, components, federation } = context
-  const isOpen = ({ status }: { readonly status: { readonly state: string } }) =>
-    status.state === 'open'
+function itemOf({ answers, silent }: Everywhere<Tally>, growth: Growth | undefined): RouteItem {
+  const all = total(answers.map(({ answer }) => answer))
+  const { sessions, components, servers, received, sent, stages, handlers, outcomes } = all
+  const perSecond = (name: string) => growth?.perSecond(name) ?? null
   return {
     at: new Date().toISOString(),
-    sessions: sessions.size,
-    components: [...components.connections].length,
-    servers: [...(federation?.links ?? [])].filter(isOpen).length,
-    received: Object.entries(counts.received).map(([from, kinds]) => {
-      const stanzas = sum(kinds)
-      return { from, stanzas, per_second: growth.perSecond(`received ${from}`, stanzas) }
+    nodes: answers.map(({ node }) => node),
+    silent: [...silent],
+    sessions,
+    components,
+    servers,
+    received: Object.entries(received).map(([from, kinds]) => {
+      return { from, stanzas: sum(kinds), per_second: perSecond(`received ${from}`) }
     }),
-    stages: stages.all.map(({ name, stanzas, timed, milliseconds }) => {
-      const newlyTimed = growth.of(`timed ${name}`, timed)
-      const took = growth.of(`took ${name}`, milliseconds)
+    stages: stages.map(({ name, stanzas }) => {
+      const timed = growth?.of(`timed ${name}`) ?? 0
+      const took = growth?.of(`took ${name}`) ?? 0
       return {
         name,
         stanzas,
-        per_second: growth.perSecond(`stage ${name}`, stanzas),
-        mean_ms: newlyTimed === 0 ? null : rounded(took / newlyTimed, 1_000),
+        per_second: perSecond(`stage ${name}`),
+        mean_ms: timed === 0 ? null : rounded(took / timed, 1_000),
       }
     }),
-    hooks: byModule(hooks.all).map((handler) => {
-      const { hook, by, runs } = handler
-      return { ...handler, per_second: growth.perSecond(`hook ${hook} ${by}`, runs) }
+    hooks: byModule(handlers).map((handler) => {
+      const { hook, by } = handler
+      return { ...handler, per_second: perSecond(`hook ${hook} ${by}`) }
     }),
-    outcomes: [...outcomes].flatMap(([by, fates]) =>
+    outcomes: Object.entries(outcomes).flatMap(([by, fates]) =>
       Object.entries(fates)
         .filter(([, stanzas]) => stanzas > 0)
         .map(([fate, stanzas]) => {
-          const per_second = growth.perSecond(`outcome ${by} ${fate}`, stanzas)
-          return { by, fate, stanzas, per_second }
+          return { by, fate, stanzas, per_second: perSecond(`outcome ${by} ${fate}`) }
         }),
     ),
-    sent: Object.entries(counts.sent).map(([to, kinds]) => {
-      const stanzas = sum(kinds)
-      return { to, stanzas, per_second: growth.perSecond(`sent ${to}`, stanzas) }
+    sent: Object.entries(sent).map(([to, kinds]) => {
+      return { to, stanzas: sum(kinds), per_second: perSecond(`sent ${to}`) }
     }),
   }
 }
 
 /** In the order in which they run; those of one module together, where its first one is. */
-function byModule(all: AdminContext['hooks']['all']) {
+function byModule(all: readonly HandlerTally[]) {
   const found = new Map<string, { hook: string; by: string; runs: number; failures: number }>()
   for (const { hook, by, runs, failures } of all) {
     const key = `${hook} ${by}`

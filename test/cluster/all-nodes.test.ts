@@ -1,0 +1,63 @@
+/** What an operator sees of a cluster, whichever node is asked. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { ask, tokenFor } from '../support/api.ts'
+import { skipWithoutCluster, TestCluster } from '../support/cluster.ts'
+import type { TestServer } from '../support/server.ts'
+import { chat } from '../support/stanzas.ts'
+
+type Named = { readonly name: string; readonly stanzas: number }
+
+test('each node tells of the route, sessions and connections of all', {
+  skip: skipWithoutCluster,
+}, async () => {
+  await using cluster = await TestCluster.start({ http: {}, component: {} })
+  const one = await cluster.node('one')
+  const two = await cluster.node('two')
+  const token = await tokenFor(one, 'admin')
+  const give = async (node: TestServer, name: string, args: object = {}) => {
+    const url = `${node.urlOf()}/api/${name.replace(' ', '/')}`
+    const { status, body } = await ask(url, { token, args })
+    assert.equal(status, 200, JSON.stringify(body))
+    return body
+  }
+  const romeo = await one.connect('romeo', 'orchard')
+  const juliet = await two.connect('juliet', 'balcony')
+  await two.connectComponent('irc.example.net')
+  for (let n = 0; n < 5; n++) romeo.send(chat(juliet.fullJid, `line ${n}`))
+  for (let n = 0; n < 5; n++) await juliet.receives({ body: `line ${n}` })
+
+  const written = async (args: object, node = one) => {
+    const { stages, silent } = await give(node, 'route list', args)
+    assert.deepEqual(silent, [])
+    const found = (stages as readonly Named[]).find(({ name }) => name === 'c2s_out')
+    return found?.stanzas ?? 0
+  }
+  const parts = [await written({ node: 'one' }), await written({ node: 'two' })] as const
+  assert.ok(parts.every((each) => each > 0))
+  assert.equal(await written({}), parts[0] + parts[1])
+  assert.equal(await written({}, two), parts[0] + parts[1])
+
+  for (const node of [one, two]) {
+    const { sessions } = await give(node, 'session list')
+    const places = sessions.map(({ jid, node: place }: { jid: string; node: string }) => [
+      jid,
+      place,
+    ])
+    assert.deepEqual(
+      new Map(places),
+      new Map([
+        [romeo.fullJid, 'one'],
+        [juliet.fullJid, 'two'],
+      ]),
+    )
+    const { components } = await give(node, 'component list')
+    assert.deepEqual(
+      components.map((each: { node: string; here: boolean }) => [each.node, each.here]),
+      [['two', node === two]],
+    )
+  }
+  // Whichever node has it.
+  await give(one, 'session kick', { jid: juliet.fullJid })
+  await juliet.receivesStreamError('policy-violation')
+})
