@@ -3,6 +3,7 @@ import { createServer } from 'node:net'
 import { test } from 'node:test'
 import { DISCO_INFO_NS } from '../../src/core/disco.ts'
 import type { SqlValue } from '../../src/core/storage.ts'
+import { createLogger } from '../../src/log.ts'
 import { NeedsRestartError } from '../../src/server.ts'
 import { type Element, el } from '../../src/xmpp/xml.ts'
 import type { Client } from '../support/client.ts'
@@ -150,6 +151,22 @@ test('how clients log in, and what they may take up, changes for the next ones',
   await romeo.receivesStreamError('policy-violation')
   second.send(chat(second.fullJid, 'x'.repeat(30_000)))
   await second.receivesStreamError('policy-violation')
+})
+
+test('the log tells more or less at once, also of who is connected', async () => {
+  const lines: string[] = []
+  const write = (line: string) => void lines.push(line)
+  const log = createLogger({ level: 'info', format: 'json', write })
+  await using server = await startServer({ log })
+  const told = async (resource: string) => {
+    const client = await server.connect('romeo', resource)
+    return lines.some((line) => line.includes('session_opened') && line.includes(client.fullJid))
+  }
+  assert.equal(await told('first'), false)
+  await server.reload({ logging: { level: 'debug' } })
+  assert.equal(await told('second'), true)
+  await server.reload({ logging: { level: 'error' } })
+  assert.equal(await told('third'), false)
 })
 
 test('components get other secrets', async () => {

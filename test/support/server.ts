@@ -57,6 +57,8 @@ export type Settings = {
   /** In place of `routing_modules`, with routing modules in code among them. */
   readonly routing?: readonly (string | RoutingModuleFactory)[]
   readonly log?: Logger
+  /** `[log]`. */
+  readonly logging?: Table
   /** Where relative paths start; the temporary directory unless told. */
   readonly directory?: string
 }
@@ -332,6 +334,7 @@ async function configuration(settings: Settings, directory: string): Promise<Tab
     ...(limits !== undefined && { limits }),
     ...(delivery !== undefined && { delivery }),
     ...(settings.tracing !== undefined && { tracing: settings.tracing }),
+    ...(settings.logging !== undefined && { log: settings.logging }),
     ...(settings.routing_modules !== undefined && { routing_modules: settings.routing_modules }),
   }
 }
