@@ -312,6 +312,7 @@ export class IncomingStream implements ConnectionHandler {
       parts,
       resumptions,
       wayBack: this.#wantsBidi ? owner : undefined,
+      close: () => this.#close(),
     })
   }
 
@@ -348,10 +349,15 @@ export class IncomingStream implements ConnectionHandler {
     if (traffic === undefined || this.#isClosing || this.#state === 'ended') return
     traffic.look(now)
     const { idleSince } = traffic
-    if (idleSince === undefined || now - idleSince < timeout) return
+    if (idleSince !== undefined && now - idleSince >= timeout) this.#close()
+  }
+
+  /** In order. */
+  #close(): void {
+    if (this.#isClosing || this.#state === 'ended') return
     this.#ending = 'finished'
     this.#isClosing = true
-    void traffic.finish()
+    void this.#traffic?.finish()
     this.#over()
   }
 

@@ -28,6 +28,8 @@ type Options = {
   readonly resumptions: Resumptions
   /** If the peer wants it. */
   readonly wayBack: WayBack | undefined
+  /** Closes the stream in order. */
+  readonly close: () => void
 }
 
 /** How long a peer may take to enable stream management before stanzas go to it without, */
@@ -59,8 +61,8 @@ export class IncomingTraffic {
 
   /** Stanzas flow from here on, under this count. */
   #begin(ledger: Ledger): Traffic {
-    const { connection, pair, parts, accepts, lang } = this.#options
-    const traffic = new Traffic(connection, parts, { pair, accepts, lang, ledger })
+    const { connection, pair, parts, accepts, lang, close } = this.#options
+    const traffic = new Traffic(connection, parts, { pair, accepts, lang, close, ledger })
     this.#all.push(traffic)
     return traffic
   }

@@ -5,7 +5,6 @@ import { Outcome } from '../core/outcome.ts'
 import { inPortions, weigh } from '../core/portions.ts'
 import type { Router } from '../core/router.ts'
 import { type StanzaCondition, StanzaError } from '../xmpp/stanza-error.ts'
-import { StreamError } from '../xmpp/stream-error.ts'
 import { BackOff } from './back-off.ts'
 import { type Connector, reasonOf } from './connector.ts'
 import type { Ending, Ledger } from './ledger.ts'
@@ -408,8 +407,7 @@ export class Link implements OutgoingOwner, TrafficOwner {
   disconnect(): boolean {
     const carrier = this.#carrier
     if (carrier === undefined) return false
-    if (carrier === this.#stream?.traffic) this.#stream.close()
-    else carrier.connection.handler.onStreamError(new StreamError('reset'))
+    void carrier.leave()
     return true
   }
 

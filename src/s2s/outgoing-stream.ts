@@ -381,6 +381,7 @@ export class OutgoingStream implements ConnectionHandler {
       lang: this.#lang,
       isTwoWay: this.#isBidi,
       parts: this.#environment.traffic,
+      close: () => this.close(),
       onOpen: (traffic) => {
         this.#negotiation.resolve()
         this.#owner.onOpen(this, traffic)

@@ -26,6 +26,8 @@ type Options = {
   /** Stanzas may come, too (XEP-0288). */
   readonly isTwoWay: boolean
   readonly parts: TrafficParts
+  /** Closes the stream in order. */
+  readonly close: () => void
   /** Stanzas may flow. What `ledger` held is settled: sent again, or not to be had back. */
   readonly onOpen: (traffic: Traffic) => void
 }
@@ -136,10 +138,10 @@ export class OutgoingTraffic {
   }
 
   #newTraffic(ledger = new Ledger()): Traffic {
-    const { connection, parts, pair, lang, isTwoWay, features } = this.#options
+    const { connection, parts, pair, lang, isTwoWay, features, close } = this.#options
     const accepts = (from: string, to: string) => this.#accept(from, to)
     const { maxSize } = features
-    return new Traffic(connection, parts, { pair, accepts, lang, maxSize, ledger, isTwoWay })
+    return new Traffic(connection, parts, { pair, accepts, lang, close, maxSize, ledger, isTwoWay })
   }
 
   #accept(from: string, to: string): void {

@@ -8,6 +8,7 @@ import { after, type Maybe } from '../core/maybe.ts'
 import { dropped, type Outcome } from '../core/outcome.ts'
 import type { Router } from '../core/router.ts'
 import { Settlement } from '../core/settlement.ts'
+import { within } from '../core/within.ts'
 import type { Octets } from '../xmpp/octets.ts'
 import { NO_OCTETS } from '../xmpp/octets.ts'
 import { Stanza } from '../xmpp/stanza.ts'
@@ -50,6 +51,8 @@ type TrafficOptions = {
   readonly pair: Pair
   readonly accepts: Accepts
   readonly lang: Octets | undefined
+  /** Closes the stream in order. */
+  readonly close: () => void
   readonly ledger?: Ledger
   /** Stanzas may come on a connection that we opened. */
   readonly isTwoWay?: boolean
@@ -65,7 +68,7 @@ const BLOCKED_TIMEOUT = 60_000
 const KEEP_ALIVE = ' ' as Octets
 /** The rest of a stanza, in octets. */
 const TAGS = 50
-/** How long what came in may take to settle when the stream ends, milliseconds. */
+/** How long what came in may take to settle when the stream ends, and what was sent to arrive, milliseconds. */
 const LAST_CALL = 5_000
 
 /**
@@ -82,6 +85,7 @@ export class Traffic {
   readonly #parts: TrafficParts
   readonly #pair: Pair
   readonly #accepts: Accepts
+  readonly #close: () => void
   /** Of the peer's stream: of stanzas that name none themselves. */
   readonly #lang: Octets | undefined
   readonly #maxSize: number
@@ -110,6 +114,10 @@ export class Traffic {
   #hasNews = true
   /** The last count is told. */
   #isFinished = false
+  /** What comes is for another connection. */
+  #isLeaving = false
+  /** All that was sent has arrived. */
+  #onArrived: () => void = () => {}
   #lastUsed = Date.now()
 
   constructor(connection: Connection, parts: TrafficParts, options: TrafficOptions) {
@@ -124,6 +132,7 @@ export class Traffic {
       (count) => this.#arrived(count),
     )
     this.#accepts = options.accepts
+    this.#close = options.close
     this.#lang = options.lang
     this.isTwoWay = options.isTwoWay ?? false
     this.#maxSize = options.maxSize ?? Number.POSITIVE_INFINITY
@@ -141,7 +150,7 @@ export class Traffic {
     const { size, bytes } = this.ledger.sent
     const isFull = size >= MAX_UNACKNOWLEDGED.stanzas || bytes >= MAX_UNACKNOWLEDGED.bytes
     const isBusy = this.#again.length > 0 || this.connection.isBlocked
-    return isFull || this.isOver || isBusy
+    return isFull || this.isOver || isBusy || this.#isLeaving
   }
 
   /** The peer would not take it, and end the stream. */
@@ -348,6 +357,7 @@ export class Traffic {
 
   #settle(arrived: readonly Envelope[]): void {
     for (const { settlement } of arrived) settlement?.finish()
+    if (this.ledger.sent.size === 0) this.#onArrived()
   }
 
   /** What came in could not be stored: the peer has to come back with it. */
@@ -389,6 +399,22 @@ export class Traffic {
     const isWaiting = this.#undecided.stanzas > 0 || received.pending > 0 || sent.size > 0
     const isBusy = this.#hasNews || isWaiting
     return isBusy ? undefined : this.#lastUsed
+  }
+
+  /**
+   * Sends nothing new any more, and closes the stream when the peer has told what it has got: not all
+   * tell that as they close.
+   */
+  async leave(): Promise<void> {
+    if (this.#isLeaving || this.isOver) return
+    this.#isLeaving = true
+    if (this.ledger.sent.size > 0) {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      this.#onArrived = resolve
+      this.connection.write(NO_OCTETS)
+      await within(LAST_CALL, promise)
+    }
+    if (!this.isOver) this.#close()
   }
 
   /** Closes the stream when what came in is settled, and says so. What comes then goes on to be taken. */
