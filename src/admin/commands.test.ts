@@ -45,6 +45,7 @@ function context(localparts: readonly string[], running?: AdminContext['running'
 const resource = {
   jid: parseJid('alice@a.example/phone'),
   priority: undefined,
+  shared: {},
   info: {
     connection: 'tls',
     address: '192.0.2.1',
@@ -99,6 +100,7 @@ test('sessions are told with where they come from', async () => {
     sessions: [
       {
         jid: 'alice@a.example/phone',
+        node: 'local',
         priority: null,
         connection: 'tls',
         address: '192.0.2.1',
@@ -109,7 +111,7 @@ test('sessions are told with where they come from', async () => {
   })
   assert.equal(
     command('session list').text(listed),
-    'alice@a.example/phone  -  tls  192.0.2.1  SCRAM-SHA-256  1970-01-01T00:00:00.000Z',
+    'alice@a.example/phone  local  -  tls  192.0.2.1  SCRAM-SHA-256  1970-01-01T00:00:00.000Z',
   )
 })
 

@@ -69,7 +69,7 @@ describe('the admin page', { skip: skipWithoutBrowser }, () => {
   test('shows the route as stanzas pass', async () => {
     await logIn(await tokenFor(server, 'admin'))
     await page.getByRole('heading', { level: 1, name: 'Route' }).waitFor()
-    await isShown('Live, of this node')
+    await isShown('Live.')
     const delivered = page.getByRole('row').filter({ hasText: 'delivered' }).first()
     const stage = page.getByRole('group', { name: 'Clients in' })
     await stage.waitFor()
@@ -161,7 +161,7 @@ describe('the admin page', { skip: skipWithoutBrowser }, () => {
         await isShown(`Following ${alice.bareJid}`)
         alice.send(chat(bob.bareJid, 'It is my lady'))
         await page.locator('.trace summary').first().click()
-      } else if (name === 'Route') await isShown('Live, of this node')
+      } else if (name === 'Route') await isShown('Live.')
       else await page.getByRole('row').nth(1).waitFor()
       problems.push(...(await problemsOf(name)))
     }

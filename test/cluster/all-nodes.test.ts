@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ask, tokenFor } from '../support/api.ts'
-import { skipWithoutCluster, TestCluster } from '../support/cluster.ts'
+import { skipWithoutCluster, TestCluster, until } from '../support/cluster.ts'
 import type { TestServer } from '../support/server.ts'
 import { chat } from '../support/stanzas.ts'
 
@@ -39,6 +39,8 @@ test('each node tells of the route, sessions and connections of all', {
   assert.equal(await written({}, two), parts[0] + parts[1])
 
   for (const node of [one, two]) {
+    const { sessionManager, components: known } = node.server
+    await until(() => sessionManager.sessions.size === 2 && [...known.connections].length === 1)
     const { sessions } = await give(node, 'session list')
     const places = sessions.map(({ jid, node: place }: { jid: string; node: string }) => [
       jid,
