@@ -6,6 +6,7 @@
 import { accept } from './c2s/inbound.ts'
 import { Outbound, outboundStages } from './c2s/outbound.ts'
 import { SessionPoints } from './c2s/session-points.ts'
+import { SingleNode } from './cluster/single-node.ts'
 import type { Component, Components } from './core/components.ts'
 import { Envelope, type Origin, SERVER } from './core/envelope.ts'
 import { DROP, type Hooks } from './core/hooks.ts'
@@ -68,7 +69,9 @@ class DryRoute {
     this.tracing = new Tracing({ hooks, router })
     const iq = new DryIq(server, router, this.tracing)
     const { limits } = server.sessionManager
-    this.#sessionManager = new SessionManager({ hooks, router, iq, limits, cluster: nobody })
+    // Nobody else is told, and nothing gets a number for others.
+    const alone = new SingleNode(hooks, '', { size: 0 })
+    this.#sessionManager = new SessionManager({ hooks, router, iq, limits, cluster: () => alone })
     const sessionManager = this.#sessionManager
     const routes = new LocalRoutes()
     for (const domain of server.routes.hosted) {
@@ -260,10 +263,6 @@ class DryIq extends IqDispatcher {
 
 function forwarded(by: string) {
   return ({ to }: Envelope) => new Outcome('forwarded', by, to.domain)
-}
-
-function nobody(): never {
-  throw new Error('no session comes or goes in a dry run')
 }
 
 /** The session of a client that is not connected. */
