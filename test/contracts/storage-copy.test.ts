@@ -202,7 +202,7 @@ for (const name of Object.keys(backends)) {
       once(finished, 'exit'),
     ])
     assert.equal(code, 0, stderr)
-    assert.match(stdout, /^account +1500\n[\s\S]*counted on both sides\.\n$/)
+    assert.match(stdout, /^account +1500\n[\s\S]*counted on both sides\.\n$/m)
     await using source = await openStorage(from)
     await using copied = await target.open()
     assert.deepEqual(await contents(copied), await contents(source))
