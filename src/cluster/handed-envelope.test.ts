@@ -23,14 +23,15 @@ const jid = fc
 const stanza = fc
   .record({
     kind: fc.constantFrom('message', 'presence', 'iq'),
-    id: text,
+    id: fc.option(text, { nil: undefined }),
+    lang: fc.constantFrom(undefined, '', 'de', "l'è"),
     type: fc.constantFrom('chat', 'error', undefined),
     bodies: fc.array(fc.tuple(fc.constantFrom('body', 'thread', 'x'), text), { maxLength: 4 }),
   })
-  .map(({ kind, id, type, bodies }) =>
+  .map(({ kind, id, type, lang, bodies }) =>
     Stanza.build(
       kind as 'message',
-      { id, type },
+      { id, type, lang },
       ...bodies.map(([name, content]) =>
         el(name, { xmlns: `urn:example:${name}`, a: content }, content),
       ),
@@ -46,9 +47,11 @@ const origin: fc.Arbitrary<Origin> = fc.oneof(
 )
 
 test('a stanza on its way to another node arrives as it was', () => {
-  const all = fc.tuple(jid, jid, stanza, origin, notes, fc.boolean(), fc.boolean(), text)
+  const target = fc.oneof(jid, text)
+  const all = fc.tuple(jid, jid, stanza, origin, notes, fc.boolean(), fc.boolean(), target)
   fc.assert(
-    fc.property(all, ([from, to, sent, origin, notes, wantsSettlement, isShared, target]) => {
+    fc.property(all, ([from, to, sent, origin, notes, wantsSettlement, isShared, whom]) => {
+      const target = String(whom)
       const envelope = new Envelope(from, to, sent, origin, notes)
       const handed = { target, wantsSettlement, isShared }
       const unpacked = unpackEnvelope(packEnvelope(envelope, handed))
@@ -61,6 +64,8 @@ test('a stanza on its way to another node arrives as it was', () => {
       assert.equal(got.stanza.id, sent.id)
       assert.equal(got.stanza.type, sent.type)
       assert.deepEqual(got.stanza.children, sent.children)
+      assert.equal(got.stanza.with({ id: 'b' }).head, sent.with({ id: 'b' }).head)
+      assert.equal(got.stanza.lang, sent.lang)
       assert.deepEqual(got.origin, origin)
       assert.deepEqual(got.notes, { ...notes, handed: 'one:1 two:1 7' })
       assert.equal(got.settlement, settlement)

@@ -16,25 +16,27 @@ export type HandedOver = {
 }
 
 /** Sets fields apart; not in any of them, for XML does not have it. */
-const SEPARATOR = '\x02'
-const FIELDS = 7
+const SEPARATOR = '\x03'
+/** In the place of a target that is what the stanza is addressed to. */
+const ADDRESSEE = '\x04'
+const FIELDS = 6
+/** The kind of an origin is the last of the flags. */
+const ORIGINS = { c2s: 'u', s2s: 'u', component: 'c', server: 'o', admin: 'a' } as const
 
 export function packEnvelope(envelope: Envelope, handed: HandedOver): string {
   const { from, to, stanza, origin } = envelope
-  const flags = `${handed.wantsSettlement ? 's' : ''}${handed.isShared ? 'h' : ''}`
+  const { target, wantsSettlement, isShared } = handed
+  const flags = `${wantsSettlement ? 's' : ''}${isShared ? 'h' : ''}${ORIGINS[origin.kind]}`
   const domain = 'domain' in origin ? origin.domain : ''
-  const { kept: _, ...notes } = envelope.notes
-  const noted = envelope.hasNotes ? encode(JSON.stringify(notes)) : ''
+  const noted = envelope.hasNotes ? packNotes(envelope.notes) : ''
   return (
     flags +
     SEPARATOR +
-    encode(handed.target) +
+    (target === to.full ? ADDRESSEE : encode(target)) +
     SEPARATOR +
     encode(from.full) +
     SEPARATOR +
     encode(to.full) +
-    SEPARATOR +
-    origin.kind +
     SEPARATOR +
     encode(domain) +
     SEPARATOR +
@@ -42,6 +44,11 @@ export function packEnvelope(envelope: Envelope, handed: HandedOver): string {
     SEPARATOR +
     stanza.toPacked()
   )
+}
+
+/** Where the durable copy is, is this node's own affair. */
+function packNotes({ kept: _, ...notes }: Notes): Octets {
+  return encode(JSON.stringify(notes))
 }
 
 /** The envelope as the receiving node makes it, with what belongs to that node. */
@@ -57,12 +64,11 @@ export function unpackEnvelope(packed: string): {
     fields.push(packed.slice(at, end))
     at = end + 1
   }
-  const [flags, target, from, to, kind, domain, noted] = fields as [
+  const [flags, target, from, to, domain, noted] = fields as [
     string,
     Octets,
     Octets,
     Octets,
-    string,
     Octets,
     Octets,
   ]
@@ -75,13 +81,17 @@ export function unpackEnvelope(packed: string): {
   const wantsSettlement = flags.includes('s')
   const isShared = flags.includes('h')
   return {
-    handed: { target: decode(target), wantsSettlement, isShared },
+    handed: {
+      target: target === ADDRESSEE ? receiver.full : decode(target),
+      wantsSettlement,
+      isShared,
+    },
     envelope: (as, settlement, share) =>
       new Envelope(
         sender,
         receiver,
         stanza,
-        originOf(kind, sender, decode(domain)),
+        originOf(flags, sender, domain),
         notesWith(as),
         settlement,
         share,
@@ -90,13 +100,14 @@ export function unpackEnvelope(packed: string): {
 }
 
 /** A client of another node is to this one like a client of another server: it has no session here. */
-function originOf(kind: string, sender: Jid, domain: string): Origin {
-  switch (kind) {
-    case 'server':
-    case 'admin':
-      return { kind }
-    case 'component':
-      return { kind, domain }
+function originOf(flags: string, sender: Jid, domain: Octets): Origin {
+  switch (flags.at(-1)) {
+    case ORIGINS.server:
+      return { kind: 'server' }
+    case ORIGINS.admin:
+      return { kind: 'admin' }
+    case ORIGINS.component:
+      return { kind: 'component', domain: decode(domain) }
     default:
       return { kind: 's2s', domain: sender.domain }
   }

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import { JetStreamApiError, type JetStreamClient, type JetStreamManager } from '@nats-io/jetstream'
+import type { JetStreamClient, JetStreamManager } from '@nats-io/jetstream'
 import type { KvWatchEntry } from '@nats-io/kv'
-import { headers, type QueuedIterator } from '@nats-io/transport-node'
+import type { QueuedIterator } from '@nats-io/transport-node'
 import type { Logger } from '../core/log.ts'
 import { isThere, type NatsBucket, openBucket, streamOf } from './nats-bucket.ts'
+import { OPERATION, type StreamWriter, WrongSequence } from './stream-writer.ts'
 import { type Change, type Registry, RegistryConflict } from './transport.ts'
 
 type Parts = {
@@ -13,15 +14,16 @@ type Parts = {
   readonly node: string
   readonly js: JetStreamClient
   readonly manager: JetStreamManager
+  readonly writer: StreamWriter
   readonly log: Logger
 }
+
+/** What a write is, if not a value. */
+type Operation = 'DEL' | undefined
 
 /** As the newest change of a key has it. */
 type Known = { readonly revision: number; readonly isThere: boolean }
 
-/** `wrong last sequence` of JetStream. */
-const WRONG_SEQUENCE = 10071
-const OPERATION = 'KV-Operation'
 /** How long a write waits for its acknowledgement before it is sent again, milliseconds. */
 const WRITE_TIMEOUTS = [300, 500, 700, 1_000, 1_000, 1_500] as const
 const MARK_TIMEOUT = 5_000
@@ -69,7 +71,7 @@ export class NatsRegistry implements Registry {
   }
 
   /** A key that is not there may have a mark that it was removed, with a revision of its own. */
-  async #write(key: string, value: string, operation: string | undefined, expected: number) {
+  async #write(key: string, value: string, operation: Operation, expected: number) {
     const known = this.#known.get(key)
     const mark = expected === 0 && known?.isThere === false ? known.revision : expected
     try {
@@ -86,30 +88,20 @@ export class NatsRegistry implements Registry {
    * Sent again if it may have been lost. JetStream knows it by its id, so that it is written once, and the
    * answer is that of the first time.
    */
-  async #publish(key: string, value: string, operation: string | undefined, expected: number) {
-    const { js } = this.#parts
+  async #publish(key: string, value: string, operation: Operation, expected: number) {
+    const { writer } = this.#parts
     const bucket = this.#bucket
     const { base } = bucket
     // What an earlier bucket had is not in this one.
     if (expected !== 0 && expected <= base) throw new RegistryConflict(key)
-    const lastSubjectSequence = expected === 0 ? 0 : expected - base
-    const marked = headers()
-    if (operation !== undefined) marked.set(OPERATION, operation)
-    const options = {
-      expect: { lastSubjectSequence },
-      msgID: randomUUID(),
-      headers: marked,
-      retries: 0,
-    }
+    const subject = this.#subjectOf(key)
+    const options = { id: randomUUID(), expected: expected === 0 ? 0 : expected - base, operation }
     for (let attempt = 0; ; attempt++) {
       const timeout = WRITE_TIMEOUTS[attempt] as number
       try {
-        const { seq } = await js.publish(this.#subjectOf(key), value, { ...options, timeout })
-        return this.#wrote(key, base + seq)
+        return this.#wrote(key, base + (await writer.write(subject, value, timeout, options)))
       } catch (error) {
-        if (error instanceof JetStreamApiError && error.code === WRONG_SEQUENCE) {
-          throw new RegistryConflict(key)
-        }
+        if (error instanceof WrongSequence) throw new RegistryConflict(key)
         const isLast = attempt === WRITE_TIMEOUTS.length - 1
         if (isLast || this.#isClosed || this.#bucket !== bucket) throw error
       }
@@ -162,6 +154,7 @@ export class NatsRegistry implements Registry {
     clearInterval(this.#look)
     this.#generation++
     this.#watch?.stop()
+    this.#parts.writer.close()
   }
 
   async #lookAfter(): Promise<void> {
@@ -241,10 +234,9 @@ export class NatsRegistry implements Registry {
   }
 
   /** The sequence number of a change that comes after all there were. */
-  async #mark(): Promise<number> {
-    const { js, node } = this.#parts
-    const mark = this.#subjectOf(`sync.${node}`)
-    return (await js.publish(mark, '', { timeout: MARK_TIMEOUT })).seq
+  #mark(): Promise<number> {
+    const { writer, node } = this.#parts
+    return writer.write(this.#subjectOf(`sync.${node}`), '', MARK_TIMEOUT)
   }
 
   async #follow(
@@ -273,7 +265,8 @@ export class NatsRegistry implements Registry {
     if (known !== undefined && known.revision >= revision) return
     this.#newest = Math.max(this.#newest, revision)
     if ((this.#written.get(key) ?? 0) <= revision) this.#written.delete(key)
-    const isThere = entry.operation === 'PUT'
+    // What has a value is no mark; its headers need not be read for that.
+    const isThere = entry.value.length > 0 || entry.operation === 'PUT'
     this.#known.set(key, { revision, isThere })
     this.#onChange?.({ key, value: isThere ? entry.string() : undefined, revision })
   }

@@ -9,6 +9,7 @@ import {
 import type { Logger } from '../core/log.ts'
 import { openBucket } from './nats-bucket.ts'
 import { NatsRegistry } from './nats-registry.ts'
+import { StreamWriter } from './stream-writer.ts'
 import type { Registry, Transport } from './transport.ts'
 
 export type NatsSettings = {
@@ -55,7 +56,12 @@ export async function openNats(
       const place = { js, manager, name, replicas }
       return { place, bucket: await openBucket(place, 0) }
     })
-    const registry = new NatsRegistry(bucket, { ...place, node, log })
+    const registry = new NatsRegistry(bucket, {
+      ...place,
+      node,
+      writer: new StreamWriter(connection),
+      log,
+    })
     const transport = new NatsTransport(connection, settings)
     void follow(connection, log, (isConnected) => {
       transport.isConnected = isConnected

@@ -25,8 +25,19 @@ type WrittenChild = { readonly name: string; readonly ns: string; readonly octet
 type Payload = { readonly octets: Octets; readonly children: readonly ChildRef[] }
 
 const NO_CHILDREN: readonly ChildRef[] = []
+/** What a start tag says, but for addresses. */
+type Tag = {
+  readonly head: Octets
+  readonly type: string | undefined
+  readonly id: string | undefined
+}
+
 const PART = '\x00'
 const FIELD = '\x01'
+/** Where there is no attribute: an empty one is another thing. */
+const ABSENT = '\x02'
+const KINDS: Readonly<Record<string, StanzaKind>> = { m: 'message', p: 'presence', i: 'iq' }
+const ATTRIBUTE = / ([^=]+)='([^']*)'/g
 const EMPTY: Payload = { octets: NO_OCTETS, children: NO_CHILDREN }
 
 /**
@@ -46,34 +57,35 @@ export class Stanza {
   readonly payload: Octets
   /** Direct children: name, namespace and place in `payload`. */
   readonly children: readonly ChildRef[]
-  /** The attributes of `head`: name and escaped value by turns. */
-  readonly #attributes: readonly string[]
+  /** The attributes of `head`: name and escaped value by turns. Of a packed stanza once somebody asks. */
+  #known: readonly string[] | undefined
   #elements: (Element | undefined)[] | undefined
 
   private constructor(
     kind: StanzaKind,
-    attributes: readonly string[],
+    attributes: readonly string[] | undefined,
     payload: Octets,
     children: readonly ChildRef[],
-    /** With the same attributes. */
-    like?: Stanza,
+    /** What the attributes come to, where that is known. */
+    tag?: Tag,
   ) {
     this.kind = kind
     this.payload = payload
     this.children = children
-    this.#attributes = attributes
-    if (like !== undefined) {
-      this.type = like.type
-      this.id = like.id
-      this.head = like.head
+    this.#known = attributes
+    if (tag !== undefined) {
+      this.type = tag.type
+      this.id = tag.id
+      this.head = tag.head
       return
     }
     let head = ''
     let type: string | undefined
     let id: string | undefined
-    for (let i = 0; i < attributes.length; i += 2) {
-      const name = attributes[i] as string
-      const value = attributes[i + 1] as string
+    const all = attributes ?? []
+    for (let i = 0; i < all.length; i += 2) {
+      const name = all[i] as string
+      const value = all[i + 1] as string
       head += ` ${name}='${value}'`
       if (name === 'type') type = plain(value)
       else if (name === 'id') id = plain(value)
@@ -81,6 +93,14 @@ export class Stanza {
     this.type = type
     this.id = id
     this.head = head as Octets
+  }
+
+  get #attributes(): readonly string[] {
+    this.#known ??= [...this.head.matchAll(ATTRIBUTE)].flatMap(([, name = '', value = '']) => [
+      name,
+      value,
+    ])
+    return this.#known
   }
 
   /**
@@ -146,21 +166,32 @@ export class Stanza {
 
   /** From what `toPacked` gave. What it is given is not checked. */
   static fromPacked(packed: Octets): Stanza {
-    const end = packed.indexOf(PART)
-    const behind = packed.indexOf(PART, end + 1)
-    const [kind, ...attributes] = packed.slice(0, end).split(FIELD)
-    const index = behind === end + 1 ? [] : packed.slice(end + 1, behind).split(FIELD)
+    const endOfHead = packed.indexOf(FIELD)
+    const endOfType = packed.indexOf(FIELD, endOfHead + 1)
+    const endOfTag = packed.indexOf(PART, endOfType + 1)
+    const endOfIndex = packed.indexOf(PART, endOfTag + 1)
     const children: ChildRef[] = []
-    for (let i = 0; i < index.length; i += 4) {
+    for (let at = endOfTag + 1; at < endOfIndex; ) {
+      const endOfName = packed.indexOf(FIELD, at)
+      const endOfNs = packed.indexOf(FIELD, endOfName + 1)
+      const endOfStart = packed.indexOf(FIELD, endOfNs + 1)
+      const endOfChild = packed.indexOf(FIELD, endOfStart + 1)
+      const ns = packed.slice(endOfName + 1, endOfNs) as Octets
       children.push({
-        name: decode(index[i] as Octets),
-        ns: decode(index[i + 1] as Octets),
-        start: Number(index[i + 2]),
-        end: Number(index[i + 3]),
+        name: decode(packed.slice(at, endOfName) as Octets),
+        ns: ns === '' ? CLIENT_NS : decode(ns),
+        start: Number(packed.slice(endOfNs + 1, endOfStart)),
+        end: Number(packed.slice(endOfStart + 1, endOfChild)),
       })
+      at = endOfChild + 1
     }
-    const payload = packed.slice(behind + 1) as Octets
-    return new Stanza(kind as StanzaKind, attributes, payload, children)
+    const tag = {
+      head: packed.slice(1, endOfHead) as Octets,
+      type: unpacked(packed.slice(endOfHead + 1, endOfType) as Octets),
+      id: unpacked(packed.slice(endOfType + 1, endOfTag) as Octets),
+    }
+    const kind = KINDS[packed[0] as string] as StanzaKind
+    return new Stanza(kind, undefined, packed.slice(endOfIndex + 1) as Octets, children, tag)
   }
 
   /**
@@ -168,15 +199,14 @@ export class Stanza {
    * parse it again. Its parts are set apart by characters that XML does not have (XML 1.0 §2.2).
    */
   toPacked(): Octets {
-    let packed: string = this.kind
-    for (const part of this.#attributes) packed += FIELD + part
-    packed += PART
-    let separator = ''
+    const { kind, head, type, id, payload } = this
+    let packed = `${kind[0]}${head}${FIELD}${type === undefined ? ABSENT : encode(type)}`
+    packed += FIELD + (id === undefined ? ABSENT : encode(id)) + PART
     for (const { name, ns, start, end } of this.children) {
-      packed += `${separator}${encode(name)}${FIELD}${encode(ns)}${FIELD}${start}${FIELD}${end}`
-      separator = FIELD
+      const space = ns === CLIENT_NS ? '' : encode(ns)
+      packed += `${encode(name)}${FIELD}${space}${FIELD}${start}${FIELD}${end}${FIELD}`
     }
-    return (packed + PART + this.payload) as Octets
+    return (packed + PART + payload) as Octets
   }
 
   /** `xml:lang`, of the stanza or its stream. */
@@ -254,7 +284,7 @@ export class Stanza {
   }
 
   #with(payload: Octets, children: readonly ChildRef[]): Stanza {
-    return new Stanza(this.kind, this.#attributes, payload, children, this)
+    return new Stanza(this.kind, this.#known, payload, children, this)
   }
 
   /** A copy without the children that `isUnwanted`; itself when there are none. */
@@ -302,7 +332,7 @@ export class Stanza {
     })
     rewritten += payload.slice(end)
     const { kind } = this
-    return new Stanza(kind, this.#attributes, rewritten as Octets, NO_CHILDREN).toOctets(from, to)
+    return new Stanza(kind, this.#known, rewritten as Octets, NO_CHILDREN, this).toOctets(from, to)
   }
 
   /** The same with its namespace declared, to be stored or wrapped in another element. */
@@ -351,6 +381,10 @@ export class Stanza {
     const wrapped = readElement(`<x${declarations}>${octets}</x>` as Octets, CLIENT_NS)
     return wrapped.children[0] as Element
   }
+}
+
+function unpacked(field: Octets): string | undefined {
+  return field === ABSENT ? undefined : decode(field)
 }
 
 const ENTITY: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" }

@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { type NatsSettings, openNats } from '../../src/cluster/nats.ts'
+import { RegistryConflict } from '../../src/cluster/transport.ts'
 import { makeCertificate } from '../../src/connection/certificate.ts'
 import { silentLogger } from '../../src/core/log.ts'
 import { NatsServer, skipWithoutNats } from '../support/nats.ts'
@@ -76,4 +77,48 @@ test('a write that is lost on its way is sent again, and written once', options,
 test('NATS without JetStream is refused, with what is missing', options, async () => {
   await using server = await NatsServer.start([])
   await assert.rejects(connects(server), /JetStream must be enabled/)
+})
+
+test('of all who write a row at once one is first, and the others know', options, async () => {
+  await using server = await NatsServer.start()
+  const settings = { servers: [server.url], name: 'test', replicas: 1 }
+  const one = await openNats({ ...settings, node: 'one' }, silentLogger)
+  const two = await openNats({ ...settings, node: 'two' }, silentLogger)
+  const keys = Array.from({ length: 200 }, (_, index) => `key.${index}`)
+  const written = await Promise.all(
+    keys.map(async (key) => {
+      const writes = [one, two].map(({ registry }) => registry.put(key, 'value', 0))
+      const results = await Promise.allSettled(writes)
+      const revisions = results.flatMap((one) => (one.status === 'fulfilled' ? one.value : []))
+      const reasons = results.flatMap((one) => (one.status === 'rejected' ? [one.reason] : []))
+      assert.equal(revisions.length, 1)
+      assert.ok(reasons[0] instanceof RegistryConflict)
+      return revisions[0] as number
+    }),
+  )
+  assert.equal(new Set(written).size, keys.length)
+  const [key, revision] = ['key.0', written[0] as number]
+  assert.deepEqual(await two.registry.get(key), { key, value: 'value', revision })
+  const removed = await one.registry.remove(key, revision)
+  assert.equal((await two.registry.get(key))?.value, undefined)
+  await assert.rejects(two.registry.put(key, 'late', revision), RegistryConflict)
+  assert.ok((await two.registry.put(key, 'anew', 0)) > removed)
+  for (const { registry, transport } of [one, two]) {
+    await registry.close()
+    await transport.close()
+  }
+})
+
+test('a write that is not answered is not waited for for ever', options, async () => {
+  await using server = await NatsServer.start()
+  const settings = { servers: [server.url], name: 'test', node: 'one', replicas: 1 }
+  const { registry, transport } = await openNats(settings, silentLogger)
+  process.kill(server.pid, 'SIGSTOP')
+  try {
+    await assert.rejects(registry.put('key', 'value', 0), /JetStream does not answer/)
+  } finally {
+    process.kill(server.pid, 'SIGCONT')
+  }
+  await registry.close()
+  await transport.close()
 })
