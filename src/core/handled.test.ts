@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { Handled, MAX_PENDING } from './handled.ts'
+import { Handled, MAX_OPEN } from './handled.ts'
 import { Settlement } from './settlement.ts'
 
 function start() {
@@ -25,12 +25,12 @@ async function isDone(promise: Promise<void> | undefined): Promise<boolean> {
 
 test('there is room until so many are pending, and again when half of them are settled', async () => {
   const { handled, take } = start()
-  const all = Array.from({ length: MAX_PENDING.stanzas - 1 }, () => take())
+  const all = Array.from({ length: MAX_OPEN.stanzas - 1 }, () => take())
   assert.equal(handled.room, undefined)
   all.push(take())
   const { room } = handled
   assert.ok(room !== undefined)
-  for (const settlement of all.splice(0, MAX_PENDING.stanzas / 2)) settlement.finish()
+  for (const settlement of all.splice(0, MAX_OPEN.stanzas / 2)) settlement.finish()
   assert.equal(await isDone(room), false)
   all.shift()?.finish()
   assert.equal(handled.room, undefined)
@@ -39,7 +39,7 @@ test('there is room until so many are pending, and again when half of them are s
 
 test('or so many octets', async () => {
   const { handled, take } = start()
-  const large = take(MAX_PENDING.octets - 1)
+  const large = take(MAX_OPEN.octets - 1)
   assert.equal(handled.room, undefined)
   take(1)
   const { room } = handled
@@ -48,9 +48,36 @@ test('or so many octets', async () => {
   assert.equal(handled.room, undefined)
 })
 
+test('what is settled behind an open one takes no room, or little', async () => {
+  const { handled, take } = start()
+  const open = take(MAX_OPEN.octets / 2)
+  for (let n = 0; n < 9_998; n++) take(1_000).finish()
+  assert.equal(handled.room, undefined)
+  take(1_000).finish()
+  const { room } = handled
+  assert.ok(room !== undefined)
+  open.finish()
+  assert.equal(await isDone(room), true)
+  assert.equal(handled.h, 10_000)
+})
+
+test('a settlement that is begun again is not counted out twice', () => {
+  const { handled, take } = start()
+  take()
+  const again = take(MAX_OPEN.octets / 2)
+  for (let n = 0; n < 10; n++) {
+    again.finish()
+    again.begin()
+  }
+  take(MAX_OPEN.octets - 1)
+  assert.equal(handled.room, undefined)
+  take(1)
+  assert.ok(handled.room !== undefined)
+})
+
 test('a failure makes room: the peer sends all of that again', async () => {
   const { handled, take, failures } = start()
-  const all = Array.from({ length: MAX_PENDING.stanzas }, () => take())
+  const all = Array.from({ length: MAX_OPEN.stanzas }, () => take())
   const { room } = handled
   all[0]?.finish()
   all[7]?.fail(new Error('the disk is full'))

@@ -4,7 +4,9 @@ import { Settlement, type SettlementListener } from './settlement.ts'
 export const WRAP = 2 ** 32
 
 /** Stanzas, and octets, of one stream whose fate may be open; with more, nothing is read from it. */
-export const MAX_PENDING = { stanzas: 256, octets: 1024 * 1024 }
+export const MAX_OPEN = { stanzas: 1_000, octets: 1024 * 1024 }
+/** As many more may have to wait behind those, for the sake of the order. */
+const MAX_BEHIND = 10_000
 
 export interface HandledListener {
   /** `h` has grown after it had to wait. */
@@ -25,9 +27,10 @@ export class Handled implements SettlementListener {
   /** Neither wraps; only `h` does. */
   #settled: number
   #taken: number
-  /** Decided and not counted, oldest first; and what each weighs, octets. */
+  /** Decided and not counted, oldest first. */
   #pending: Settlement[] = []
-  #sizes: number[] = []
+  /** Those of them that are not settled, and what they weigh. */
+  #open = 0
   #octets = 0
   #hasFailed = false
   #onIdle: PromiseWithResolvers<void> | undefined
@@ -94,8 +97,11 @@ export class Handled implements SettlementListener {
       return
     }
     this.#pending.push(settlement)
-    this.#sizes.push(size)
-    this.#octets += size
+    if (!settlement.isSettled) {
+      settlement.weight = size
+      this.#open++
+      this.#octets += size
+    }
     if (this.#isOver(1)) this.#onRoom ??= Promise.withResolvers()
     // One that is settled may be begun again while it waits here for those before it.
     if (settlement !== SETTLED) settlement.tell(this)
@@ -107,17 +113,22 @@ export class Handled implements SettlementListener {
   }
 
   onSettled(settlement: Settlement): void {
-    if (this.#pending[0] !== settlement) return
+    this.#close(settlement)
+    if (this.#pending[0] !== settlement) return this.#looked()
     let count = 0
-    while (this.#pending[count]?.isSettled === true) {
-      this.#octets -= this.#sizes[count] ?? 0
-      count++
-    }
+    while (this.#pending[count]?.isSettled === true) count++
     this.#pending.splice(0, count)
-    this.#sizes.splice(0, count)
     this.#settled += count
     this.listener.onAdvance()
     this.#looked()
+  }
+
+  /** Once: a settlement may be begun again. */
+  #close(settlement: Settlement): void {
+    if (settlement.weight === undefined) return
+    this.#open--
+    this.#octets -= settlement.weight
+    settlement.weight = undefined
   }
 
   onUnsettled(settlement: Settlement, error: unknown): void {
@@ -129,9 +140,8 @@ export class Handled implements SettlementListener {
   }
 
   #forget(): void {
+    for (const settlement of this.#pending) this.#close(settlement)
     this.#pending = []
-    this.#sizes = []
-    this.#octets = 0
     this.#taken = this.#settled
     this.#looked()
   }
@@ -148,7 +158,11 @@ export class Handled implements SettlementListener {
   }
 
   #isOver(share: number): boolean {
-    const { stanzas, octets } = MAX_PENDING
-    return this.#pending.length >= stanzas * share || this.#octets >= octets * share
+    const { stanzas, octets } = MAX_OPEN
+    return (
+      this.#open >= stanzas * share ||
+      this.#octets >= octets * share ||
+      this.#pending.length >= MAX_BEHIND * share
+    )
   }
 }

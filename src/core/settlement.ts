@@ -17,6 +17,8 @@ export class Settlement {
   #failure: { readonly error: unknown } | undefined
   #listener: SettlementListener | undefined
   #done: PromiseWithResolvers<void> | undefined
+  /** For whoever counts what is not settled yet: how much it is, octets. */
+  weight: number | undefined
 
   /** The stanza counts as handled once `write` is done, too. A failed write leaves it unhandled. */
   waitFor(write: Promise<unknown>): void {

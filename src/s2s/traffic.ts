@@ -1,6 +1,6 @@
 import type { Connection } from '../connection/connection.ts'
 import { Envelope } from '../core/envelope.ts'
-import { MAX_PENDING } from '../core/handled.ts'
+import { MAX_OPEN } from '../core/handled.ts'
 import { DROP, type HookPoint, Stop } from '../core/hooks.ts'
 import { Lanes } from '../core/lanes.ts'
 import type { Logger } from '../core/log.ts'
@@ -220,7 +220,7 @@ export class Traffic {
       undecided.bytes -= size
       settlement?.finish()
     })
-    const { stanzas, octets } = MAX_PENDING
+    const { stanzas, octets } = MAX_OPEN
     if (undecided.stanzas >= stanzas || undecided.bytes >= octets) {
       void this.connection.waitFor(done)
     }
