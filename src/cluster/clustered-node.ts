@@ -635,10 +635,14 @@ export class ClusteredNode implements Cluster, MemberListener {
       if (peer.run.node !== node || peer.run.epoch > epoch) continue
       this.#lost.delete(key)
       this.#peers.delete(key)
-      peer.handOff.settleRemains(this.#found.get(key) ?? new Set())
+      const decided = peer.handOff.settleRemains(this.#found.get(key) ?? new Set())
       this.#found.delete(key)
-      this.#cleaned.get(key)?.resolve()
-      this.#cleaned.delete(key)
+      const over = () => {
+        this.#cleaned.get(key)?.resolve()
+        this.#cleaned.delete(key)
+      }
+      if (decided instanceof Promise) decided.then(over, over)
+      else over()
     }
     this.#sessions.onCleaned({ node, epoch })
     this.#components.onCleaned({ node, epoch })
@@ -652,7 +656,7 @@ export class ClusteredNode implements Cluster, MemberListener {
     const key = keyOf(peer.run)
     if (this.#members.isCleaned(peer.run)) {
       this.#peers.delete(key)
-      peer.handOff.settleRemains(new Set())
+      void peer.handOff.settleRemains(new Set())
       return
     }
     this.#lost.set(key, peer)

@@ -100,12 +100,12 @@ class Pair {
 }
 
 /** A message that is given to several resources, with what its sender waits for. */
-function message(holders: number) {
+function message(holders: number, to = JULIET) {
   const settlement = new Settlement()
   const delivery = new SharedDelivery(holders)
   const stanza = Stanza.build('message', { type: 'chat' })
   const from = parseJid('romeo@im.example.com/orchard')
-  const envelope = new Envelope(from, JULIET, stanza, SERVER, {}, settlement, delivery)
+  const envelope = new Envelope(from, to, stanza, SERVER, {}, settlement, delivery)
   return { envelope, settlement, delivery }
 }
 
@@ -244,5 +244,27 @@ test('a node that takes nothing more leaves what comes to whoever has it', async
   assert.deepEqual(
     pair.again[0].map(({ settlement }) => settlement),
     [after.settlement],
+  )
+})
+
+test('what was settled is not decided about again, though what came before it was not', async () => {
+  const pair = new Pair()
+  const alone = (to = JULIET) => {
+    const { envelope, settlement } = message(1, to)
+    return { envelope: envelope.shared(undefined), settlement }
+  }
+  const [stuck, settled] = [alone(), alone(parseJid('nurse@im.example.com'))]
+  pair.decideOn = ({ to }) => (to.bare === JULIET.bare ? new Promise(() => {}) : false)
+  pair.session('a').deliver(stuck.envelope)
+  pair.session('a').deliver(settled.envelope)
+  await pair.run()
+  pair.given[1][1]?.settlement?.finish()
+  await pair.run()
+  assert.equal(settled.settlement.isSettled, true)
+  pair.handOffs[0].lose()
+  await pair.handOffs[0].settleRemains(new Set())
+  assert.deepEqual(
+    pair.again[0].map(({ to }) => to.bare),
+    [JULIET.bare],
   )
 })

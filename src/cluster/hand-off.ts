@@ -1,6 +1,6 @@
 import type { Envelope } from '../core/envelope.ts'
 import { Lanes } from '../core/lanes.ts'
-import { after, type Maybe } from '../core/maybe.ts'
+import { after, type Maybe, settled } from '../core/maybe.ts'
 import { Settlement } from '../core/settlement.ts'
 import type { DeliveryShare } from '../core/shared-delivery.ts'
 import { packEnvelope, unpackEnvelope } from './handed-envelope.ts'
@@ -45,6 +45,8 @@ type Open = {
   readonly at: number
   /** Others were given it as well: so it is open until it is known whether it has arrived there. */
   readonly isShared: boolean
+  /** Its fate is told besides that it was taken. */
+  readonly wantsSettlement: boolean
   isTaken: boolean
   isSettled: boolean
 }
@@ -132,7 +134,8 @@ export class HandOff {
     }
     const isSettled = !wantsSettlement
     const at = clock.now()
-    this.#open.set(this.#last, { envelope, at, isShared, isTaken: false, isSettled })
+    const open = { envelope, at, isShared, wantsSettlement, isTaken: false, isSettled }
+    this.#open.set(this.#last, open)
     return this.#last
   }
 
@@ -201,24 +204,34 @@ export class HandOff {
 
   /**
    * What it left is taken care of: the stanzas that it had and nobody answers for are decided about
-   * anew, in order. `rerouted`: numbers of those that were found at its place.
+   * anew, in order. `rerouted`: numbers of those that were found at its place. Resolves when all of that is
+   * decided.
    */
-  settleRemains(rerouted: ReadonlySet<number>): void {
+  settleRemains(rerouted: ReadonlySet<number>): Maybe<void> {
     const { taker } = this.#parts
     const left = [...this.#open]
     this.#open.clear()
     this.#onSafe?.resolve()
     this.#onSafe = undefined
     this.#isSettled = true
+    const decisions: Maybe<unknown>[] = []
+    // Not behind what that node had handed to this one, which may wait for all of this.
+    const anew = new Lanes()
     for (const [number, open] of left) {
-      const { envelope, isSettled } = open
+      const { envelope, isSettled, isShared, wantsSettlement } = open
       if (rerouted.has(number)) {
-        if (open.isShared && this.#givesBack(open)) this.#keptElsewhere(envelope)
+        if (isShared && this.#givesBack(open)) this.#keptElsewhere(envelope)
         if (!isSettled) this.#safe(open)
-      } else if (open.isShared && !this.#givesBack(open)) this.#finish(open, undefined)
-      else this.#finish(open, taker.again(envelope.shared(undefined)))
+      } else if (isShared && !this.#givesBack(open)) this.#finish(open, undefined)
+      else if (isShared || !wantsSettlement || !isSettled) {
+        const again = () => taker.again(envelope.shared(undefined))
+        const decided = anew.run(envelope.to.bare, again)
+        decisions.push(decided)
+        this.#finish(open, decided)
+      }
     }
-    this.#whenLeft.resolve()
+    const decided = settled(decisions)
+    return after(decided, () => this.#whenLeft.resolve())
   }
 
   /** It does not arrive at the other node. True: nor anywhere else. */
@@ -248,7 +261,7 @@ export class HandOff {
       case NODE:
         return this.#take(entry[0], body, number)
       case SETTLED:
-        for (const settled of readNumbers(body)) this.#onSettled(settled)
+        for (const number of readNumbers(body)) this.#onSettled(number)
         return undefined
       case FAILED:
         return this.#onFailed(Number(body))

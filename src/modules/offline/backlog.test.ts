@@ -37,7 +37,7 @@ const remote = {
 test('what was stored goes first to whoever is on another node by now', async () => {
   const { backlog: all, sessions, looked } = backlog()
   const written = Promise.withResolvers<void>()
-  all.look(JULIET.bare, written.promise)
+  void all.look(JULIET.bare, written.promise)
   sessions.add(remote)
   const done: string[] = []
   const before = all.before(JULIET.bare)?.then(() => done.push('one'))
@@ -55,7 +55,7 @@ test('what was stored goes first to whoever is on another node by now', async ()
 test('nobody waits for a write that fails, nor for the account of somebody else', async () => {
   const { backlog: all, sessions } = backlog()
   sessions.add(remote)
-  all.look(JULIET.bare, Promise.reject(new Error('full')))
+  void all.look(JULIET.bare, Promise.reject(new Error('full')))
   assert.equal(all.before('romeo@im.example.com'), undefined)
   await all.before(JULIET.bare)
   assert.equal(all.before(JULIET.bare), undefined)

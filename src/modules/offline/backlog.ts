@@ -13,7 +13,7 @@ type Parts = {
   readonly sessions: Sessions
   readonly log: Logger
   /** Has another node look whether there is something for an account. */
-  readonly lookAt: (node: string, account: string) => void
+  readonly lookAt: (node: string, account: string) => Promise<unknown> | undefined
   /** Whether there are other nodes. */
   readonly isShared: boolean
   readonly settingsFor: (domain: string) => {
@@ -45,6 +45,8 @@ type Queue = {
 /** After so long it is looked whether somebody was there after all, milliseconds. */
 const FIRST_LOOK = 2_000
 const LAST_LOOK = 20_000
+/** There was nobody to be told. */
+const NOBODY = Promise.resolve()
 /** Accounts for which it is remembered that something was stored here. */
 const MAX_OWED = 50_000
 
@@ -80,7 +82,7 @@ export class Backlog {
   deliverTo(session: Session): void {
     const account = session.jid.bare
     if (this.#isStopped || session.isClosed) return
-    if (this.#isElsewhere(account, session)) return
+    if (this.#tellOther(account, session) !== undefined) return
     const queue = this.#queueOf(account)
     const { claimant } = queue
     if (claimant === undefined) void this.#deliver(queue, session)
@@ -113,7 +115,7 @@ export class Backlog {
       .then(() => {
         if (this.#owed.get(account) === looked) this.#owed.delete(account)
         // Another node does so before it takes what it is handed after that.
-        this.look(account)
+        void this.look(account)
       })
     this.#owed.set(account, looked)
     return looked
@@ -133,23 +135,27 @@ export class Backlog {
 
   /**
    * Something was stored for the account, or is left over: somebody may be there to get it. Another node
-   * sees it when it is `written`.
+   * sees it when it is `written`; resolves when that one has been told, if there is one.
    */
-  look(account: string, written?: Promise<unknown>): void {
+  look(account: string, written?: Promise<unknown>): Promise<unknown> | undefined {
     if (written !== undefined) this.#owe(account, written)
     const queue = this.#queues.get(account)
-    if (queue?.claimant !== undefined) queue.isStale = true
-    else {
-      const session = this.#available(account)
-      if (session !== undefined) this.deliverTo(session)
-      else if (written === undefined) this.#isElsewhere(account)
-      else {
-        const ask = () => {
-          if (!this.#isElsewhere(account)) this.#mayBeSeenLate(account)
-        }
-        written.then(ask, () => {})
-      }
+    if (queue?.claimant !== undefined) {
+      queue.isStale = true
+      return written
     }
+    const session = this.#available(account)
+    if (session !== undefined) {
+      this.deliverTo(session)
+      return written
+    }
+    if (written === undefined) return this.#tellOther(account)
+    const tell = () => {
+      const told = this.#tellOther(account)
+      if (told === undefined) this.#mayBeSeenLate(account)
+      return told
+    }
+    return written.then(tell, () => {})
   }
 
   /**
@@ -172,7 +178,7 @@ export class Backlog {
       for (const [account, at] of looked) {
         if (at > until) break
         looked.delete(account)
-        if (this.#available(account) === undefined && !this.#isElsewhere(account)) {
+        if (this.#available(account) === undefined && this.#tellOther(account) === undefined) {
           next?.set(account, at)
         }
       }
@@ -180,19 +186,18 @@ export class Backlog {
   }
 
   /**
-   * Of sessions on several nodes, that of the oldest is given the queue. True: it is on another node than
-   * this one, and that node is told to look.
+   * Of sessions on several nodes, that of the oldest is given the queue. If it is on another node than this
+   * one, that is told to look; resolves when it has been.
    */
-  #isElsewhere(account: string, session?: Session): boolean {
+  #tellOther(account: string, session?: Session): Promise<unknown> | undefined {
     let oldest: Resource | undefined = session
     for (const resource of this.#parts.sessions.of(account)) {
       if ((resource.priority ?? -1) < 0 || isLocalSession(resource)) continue
       if (oldest === undefined || isOlder(resource, oldest)) oldest = resource
     }
     const node = oldest?.shared.clusterNode
-    if (oldest === undefined || isLocalSession(oldest) || node === undefined) return false
-    this.#parts.lookAt(node, account)
-    return true
+    if (oldest === undefined || isLocalSession(oldest) || node === undefined) return undefined
+    return this.#parts.lookAt(node, account) ?? NOBODY
   }
 
   /** A session has acknowledged a message from the store. */
@@ -225,7 +230,7 @@ export class Backlog {
     }
     if (queue.slow === session) queue.slow = undefined
     if (queue.claimant === session) queue.wake?.()
-    else this.look(queue.account)
+    else void this.look(queue.account)
     this.#tidy(queue)
   }
 
@@ -255,7 +260,7 @@ export class Backlog {
       release()
       if (queue.claimant === session) {
         queue.claimant = undefined
-        if (!isDone || session.isClosed) this.look(account)
+        if (!isDone || session.isClosed) void this.look(account)
         this.#tidy(queue)
       }
     }

@@ -80,9 +80,9 @@ export const offline = defineModule({
         const removals = new Removals({ store, usage, log })
         const lookAt = (node: string, account: string) => {
           // What an earlier run of this node had is not there any more, nor is it elsewhere.
-          if (node === cluster.self.node) return
+          if (node === cluster.self.node) return undefined
           // A node that is gone has no session to give it to.
-          cluster.ask(node, 'offline_look', account).catch(() => {})
+          return cluster.ask(node, 'offline_look', account).catch(() => null)
         }
         const all = sessions.sessions
         const { isShared } = cluster
@@ -130,11 +130,10 @@ export const offline = defineModule({
         .catch((error) => refuse(envelope, account, error))
       settled.catch(() => {})
       envelope.settlement?.waitFor(settled)
-      // The session that gave it back is over for others when they can read it.
-      if (cluster.isShared && envelope.notes.isRetry === true) {
-        sessions.holdBack(envelope.to, settled)
-      }
-      backlog.look(account.full, settled)
+      const looked = backlog.look(account.full, settled)
+      // The session that gave it back is over for others when those who read it know that it is there.
+      const isAwaited = looked !== undefined && envelope.notes.isRetry === true
+      if (cluster.isShared && isAwaited) sessions.holdBack(account, looked)
       return stop(new Outcome('stored', BY))
     }
 
@@ -159,7 +158,7 @@ export const offline = defineModule({
         const account = received.to.toBare()
         if (received.notes.offline !== undefined) {
           // It comes back from a session that ended, and was never taken out.
-          backlog.look(account.full)
+          void backlog.look(account.full)
           return stop(new Outcome('stored', BY, 'kept before'))
         }
         const verdict = verdictOn(received.stanza)
@@ -196,11 +195,11 @@ export const offline = defineModule({
       return jid
     })
     cluster.on('offline_look', (account) => {
-      backlog.look(account)
+      void backlog.look(account)
       return null
     })
     hooks.on('remote_session_left', (resource) => {
-      backlog.look(resource.jid.bare)
+      void backlog.look(resource.jid.bare)
       return resource
     })
     hooks.on('session_restored', (envelopes, { session }) => {
@@ -229,7 +228,7 @@ export const offline = defineModule({
       if (part.name !== OFFLINE_MESSAGES || part.ns !== PIE_NS) return nobody
       const kept = await takeOffline(store, account, items, clock.now())
       usage.forget(account.full)
-      backlog.look(account.full)
+      void backlog.look(account.full)
       return stop(kept)
     })
     hooks.on('remove_domain', (domain) => {

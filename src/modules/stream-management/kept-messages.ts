@@ -277,7 +277,7 @@ export class KeptMessages {
         after = row.id
         if (!taken.has(row.id)) continue
         try {
-          yield fromStored(row).noted({ kept: row.id })
+          yield unsettled(fromStored(row).noted({ kept: row.id }))
         } catch (error) {
           this.#log.error('kept_message_unreadable', { id: row.id, error })
         }

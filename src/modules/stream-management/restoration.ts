@@ -71,6 +71,7 @@ export class Restoration {
         .at('resend_offline_messages', session.domainType)
         .run(session.jid, { session })
     }
+    const stored: (Promise<void> | undefined)[] = []
     for await (const envelope of kept.left(taken)) {
       const { handed, kept: id } = envelope.notes
       if (waiting.has(id as number)) {
@@ -81,8 +82,11 @@ export class Restoration {
         kept.release(id as number)
         continue
       }
-      await context.router.route(envelope.noted({ isRetry: true }))
+      const { fate } = await context.router.route(envelope.noted({ isRetry: true }))
+      if (fate === 'stored') stored.push(envelope.settlement?.done)
     }
+    // Nothing newer is to be delivered before that can be read.
+    await Promise.allSettled(stored)
   }
 
   /** One session, as it was; `undefined` if its domain is not served any more. */
