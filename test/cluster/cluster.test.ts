@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { Envelope } from '../../src/core/envelope.ts'
 import { isLocalSession } from '../../src/core/session.ts'
 import type { TraceItem } from '../../src/core/trace-item.ts'
 import { parseJid } from '../../src/xmpp/jid.ts'
@@ -39,6 +40,35 @@ test('messages between clients of different nodes arrive in order', options, asy
     from: juliet.fullJid,
     body: 'By whose direction found’st thou out this place?',
   })
+})
+
+test('a message is known again on another node, and its client sees it once', options, async () => {
+  await using cluster = await TestCluster.start()
+  const [one, two] = [await cluster.node('one'), await cluster.node('two')]
+  const romeo = await one.connect('romeo', 'orchard')
+  const juliet = await two.connect('juliet', 'balcony')
+  await enable(juliet)
+  await until(knows(one, juliet.fullJid))
+  const came: Envelope[] = []
+  two.server.hooks.on('user_receive_message', (envelope) => {
+    came.push(envelope)
+    return envelope
+  })
+  romeo.send(chat(juliet.fullJid, 'once'))
+  await juliet.receives({ body: 'once' })
+  const [envelope] = came as [Envelope]
+  assert.match(envelope.notes.id ?? '', /^one:/)
+  const session = two.server.sessionManager.sessions.get(parseJid(juliet.fullJid))
+  // Before she has acknowledged it, and after.
+  session?.deliver(envelope.noted({ isRetry: true }))
+  await juliet.roundTrip()
+  acknowledge(juliet, 2)
+  await juliet.roundTrip()
+  session?.deliver(envelope.noted({ isRetry: true }))
+  romeo.send(chat(juliet.fullJid, 'and then'))
+  await juliet.receives({ body: 'and then' })
+  assert.deepEqual(juliet.inbox({ body: 'once' }), [])
+  assert.equal(came.length, 4)
 })
 
 test('requests between clients of different nodes are answered', options, async () => {
