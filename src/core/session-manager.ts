@@ -38,6 +38,7 @@ type Parts = {
   readonly limits: SessionLimits
   /** Made later. */
   readonly cluster: () => Cluster
+  /** Absent where messages are only looked at, or none waits: then they have neither place nor id. */
   readonly places?: Places
   readonly timers?: Timers
 }
@@ -192,7 +193,9 @@ export class SessionManager {
   /** Delivers a stanza addressed to an account of a hosted domain, or to one of its resources. */
   deliver(received: Envelope, domainType: string): Outcome | Promise<Outcome> {
     const { tracer, stages } = this.#parts.router
-    const envelope = this.#parts.cluster().isShared ? this.#identified(received) : received
+    const { places, cluster } = this.#parts
+    const isKnown = places === undefined || !cluster().isShared
+    const envelope = isKnown ? received : this.#identified(received, places)
     stages.sessionManager.stanzas++
     return tracer === undefined
       ? this.#deliver(envelope, domainType)
@@ -200,13 +203,12 @@ export class SessionManager {
   }
 
   /** Other nodes know it again, and where it belongs among what this one had before and after. */
-  #identified(envelope: Envelope): Envelope {
+  #identified(envelope: Envelope, places: Places): Envelope {
     if (envelope.stanza.kind !== 'message' || envelope.notes.id !== undefined) return envelope
-    const { places, cluster } = this.#parts
-    const { node, epoch } = cluster().self
+    const { node, epoch } = this.#parts.cluster().self
     const id = `${node}:${epoch.toString(36)}:${(++this.#lastId).toString(36)}`
-    const { place = places?.next() } = envelope.notes
-    return envelope.noted(place === undefined ? { id } : { id, place })
+    const { place = places.next() } = envelope.notes
+    return envelope.noted({ id, place })
   }
 
   #follow(tracer: Tracer, envelope: Envelope, domainType: string): Outcome | Promise<Outcome> {

@@ -106,7 +106,7 @@ export class Keeping {
       return resource
     })
     hooks.on('remote_session_left', (resource) => {
-      this.#backlog.look(resource.jid.bare)
+      void this.#backlog.look(resource.jid.bare)
       return resource
     })
     hooks.on('filter_unacknowledged_messages', (envelopes) =>
@@ -117,7 +117,7 @@ export class Keeping {
       return remains
     })
     cluster.on('offline_look', (account) => {
-      this.#backlog.look(account)
+      void this.#backlog.look(account)
       return null
     })
   }
@@ -163,7 +163,7 @@ export class Keeping {
     const { store, clock } = this.#parts
     const account = envelope.to.bare
     if (envelope.notes.offline !== undefined) {
-      this.#backlog.look(account)
+      void this.#backlog.look(account)
       return new Outcome('stored', 'offline', 'kept before')
     }
     const place = envelope.notes.place ?? this.#places.next()
@@ -173,7 +173,7 @@ export class Keeping {
       all.offline.set(seq, { ...row, seq })
     })
     envelope.settlement?.waitFor(written)
-    this.#backlog.look(account, written)
+    void this.#backlog.look(account, written)
     return new Outcome('stored', 'offline')
   }
 
