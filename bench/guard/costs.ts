@@ -22,7 +22,7 @@ export const TOLERANCE: Readonly<Record<Cost, { readonly part: number; readonly 
   {
     allocated: { part: 0.02, least: 100 },
     promises: { part: 0.02, least: 0.1 },
-    writes: { part: 0.05, least: 0.02 },
+    writes: { part: 0.06, least: 0.02 },
     syscalls: { part: 0.08, least: 0.05 },
   }
 
