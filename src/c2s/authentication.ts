@@ -1,4 +1,5 @@
 import type { Connection } from '../connection/connection.ts'
+import { after, type Maybe } from '../core/maybe.ts'
 import type { Guess } from '../core/password-guesses.ts'
 import { type BareJid, jid } from '../xmpp/jid.ts'
 import type { Octets } from '../xmpp/octets.ts'
@@ -103,7 +104,15 @@ export class Authentication {
     const data = decodeResponse(text)
     if ('kind' in data) return this.#fail(data)
     // Who is meant is known: this answer proves that the password is.
-    if (this.#claimed !== '' && !this.#beginGuess()) return this.#fail(TOO_MANY)
+    if (this.#claimed === '') return this.#take(mechanism.respond(data))
+    const begun = this.#beginGuess()
+    if (!(begun instanceof Promise)) return this.#respond(mechanism, data, begun)
+    void this.#stream.connection.waitFor(begun.then((may) => this.#respond(mechanism, data, may)))
+  }
+
+  #respond(mechanism: Mechanism, data: Buffer, mayGuess: boolean): void {
+    if (this.#mechanism !== mechanism) return this.#giveUpGuess()
+    if (!mayGuess) return this.#fail(TOO_MANY)
     this.#take(mechanism.respond(data))
   }
 
@@ -132,10 +141,10 @@ export class Authentication {
       offer: this.#offer,
       channelBinding: (type) => (channel === undefined ? undefined : channelBinding(channel, type)),
       credentials: (localpart, hash) => accounts.keys(this.#claim(localpart), hash),
-      verifyPassword: (localpart, password) => {
+      verifyPassword: async (localpart, password) => {
         const account = this.#claim(localpart)
-        if (!this.#beginGuess()) throw new TooManyGuesses()
-        return accounts.verifyPassword(account, password)
+        if (!(await this.#beginGuess())) throw new TooManyGuesses()
+        return await accounts.verifyPassword(account, password)
       },
     }
   }
@@ -146,11 +155,18 @@ export class Authentication {
   }
 
   /** False: there were too many wrong ones. */
-  #beginGuess(): boolean {
+  #beginGuess(): Maybe<boolean> {
     const { connection, environment } = this.#stream
     const account = jid(this.#claimed, this.#host.domain).toBare()
-    this.#guess = environment.guesses.begin(account, connection.address)
-    return this.#guess !== undefined
+    return after(environment.guesses.begin(account, connection.address), (guess) => {
+      this.#guess = guess
+      return guess !== undefined
+    })
+  }
+
+  #giveUpGuess(): void {
+    this.#guess?.undecided()
+    this.#guess = undefined
   }
 
   #take(step: Step | Promise<Step>): void {
@@ -209,8 +225,7 @@ export class Authentication {
   }
 
   #cannotCheck(error: unknown): void {
-    this.#guess?.undecided()
-    this.#guess = undefined
+    this.#giveUpGuess()
     if (error instanceof TooManyGuesses) return this.#fail(TOO_MANY)
     this.#stream.environment.log.error('sasl_failed', { mechanism: this.#mechanismName, error })
     this.#fail({ kind: 'failure', condition: 'temporary-auth-failure' })

@@ -1,4 +1,5 @@
 import type { BareJid } from '../xmpp/jid.ts'
+import type { Maybe } from './maybe.ts'
 import { networkOf } from './network.ts'
 import { RateLimit } from './rate-limit.ts'
 
@@ -28,6 +29,8 @@ export interface Guess {
   undecided(): void
 }
 
+type Comparing = { count: number; readonly waiting: PromiseWithResolvers<void>[] }
+
 const MAX_REMEMBERED = 50_000
 
 /**
@@ -44,6 +47,8 @@ export class PasswordGuesses {
   /** Accounts and networks that have logged in, least recently first. */
   readonly #known = new Set<string>()
   readonly #maxRemembered: number
+  /** By what they count towards: how many are being compared, and who waits for that. */
+  readonly #comparing = new Map<string, Comparing>()
 
   constructor({ limits, maxRemembered = MAX_REMEMBERED, now }: Options) {
     this.#maxRemembered = maxRemembered
@@ -62,25 +67,62 @@ export class PasswordGuesses {
     this.#perAddress = bound('perAddress')
   }
 
-  /** `undefined`: there were too many, and this one is not to be compared. */
-  begin(account: BareJid, address: string): Guess | undefined {
+  /**
+   * `undefined`: there were too many, and this one is not to be compared. While those that are being
+   * compared could make it too many, it waits for them: all may be right.
+   */
+  begin(account: BareJid, address: string): Maybe<Guess | undefined> {
     const network = networkOf(address)
     // No address contains NUL.
     const pair = `${account.full}\0${network}`
     const isKnown = this.#known.has(pair)
     if (!isKnown && this.#perAddress.isSpent(network)) return undefined
     const key = isKnown ? pair : account.full
-    if (this.#perAccount.isSpent(key)) return undefined
+    if (this.#perAccount.isSpent(key)) {
+      return this.#decided(key)?.then(() => this.begin(account, address))
+    }
     // Not when it turns out to be wrong: many could be compared at the same time.
     this.#perAccount.take(key)
+    this.#compare(key)
     return {
       right: () => {
-        this.#perAccount.giveBack(key)
         this.#remember(pair)
+        this.#giveBack(key)
       },
-      wrong: () => void this.#perAddress.take(network),
-      undecided: () => this.#perAccount.giveBack(key),
+      wrong: () => {
+        this.#perAddress.take(network)
+        this.#compared(key)
+      },
+      undecided: () => this.#giveBack(key),
     }
+  }
+
+  /** Resolves when another one may be compared, or none is any more; `undefined` if none is. */
+  #decided(key: string): Promise<void> | undefined {
+    const comparing = this.#comparing.get(key)
+    if (comparing === undefined) return undefined
+    const turn = Promise.withResolvers<void>()
+    comparing.waiting.push(turn)
+    return turn.promise
+  }
+
+  #compare(key: string): void {
+    const comparing = this.#comparing.get(key)
+    if (comparing === undefined) this.#comparing.set(key, { count: 1, waiting: [] })
+    else comparing.count++
+  }
+
+  #giveBack(key: string): void {
+    this.#perAccount.giveBack(key)
+    this.#comparing.get(key)?.waiting.shift()?.resolve()
+    this.#compared(key)
+  }
+
+  #compared(key: string): void {
+    const comparing = this.#comparing.get(key)
+    if (comparing === undefined || --comparing.count > 0) return
+    this.#comparing.delete(key)
+    for (const turn of comparing.waiting) turn.resolve()
   }
 
   #remember(pair: string): void {
