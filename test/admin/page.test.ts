@@ -16,10 +16,26 @@ import { DOMAIN, OTHER } from './cases.ts'
 
 const VIEWS = ['Route', 'Trace', 'Sessions', 'Connections', 'Accounts', 'Modules']
 const SIZES = {
-  phone: { width: 360, height: 740 },
+  phone: { width: 320, height: 640 },
   desktop: { width: 1280, height: 800 },
 } as const
 const pictures = process.env.SCREENSHOTS
+
+/** What a screen reader calls it, more or less. */
+const NAME_OF_FOCUSED = `(() => {
+  const { activeElement: one } = document
+  const label = one.labels?.[0]?.childNodes[0]?.textContent
+  const text = one.matches('main') ? 'main' : one.textContent
+  return (one.getAttribute('aria-label') ?? label ?? text).trim()
+})()`
+/** Of what is pressed, where they do not fit into a line. */
+const BROKEN_NAMES = `[...document.querySelectorAll('nav a, button')].filter((one) => {
+  const range = document.createRange()
+  range.selectNodeContents(one)
+  return new Set([...range.getClientRects()].map(({ top }) => Math.round(top))).size > 1
+}).map((one) => one.textContent).join(', ')`
+const IS_IN_DIALOG =
+  "document.activeElement === document.body || document.activeElement.closest('dialog') !== null"
 
 describe('the admin page', { skip: skipWithoutBrowser }, () => {
   let server: TestServer
@@ -164,12 +180,90 @@ describe('the admin page', { skip: skipWithoutBrowser }, () => {
       } else if (name === 'Route') await isShown('Live.')
       else await page.getByRole('row').nth(1).waitFor()
       problems.push(...(await problemsOf(name)))
+      if (name !== 'Accounts') continue
+      await page.getByRole('button', { name: 'Register an account' }).click()
+      problems.push(...(await problemsOf('Question', ['dialog', 'heading'])))
+      await page.keyboard.press('Escape')
     }
     await page.getByRole('button', { name: 'Log out' }).click()
     await page.getByLabel('Token').waitFor()
     problems.push(...(await problemsOf('Login')))
     assert.deepEqual(problems, [])
     assert.deepEqual(browser.complaints, [])
+  })
+
+  test('moves only for who does not mind', async () => {
+    await logIn(await tokenFor(server, 'admin'))
+    await opens('Route')
+    await isShown('Live.')
+    for (const [reducedMotion, isMoved] of [
+      ['reduce', false],
+      ['no-preference', true],
+    ] as const) {
+      await page.emulateMedia({ reducedMotion })
+      alice.send(chat(bob.bareJid, 'It is the east'))
+      await page.locator('.route .is-moving').first().waitFor()
+      const animations = await page.evaluate('document.getAnimations().length')
+      assert.equal(Number(animations) > 0, isMoved, reducedMotion)
+    }
+  })
+
+  test('finds modules and their handlers by name', async () => {
+    await opens('Modules')
+    const names = () => page.getByRole('rowheader').allTextContents()
+    await row('announcements').first().waitFor()
+    await row('carbons').first().getByText('XEP-0280').waitFor()
+    await page.getByLabel('Module or hook').fill('Carbons')
+    await row('announcements').first().waitFor({ state: 'detached' })
+    const [module, ...hooks] = await names()
+    assert.equal(module, 'carbons')
+    assert.ok(hooks.includes('user_send_message') && !hooks.includes('remove_domain'))
+    await page.getByLabel('Module or hook').fill('remove_domain')
+    await row('archive').first().waitFor()
+    assert.deepEqual(new Set(await names()), new Set(['remove_domain']))
+    await page.getByRole('button', { name: 'Log out' }).click()
+    await page.getByLabel('Token').waitFor()
+  })
+
+  test('is used with the keyboard alone, in the order in which it is read', async () => {
+    await logIn(await tokenFor(server, 'admin'))
+    await page.setViewportSize(SIZES.desktop)
+    await opens('Sessions')
+    await row(alice.fullJid).waitFor()
+    const focused = () => page.evaluate(NAME_OF_FOCUSED)
+    // A view that was chosen is read from its heading on.
+    assert.equal(await focused(), 'Sessions')
+    const seen: string[] = []
+    for (let i = 0; i < 4; i++) {
+      await page.keyboard.press('Tab')
+      seen.push(String(await focused()))
+    }
+    assert.deepEqual(seen.slice(0, 2), ['Search', 'Domain'])
+    for (const name of seen.slice(2)) assert.match(name, /^End the session /)
+    for (let i = 0; i < 3; i++) await page.keyboard.press('Shift+Tab')
+    const before: string[] = []
+    for (let i = 0; i < VIEWS.length + 2; i++) {
+      await page.keyboard.press('Shift+Tab')
+      before.unshift(String(await focused()))
+    }
+    assert.deepEqual(before, ['Skip to content', 'Log out', ...VIEWS])
+    await page.keyboard.press('Enter')
+    assert.equal(await focused(), 'main')
+
+    // A question keeps the focus, and gives it back to what asked it.
+    const button = page.getByRole('button', { name: `End the session ${alice.fullJid}` })
+    await button.focus()
+    await page.keyboard.press('Enter')
+    await dialog().waitFor()
+    for (let i = 0; i < 6; i++) {
+      await page.keyboard.press('Tab')
+      assert.ok(await page.evaluate(IS_IN_DIALOG))
+    }
+    await page.keyboard.press('Escape')
+    await dialog().waitFor({ state: 'detached' })
+    assert.equal(await focused(), `End the session ${alice.fullJid}`)
+    await page.getByRole('button', { name: 'Log out' }).click()
+    await page.getByLabel('Token').waitFor()
   })
 
   test('shows only what a token is good for, and forgets it', async () => {
@@ -179,6 +273,8 @@ describe('the admin page', { skip: skipWithoutBrowser }, () => {
       domains: [OTHER],
       expiresAt: undefined,
     })
+    // A view that it is not good for, and so the first that it is.
+    await page.goto(`${server.urlOf()}/admin/#modules`)
     await logIn(token)
     await page.getByRole('heading', { level: 1, name: 'Trace' }).waitFor()
     const views = await page.getByRole('navigation').getByRole('link').allTextContents()
@@ -199,9 +295,31 @@ describe('the admin page', { skip: skipWithoutBrowser }, () => {
     assert.equal(await page.evaluate('sessionStorage.length'), 0)
   })
 
+  /** Roles of what has to have a name for who does not see it. */
+  const NAMED = /^(button|link|textbox|searchbox|combobox|checkbox|table|dialog|navigation)$/
+
+  /** What is wrong with what screen readers are told. */
+  async function untold(name: string, expected: readonly string[]): Promise<string[]> {
+    const session = await page.context().newCDPSession(page)
+    const { nodes } = await session.send('Accessibility.getFullAXTree')
+    await session.detach()
+    const told = nodes.filter(({ ignored }) => !ignored)
+    const roles = told.map(({ role }) => String(role?.value))
+    const nameless = told.filter(
+      ({ role, name: text }) => NAMED.test(String(role?.value)) && !text?.value,
+    )
+    return [
+      ...nameless.map(({ role }) => `${name}: a ${role?.value} without a name`),
+      ...expected.filter((role) => !roles.includes(role)).map((role) => `${name}: no ${role}`),
+    ]
+  }
+
   /** What is wrong with what is shown now, in every look that it has. */
-  async function problemsOf(name: string): Promise<string[]> {
-    const problems: string[] = []
+  async function problemsOf(
+    name: string,
+    roles: readonly string[] = ['main', 'heading', 'status'],
+  ): Promise<string[]> {
+    const problems: string[] = await untold(name, roles)
     for (const [size, viewport] of Object.entries(SIZES)) {
       await page.setViewportSize(viewport)
       for (const colorScheme of ['light', 'dark'] as const) {
@@ -216,6 +334,8 @@ describe('the admin page', { skip: skipWithoutBrowser }, () => {
         }
         const wide = await page.evaluate('document.documentElement.scrollWidth - innerWidth')
         if (Number(wide) > 0) problems.push(`${where}: ${wide} pixels too wide`)
+        const broken = await page.evaluate(BROKEN_NAMES)
+        if (broken !== '') problems.push(`${where}: in more than one line: ${broken}`)
         if (pictures !== undefined) {
           await page.screenshot({ path: join(pictures, `${where}.png`), fullPage: true })
         }

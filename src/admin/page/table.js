@@ -2,16 +2,16 @@ import { el, keep, say } from './dom.js'
 
 /**
  * A table that stays while its rows change; on narrow screens each row is a card. An optional column is
- * shown when its rows differ in it.
+ * shown when its rows differ in it; a compact card has no line for each column.
  *
  * @param {{
- *   caption: string, none: string,
+ *   caption: string, none: string, isCompact?: boolean,
  *   key(row: any): string,
  *   columns: { name: string, isMain?: boolean, isNumber?: boolean, isOptional?: boolean, text?(row: any): string, show?(cell: Element, row: any): void }[],
  *   actions?: (row: any) => { name: string, about: string, isDangerous?: boolean, act(row: any): void }[],
  * }} options
  */
-export function table({ caption, none, key, columns, actions }) {
+export function table({ caption, none, isCompact = false, key, columns, actions }) {
   const body = el('tbody', { role: 'rowgroup' })
   const heads = columns.map(({ name, isNumber }) =>
     el(isNumber ? 'th.number' : 'th', { scope: 'col', role: 'columnheader' }, name),
@@ -29,7 +29,7 @@ export function table({ caption, none, key, columns, actions }) {
     body,
   )
   const empty = el('p.none', { hidden: true }, none)
-  const root = el('div.table', {}, grid, empty)
+  const root = el(isCompact ? 'div.table.compact' : 'div.table', {}, grid, empty)
 
   const make = () => {
     const cells = columns.map(({ name, isMain, isNumber }) => {

@@ -14,13 +14,14 @@ export const modules = {
       key: ({ name }) => name,
       columns: [
         { name: 'Module', isMain: true, text: ({ name }) => name },
-        { name: 'Implements', text: (row) => row.implements.join(', ') || '–' },
-        { name: 'Settings', show: showSettings },
+        { name: 'Implements', show: once(showSpecifications) },
+        { name: 'Settings', show: once(showSettings) },
       ],
     })
     const handlers = table({
       caption: 'Handlers of hooks, in the order in which they run',
       none: 'No handlers.',
+      isCompact: true,
       key: ({ place }) => String(place),
       columns: [
         { name: 'Hook', isMain: true, text: ({ hook }) => hook },
@@ -31,21 +32,53 @@ export const modules = {
         { name: 'Failures', isNumber: true, text: ({ failures }) => count(failures) },
       ],
     })
+    const search = el('input', {
+      type: 'search',
+      name: 'search',
+      autocomplete: 'off',
+      spellcheck: 'false',
+    })
     const problem = el('p.problem')
     root.append(
+      el(
+        'form.bar',
+        { role: 'search', onsubmit: (event) => event.preventDefault() },
+        el('label', {}, 'Module or hook', search),
+      ),
       problem,
       el('section.card', {}, el('h2', {}, 'Modules'), loaded.root),
       el('section.card', {}, el('h2', {}, 'Handlers of hooks'), handlers.root),
     )
+    let allModules = []
+    let allHandlers = []
+    const show = () => {
+      const wanted = search.value.trim().toLowerCase()
+      const isWanted = (...names) => names.some((name) => name.toLowerCase().includes(wanted))
+      loaded.show(allModules.filter((row) => isWanted(row.name, ...row.implements)))
+      handlers.show(allHandlers.filter(({ hook, by }) => isWanted(hook, by)))
+    }
+    search.addEventListener('input', show)
     try {
-      if (may('module list')) loaded.show((await ask('module list', {}, signal)).modules)
+      if (may('module list')) allModules = (await ask('module list', {}, signal)).modules
+      show()
       if (!may('hook list')) return
       const all = (await ask('hook list', {}, signal)).handlers
-      handlers.show(all.map((handler, place) => ({ ...handler, place })))
+      allHandlers = all.map((handler, place) => ({ ...handler, place }))
+      show()
     } catch (error) {
       if (!signal.aborted) say(problem, error.message)
     }
   },
+}
+
+/** They stay as they are, and what was opened stays open. */
+const once = (show) => (cell, row) => {
+  if (!cell.hasChildNodes()) show(cell, row)
+}
+
+function showSpecifications(cell, row) {
+  const names = row.implements.flatMap((name, i) => [i > 0 ? ', ' : '', el('span.whole', {}, name)])
+  cell.replaceChildren(el('span', {}, ...(names.length > 0 ? names : ['–'])))
 }
 
 function showSettings(cell, { name, settings }) {

@@ -109,8 +109,8 @@ function makeEntry(item, number) {
   const what = [stanza.kind, stanza.type].filter((part) => part !== null).join(' ')
   const fate = el('span.badge')
   const took = el('span.time')
-  const heads = ['Step', 'Took', 'Verdict'].map((name) =>
-    el('th', { scope: 'col', role: 'columnheader' }, name),
+  const heads = ['th', 'th.number', 'th'].map((tag, i) =>
+    el(tag, { scope: 'col', role: 'columnheader' }, ['Step', 'Took', 'Verdict'][i]),
   )
   const steps = el('tbody', { role: 'rowgroup' })
   const at = clock.format(new Date(began_at))
