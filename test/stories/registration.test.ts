@@ -110,6 +110,14 @@ test('of an account that is removed, no table keeps anything', async () => {
   const words = Stanza.build('message', { type: 'chat' }, el('body', {}, 'Wilt thou be gone?'))
   await router.route(new Envelope(from, parseJid(juliet.bareJid), words, origin))
 
+  const account = jid('juliet', DOMAIN).toBare()
+  await server.server.administrators.add(account)
+  await storage.write('insert into announcement_seen (account, id) values (?, ?)', [
+    account.full,
+    'x',
+  ])
+  await storage.write('insert into announcement_due (account) values (?)', [account.full])
+
   const db = storage.db as unknown as Kysely<Record<string, Record<string, unknown>>>
   const tables = async (mention: boolean) => {
     const found: string[] = []
@@ -122,15 +130,18 @@ test('of an account that is removed, no table keeps anything', async () => {
   }
   // Of no account; and those that are written when the server stops.
   const others = [
+    'access_list',
     'admin_token',
+    'announcement',
     'domain',
     'migration',
+    'node_fence',
     'secret',
     'sm_kept',
     'sm_queue',
     'sm_session',
   ]
   assert.deepEqual(await tables(false), others, 'a new table is to be filled here')
-  await lifecycle.remove(jid('juliet', DOMAIN).toBare())
+  await lifecycle.remove(account)
   assert.deepEqual(await tables(true), [])
 })
