@@ -36,8 +36,8 @@ export class Pings {
   readonly #open = new Set<string>()
   /** By domain. */
   readonly #asked = new Map<string, Asked>()
-  /** Until when, milliseconds since the epoch. */
-  readonly #mute = new Map<string, number>()
+  /** Those that are not asked, and until when, milliseconds since the epoch; longest first. */
+  readonly #mute = new Map<string, { readonly until: number; readonly ignored: Asking }>()
 
   constructor(iq: Pick<IqDispatcher, 'expect' | 'isAwaited' | 'accept'>) {
     this.#iq = iq
@@ -51,12 +51,13 @@ export class Pings {
     this.#asked.set(remote, asked)
     const answered = () => {
       this.#forget(remote, id)
+      if (this.#mute.get(nameOf(pair))?.ignored === asking) this.#mute.delete(nameOf(pair))
       onAnswer()
     }
     const { id, forget } = this.#iq.expect(parseJid(remote), answered)
     this.#open.add(id)
     const attributes = { type: 'get', id, from: local, to: remote }
-    return {
+    const asking: Asking = {
       ping: serialise(el('iq', { xmlns: SERVER_NS, ...attributes }, PING), SERVER_NS),
       get heardAt() {
         return asked.heardAt
@@ -66,6 +67,7 @@ export class Pings {
         this.#forget(remote, id)
       },
     }
+    return asking
   }
 
   #forget(remote: string, id: string): void {
@@ -92,19 +94,24 @@ export class Pings {
     return true
   }
 
-  /** Whether that server has left a ping without an answer not long ago. */
+  /** Whether that server has left a ping without an answer not long ago, and has not answered it since. */
   isMute(pair: Pair): boolean {
-    return (this.#mute.get(nameOf(pair)) ?? 0) > Date.now()
+    return (this.#mute.get(nameOf(pair))?.until ?? 0) > Date.now()
   }
 
-  markMute(pair: Pair): void {
-    this.#mute.delete(nameOf(pair))
-    this.#mute.set(nameOf(pair), Date.now() + MUTE_FOR)
+  markMute(pair: Pair, ignored: Asking): void {
+    this.#unmute(nameOf(pair))
+    this.#mute.set(nameOf(pair), { until: Date.now() + MUTE_FOR, ignored })
     if (this.#mute.size <= MAX_MUTE) return
     for (const oldest of this.#mute.keys()) {
-      this.#mute.delete(oldest)
+      this.#unmute(oldest)
       break
     }
+  }
+
+  #unmute(name: string): void {
+    this.#mute.get(name)?.ignored.forget()
+    this.#mute.delete(name)
   }
 }
 

@@ -61,6 +61,7 @@ export class Questions {
   /** It has read what came before, earlier questions with it. */
   #answered(question: Question): void {
     const index = this.#open.indexOf(question)
+    if (index < 0) return
     for (const { asking } of this.#open.splice(0, index + 1)) asking.forget()
     this.#since = Date.now()
     this.hasAnswers = true
@@ -76,6 +77,13 @@ export class Questions {
   isIgnored(delay: number): boolean {
     const [oldest] = this.#open
     return oldest !== undefined && oldest.asking.heardAt - this.#since >= delay
+  }
+
+  /** Nothing is asked until the server answers after all, or can be expected to have learnt it. */
+  giveUp(): void {
+    const oldest = this.#open.shift()
+    if (oldest !== undefined) this.#pings.markMute(this.#pair, oldest.asking)
+    this.forget()
   }
 
   /** Nothing is asked any more. */

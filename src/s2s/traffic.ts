@@ -344,15 +344,20 @@ export class Traffic {
   /** What was sent counts as arrived when the kernel has it. */
   #giveUpPings(): void {
     this.#parts.log.info('s2s_ping_unanswered', this.#pair)
-    this.#parts.pings.markMute(this.#pair)
+    this.#questions.giveUp()
     this.#isMute = true
-    this.#questions.forget()
     const { size } = this.ledger.sent
     this.connection.onceFlushed(() => {
       this.#settle(this.ledger.sent.take(size))
       if (!this.isBlocked) this.owner?.onDrain()
     })
     this.connection.write(KEEP_ALIVE)
+  }
+
+  /** It has answered late, or it is time to ask again. Nothing waits for the kernel. */
+  #askAgain(): void {
+    this.#isMute = false
+    this.#isThere = undefined
   }
 
   #settle(arrived: readonly Envelope[]): void {
@@ -376,7 +381,8 @@ export class Traffic {
     const { blockedSince } = this.connection
     const { received } = this.ledger
     const isBlocked = blockedSince !== 0 && now - blockedSince >= BLOCKED_TIMEOUT
-    const { ackTimeout } = this.#parts
+    const { ackTimeout, pings } = this.#parts
+    if (this.#isMute && this.ledger.sent.size === 0 && !pings.isMute(this.#pair)) this.#askAgain()
     const questions = this.#questions
     const isSilent = questions.isLate(now, ackTimeout)
     // Its answer is not read.

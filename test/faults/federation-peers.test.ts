@@ -6,6 +6,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import { STANZA_ERROR_NS } from '../../src/xmpp/stanza-error.ts'
+import { el } from '../../src/xmpp/xml.ts'
 import type { Client } from '../support/client.ts'
 import { startEjabberd, withoutEjabberd } from '../support/ejabberd.ts'
 import { Internet } from '../support/federation.ts'
@@ -22,6 +23,7 @@ import {
 
 const FULL = Number(process.env.FEDERATION_MESSAGES ?? 1_000)
 const DOMAIN = 'montague.example'
+const PING_NS = 'urn:xmpp:ping'
 const ROMEO = `romeo@${DOMAIN}`
 
 type Peer = {
@@ -58,6 +60,13 @@ async function bodiesUntil(client: Client, last: string): Promise<string[]> {
   return bodies.slice(0, -1)
 }
 
+/** He becomes available, and has all that waited for him, however much: patience begins anew with each. */
+async function fetchesAll(client: Client): Promise<void> {
+  client.send(el('presence'))
+  client.send(el('iq', { type: 'get', id: 'all', to: DOMAIN }, el('ping', { xmlns: PING_NS })))
+  while (client.inbox({ name: 'iq' }).length === 0) await client.receivesMore()
+}
+
 for (const [name, { skip, start, speed = 1 }] of Object.entries(peers)) {
   const count = process.env.FEDERATION_MESSAGES === undefined ? FULL * speed : FULL
 
@@ -87,7 +96,8 @@ for (const [name, { skip, start, speed = 1 }] of Object.entries(peers)) {
     }
 
     const returned = juliet.inbox({ name: 'message' }).map(bodyOf)
-    const romeo = await montague.connect('romeo', 'orchard')
+    const romeo = await montague.bind('romeo', 'orchard')
+    await fetchesAll(romeo)
     await juliet.sends(chat(ROMEO, 'last'))
     const received = await bodiesUntil(romeo, 'last')
     t.diagnostic(
@@ -120,6 +130,9 @@ for (const name of ['Prosody', 'ejabberd']) {
     const romeo = await montague.connect('romeo', 'orchard')
     const juliet = await capulet.connect('juliet', 'balcony')
     await enable(juliet)
+    // It need not connect to us any more before it can answer.
+    await romeo.sends(chat(juliet.fullJid, 'first'))
+    assert.equal(bodyOf(await juliet.receives({ name: 'message' })), 'first')
     await juliet.sends(chat(`${ROMEO}/orchard`, 'before'))
     assert.equal(bodyOf(await romeo.receives({ name: 'message' })), 'before')
     // It has shown that it answers.

@@ -174,6 +174,34 @@ test('a server that answers no pings but says whether a key is its own has read 
   assert.deepEqual(again.inbox(), [])
 })
 
+test('a server that answers a ping late is asked again', { timeout: 60_000 }, async () => {
+  await using stage = await setStage(IMPATIENT, DIALBACK)
+  const { juliet, out, back } = stage
+  const ping = await out.receives(PING)
+  const question = await out.receivesNext({ name: 'verify', ns: DIALBACK_NS, from: LOCAL })
+  const { id, from: to, to: from } = question.attributes
+  out.send(`<db:verify id='${id}' from='${from}' to='${to}' type='invalid'/>`)
+  let count = 1
+  await handles(juliet, count)
+  out.forgets()
+
+  // As long as it does not answer, what is written to it counts.
+  await setTimeout(1_500)
+  await juliet.sends(chat(`romeo@${REMOTE}`, 'two'))
+  await handles(juliet, ++count)
+  assert.deepEqual(out.inbox(PING), [])
+
+  back.send(answer(ping))
+  while (out.inbox(PING).length === 0) {
+    await juliet.sends(chat(`romeo@${REMOTE}`, String(++count)))
+    await setTimeout(50)
+  }
+  await out.receives({ body: String(count) })
+  await out.vanishes()
+  await juliet.receives({ error: 'remote-server-timeout', body: String(count) })
+  await handles(juliet, count)
+})
+
 test('a server that answers no pings but goes on to send counts as one that does not know them', {
   timeout: 60_000,
 }, async () => {

@@ -105,11 +105,17 @@ export class ForeignServer implements AsyncDisposable {
     return client
   }
 
-  /** Available. The account must be there, with the password of the tests. */
-  async connect(localpart: string, resource: string): Promise<Client> {
+  /** Not available yet. The account must be there, with the password of the tests. */
+  async bind(localpart: string, resource: string): Promise<Client> {
     const client = await this.open()
     await client.authenticate({ localpart, password: PASSWORD, mechanism: 'PLAIN' })
     await client.bind(resource)
+    return client
+  }
+
+  /** As `bind`; available. */
+  async connect(localpart: string, resource: string): Promise<Client> {
+    const client = await this.bind(localpart, resource)
     await client.becomesAvailable()
     return client
   }
