@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 
 /** What is left out, for it depends on the machine and its load: threads that meet, and memory. */
 const NOT_COUNTED = new Set([
@@ -16,6 +17,8 @@ export function writesOf(pid: number): number {
   return Number(line?.[1])
 }
 
+/** Milliseconds. */
+const COMES_BACK = 100
 const isInstalled = spawnSync('strace', ['--version'], { stdio: 'ignore' }).status === 0
 
 /**
@@ -38,6 +41,8 @@ export async function systemCalls(
     const [said] = await once(strace.stderr, 'data')
     if (!said.includes('attached')) return undefined
     await act()
+    // A call is counted when it comes back: what it does can be seen before.
+    await setTimeout(COMES_BACK)
     strace.kill('SIGINT')
     await ended
     return callsIn(readFileSync(file, 'utf8'))
