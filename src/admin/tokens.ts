@@ -65,6 +65,10 @@ const NOTED_EVERY = 60_000
 /** As long as a hash, and of nothing. */
 const NO_HASH = Buffer.alloc(32)
 
+const LIMITED = "select id, domains from admin_token where domains <> ''"
+const LIMIT = 'update admin_token set domains = ? where id = ?'
+const REMOVE = 'delete from admin_token where id = ?'
+
 type Options = { readonly storage: Storage; readonly now: () => number }
 
 /**
@@ -144,6 +148,23 @@ export class Tokens {
       .set({ last_used_at: now })
       .where('id', '=', id)
       .execute()
+  }
+}
+
+/**
+ * Whoever gets a domain later is somebody else: tokens for nothing but this one go, others are good for
+ * one domain less. Yields the number of rows.
+ */
+export async function* removeFromTokens(storage: Storage, domain: string): AsyncIterable<number> {
+  const limited = await storage.read<{ id: string; domains: string }>(LIMITED, [])
+  for (const { id, domains: before } of limited) {
+    const domains = JSON.parse(before) as string[]
+    const left = domains.filter((each) => each !== domain)
+    if (left.length === domains.length) continue
+    const { changes } = await (left.length === 0
+      ? storage.write(REMOVE, [id])
+      : storage.write(LIMIT, [JSON.stringify(left), id]))
+    yield changes
   }
 }
 

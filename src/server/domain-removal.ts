@@ -1,9 +1,10 @@
 /** Removes all that is kept of a domain, and can be broken off at any point and begun anew. */
 
+import { removeFromTokens } from '../admin/tokens.ts'
 import type { Module } from '../core/module.ts'
 import { type OwnedData, removeOwned } from '../core/owned-data.ts'
-import type { Storage } from '../core/storage.ts'
 import type { Server } from '../server.ts'
+import { tableNames } from '../storage/tables.ts'
 
 type Parts = {
   readonly server: Pick<Server, 'storage' | 'hooks' | 'accounts' | 'log'>
@@ -13,6 +14,9 @@ type Parts = {
   readonly onRemoved: (rows: number) => void
   readonly signal: AbortSignal
 }
+
+/** What the server itself keeps, besides accounts and the name of the domain. */
+const OWN: readonly OwnedData[] = [{ table: 'administrator', owner: 'account' }, removeFromTokens]
 
 /** Accounts removed in one statement. */
 const AT_ONCE = 200
@@ -32,6 +36,8 @@ export async function removeDomain(domain: string, parts: Parts): Promise<void> 
   }
 }
 
+const NOTHING: readonly number[] = []
+
 async function* removals(domain: string, { server, modules }: Parts): AsyncIterable<number> {
   const { storage } = server
   let rows: number
@@ -39,16 +45,18 @@ async function* removals(domain: string, { server, modules }: Parts): AsyncItera
     rows = (await storage.write(ACCOUNTS, [domain, domain])).changes
     yield rows
   } while (rows === AT_ONCE)
-  yield* removeOwned(storage, { table: 'administrator', owner: 'account' }, domain)
-  const applied = await storage.read<{ name: string }>('select name from migration', [])
-  const owners = new Set(applied.map(({ name }) => name.slice(0, name.indexOf('/'))))
-  for (const { name, data = [] } of modules) {
-    // A module that never ran here has no tables.
-    if (!owners.has(name)) continue
-    for (const owned of data) yield* removeFrom(storage, owned, domain)
+  const tables = new Set(await tableNames(storage))
+  const removeFrom = (owned: OwnedData) => {
+    if (typeof owned === 'function') return owned(storage, domain)
+    // An earlier release of a module that is off may not have made it.
+    return tables.has(owned.table) ? removeOwned(storage, owned, domain) : NOTHING
   }
-}
-
-function removeFrom(storage: Storage, owned: OwnedData, domain: string): AsyncIterable<number> {
-  return typeof owned === 'function' ? owned(storage, domain) : removeOwned(storage, owned, domain)
+  for (const owned of OWN) yield* removeFrom(owned)
+  const applied = await storage.read<{ name: string }>('select name from migration', [])
+  const hasRun = new Set(applied.map(({ name }) => name))
+  for (const { migrations = [], data = [] } of modules) {
+    // A module that never ran here has no tables.
+    if (!migrations.some(({ name }) => hasRun.has(name))) continue
+    for (const owned of data) yield* removeFrom(owned)
+  }
 }
