@@ -1,16 +1,18 @@
 import { JetStreamApiError, type JetStreamClient, type JetStreamManager } from '@nats-io/jetstream'
 import { type Bucket, Kvm } from '@nats-io/kv'
+import type { NatsConnection } from '@nats-io/transport-node'
 
 /** One creation of the bucket that is the registry. */
 export type NatsBucket = {
   readonly kv: Bucket
   /** A revision is the sequence number of JetStream's stream and this. */
   readonly base: number
-  /** When NATS made it, as text: another one of the same name was made at another time. */
-  readonly created: string
+  /** Another one of the same name has another one. */
+  readonly description: string | undefined
 }
 
 type Place = {
+  readonly connection: NatsConnection
   readonly js: JetStreamClient
   readonly manager: JetStreamManager
   readonly name: string
@@ -45,23 +47,34 @@ export async function openBucket(place: Place, seen: number): Promise<NatsBucket
     // Another node was quicker.
     kv = (await kvm.open(name)) as Bucket
   }
-  const { created, config } = await manager.streams.info(streamOf(name))
+  const { description: made } = (await manager.streams.info(streamOf(name))).config
   // One of an earlier release does not say where it begins.
-  return { kv, base: Number(/\d+$/.exec(config.description ?? '')?.[0] ?? 0), created }
+  return { kv, base: Number(/\d+$/.exec(made ?? '')?.[0] ?? 0), description: made }
 }
 
 /** Whether it is still that one, and not gone or made anew. */
 export async function isThere(
   manager: JetStreamManager,
   name: string,
-  { created }: NatsBucket,
+  { description }: NatsBucket,
 ): Promise<boolean> {
   try {
-    return (await manager.streams.info(streamOf(name))).created === created
+    return (await manager.streams.info(streamOf(name))).config.description === description
   } catch (error) {
     if (error instanceof JetStreamApiError && error.code === NOT_FOUND) return false
     throw error
   }
+}
+
+/**
+ * Asks the server that leads the stream to let another one do it. One that neither writes nor says so may
+ * lead for good: the others hear that it is alive, and nothing else.
+ */
+export async function moveLeader({
+  connection,
+  name,
+}: Pick<Place, 'connection' | 'name'>): Promise<void> {
+  await connection.request(`$JS.API.STREAM.LEADER.STEPDOWN.${streamOf(name)}`)
 }
 
 export function streamOf(bucket: string): string {

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import type { JetStreamClient, JetStreamManager } from '@nats-io/jetstream'
 import type { KvWatchEntry } from '@nats-io/kv'
-import type { QueuedIterator } from '@nats-io/transport-node'
+import type { NatsConnection, QueuedIterator } from '@nats-io/transport-node'
 import type { Logger } from '../core/log.ts'
-import { isThere, type NatsBucket, openBucket, streamOf } from './nats-bucket.ts'
+import { isThere, moveLeader, type NatsBucket, openBucket, streamOf } from './nats-bucket.ts'
 import { OPERATION, type StreamWriter, WrongSequence } from './stream-writer.ts'
 import { type Change, type Registry, RegistryConflict } from './transport.ts'
 
@@ -12,6 +12,7 @@ type Parts = {
   readonly name: string
   readonly replicas: number
   readonly node: string
+  readonly connection: NatsConnection
   readonly js: JetStreamClient
   readonly manager: JetStreamManager
   readonly writer: StreamWriter
@@ -26,12 +27,16 @@ type Known = { readonly revision: number; readonly isThere: boolean }
 
 /** How long a write waits for its acknowledgement before it is sent again, milliseconds. */
 const WRITE_TIMEOUTS = [300, 500, 700, 1_000, 1_000, 1_500] as const
-const MARK_TIMEOUT = 5_000
+const MARK_TIMEOUT = 3_000
+/** How long nothing can be written before another server is to lead, milliseconds. */
+const MUTE = 5_000
+/** How long a watch that has something to show may show nothing, milliseconds. */
+const SHOW_TIMEOUT = 5_000
 /** How long marks of removed keys stay, milliseconds: those who were away must see them. */
 const MARKS = 30 * 60_000
 const RETRY = 500
-/** How often to look whether the bucket is still there, milliseconds. */
-const LOOK = 5_000
+/** How often to look whether what is written still comes back through the watch, milliseconds. */
+const LOOK = 3_000
 
 /**
  * The registry as a bucket of JetStream's key-value store. Revisions are the sequence numbers of its
@@ -52,9 +57,16 @@ export class NatsRegistry implements Registry {
   #onChange: ((change: Change) => void) | undefined
   readonly #caughtUp = Promise.withResolvers<void>()
   #watch: QueuedIterator<KvWatchEntry> | undefined
+  /** The greatest revision that this watch has shown. */
+  #shown = 0
+  #onShown: (() => void) | undefined
+  /** Since when nothing could be written, as far as marks tell. */
+  #muteSince: number | undefined
   #generation = 0
   #purge: NodeJS.Timeout | undefined
   #look: NodeJS.Timeout | undefined
+  #isCatchingUp = false
+  #isLooking = false
   #isClosed = false
 
   constructor(bucket: NatsBucket, parts: Parts) {
@@ -157,27 +169,43 @@ export class NatsRegistry implements Registry {
     this.#parts.writer.close()
   }
 
+  /**
+   * A watch that has lost what fed it, with the server that did, looks like one that has nothing to show. So
+   * each node writes now and then, and takes its watch for dead when it does not see that.
+   */
   async #lookAfter(): Promise<void> {
-    const { manager, name } = this.#parts
     const generation = this.#generation
+    if (!this.isConnected || this.#isCatchingUp || this.#isLooking) return
+    this.#isLooking = true
     try {
-      if (!this.isConnected || (await isThere(manager, name, this.#bucket))) return
-      if (generation === this.#generation) this.onReconnected()
-    } catch {
-      // Not to be reached for now.
+      const { base } = this.#bucket
+      const shown = this.#shown
+      const target = base + (await this.mark())
+      if (target <= shown) throw new Error('the bucket is another one')
+      await this.#shows(target)
+    } catch (error) {
+      if (generation !== this.#generation || !this.isConnected || this.#isClosed) return
+      this.#parts.log.warn('registry_watch_silent', { error })
+      this.onReconnected()
+    } finally {
+      this.#isLooking = false
     }
   }
 
   async #catchUp(): Promise<void> {
     const generation = ++this.#generation
+    this.#isCatchingUp = true
     while (generation === this.#generation && this.isConnected && !this.#isClosed) {
       try {
-        return await this.#rewatch(generation)
+        await this.#rewatch(generation)
+        break
       } catch (error) {
+        if (generation !== this.#generation) return
         this.#parts.log.warn('registry_not_watched', { error })
         await new Promise((resolve) => void setTimeout(resolve, RETRY).unref())
       }
     }
+    if (generation === this.#generation) this.#isCatchingUp = false
   }
 
   /** Watches anew. Resolves when all is seen that was there; keys that are not are removed. */
@@ -187,32 +215,46 @@ export class NatsRegistry implements Registry {
     const { kv, base } = this.#bucket
     const newest = this.#newest
     const watch = await kv.watch()
-    this.#watch = watch
-    const before = new Set([...this.#known.keys(), ...this.#written.keys()])
-    const reached = Promise.withResolvers<void>()
-    let target = Number.POSITIVE_INFINITY
-    let last = 0
-    const look = () => {
-      if (last >= target) reached.resolve()
+    if (generation !== this.#generation) {
+      watch.stop()
+      return this.#caughtUp.promise
     }
-    void this.#follow(watch, generation, base, (key, revision) => {
-      before.delete(key)
-      last = Math.max(last, revision)
-      look()
-    })
-    target = base + (await this.#mark())
+    this.#watch = watch
+    this.#shown = 0
+    const before = new Set([...this.#known.keys(), ...this.#written.keys()])
+    void this.#follow(watch, generation, base, (key) => void before.delete(key))
+    const target = base + (await this.mark())
+    if (generation !== this.#generation) return this.#caughtUp.promise
     if (target <= newest) await this.#dropBucket()
-    look()
-    await reached.promise
+    await this.#shows(target)
     for (const key of before) this.#isGone(key, target)
     this.#caughtUp.resolve()
   }
 
+  /** Resolves when the watch has got as far as this revision. Rejects when it does not get any further. */
+  async #shows(target: number): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    let last = this.#shown
+    const timer = setInterval(() => {
+      if (this.#shown === last) reject(new Error('the watch does not show what is written'))
+      last = this.#shown
+    }, SHOW_TIMEOUT).unref()
+    this.#onShown = () => {
+      if (this.#shown >= target) resolve()
+    }
+    this.#onShown()
+    try {
+      await promise
+    } finally {
+      clearInterval(timer)
+    }
+  }
+
   async #findBucket(): Promise<void> {
     const { log, name } = this.#parts
-    const { created } = this.#bucket
+    const { description } = this.#bucket
     this.#bucket = await openBucket(this.#parts, this.#newest)
-    if (this.#bucket.created !== created) log.warn('registry_begins_anew', { name })
+    if (this.#bucket.description !== description) log.warn('registry_begins_anew', { name })
   }
 
   /** It has lost the newest, so its revisions were given before: others are made anew. */
@@ -234,23 +276,43 @@ export class NatsRegistry implements Registry {
   }
 
   /** The sequence number of a change that comes after all there were. */
-  #mark(): Promise<number> {
+  async mark(): Promise<number> {
     const { writer, node } = this.#parts
-    return writer.write(this.#subjectOf(`sync.${node}`), '', MARK_TIMEOUT)
+    const begun = performance.now()
+    try {
+      const sequence = await writer.write(this.#subjectOf(`sync.${node}`), '', MARK_TIMEOUT)
+      this.#muteSince = undefined
+      return sequence
+    } catch (error) {
+      if (this.isConnected && !this.#isClosed) await this.#onMute(begun)
+      throw error
+    }
+  }
+
+  async #onMute(since: number): Promise<void> {
+    const { log, replicas, name } = this.#parts
+    const now = performance.now()
+    this.#muteSince ??= since
+    if (replicas === 1 || now - this.#muteSince < MUTE) return
+    this.#muteSince = now
+    log.warn('registry_leader_mute', { name })
+    await moveLeader(this.#parts).catch((error) => log.warn('registry_leader_stays', { error }))
   }
 
   async #follow(
     watch: QueuedIterator<KvWatchEntry>,
     generation: number,
     base: number,
-    onEntry: (key: string, revision: number) => void,
+    onEntry: (key: string) => void,
   ): Promise<void> {
     try {
       for await (const entry of watch) {
         if (generation !== this.#generation) return
         const revision = base + entry.revision
         this.#see(entry, revision)
-        onEntry(entry.key, revision)
+        onEntry(entry.key)
+        this.#shown = Math.max(this.#shown, revision)
+        this.#onShown?.()
       }
     } catch (error) {
       this.#parts.log.warn('registry_watch_failed', { error })

@@ -53,15 +53,12 @@ export async function openNats(
     const name = `meerkat-${settings.name}`
     const { place, bucket } = await patiently(async () => {
       const manager = await jetstreamManager(connection)
-      const place = { js, manager, name, replicas }
+      const place = { connection, js, manager, name, replicas }
       return { place, bucket: await openBucket(place, 0) }
     })
-    const registry = new NatsRegistry(bucket, {
-      ...place,
-      node,
-      writer: new StreamWriter(connection),
-      log,
-    })
+    const writer = new StreamWriter(connection)
+    const registry = new NatsRegistry(bucket, { ...place, node, writer, log })
+    await patiently(() => registry.mark())
     const transport = new NatsTransport(connection, settings)
     void follow(connection, log, (isConnected) => {
       transport.isConnected = isConnected

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { jetstreamManager } from '@nats-io/jetstream'
 import { connect } from '@nats-io/transport-node'
 import { openNats } from '../../src/cluster/nats.ts'
+import { moveLeader } from '../../src/cluster/nats-bucket.ts'
 import { type Change, type Registry, RegistryConflict } from '../../src/cluster/transport.ts'
 import { silentLogger } from '../../src/core/log.ts'
 import { until } from '../support/cluster.ts'
@@ -11,9 +12,8 @@ import { NatsServer, skipWithoutNats } from '../support/nats.ts'
 const options = { skip: skipWithoutNats }
 
 /** A registry as a node has it, and what it is told. */
-async function open(servers: readonly NatsServer[], node: string) {
+async function open(servers: readonly NatsServer[], node: string, replicas = servers.length) {
   const settings = { servers: servers.map(({ url }) => url), name: 'test', node }
-  const replicas = servers.length
   const { registry, transport } = await openNats({ ...settings, replicas }, silentLogger)
   const changes: Change[] = []
   const values = new Map<string, string>()
@@ -37,12 +37,12 @@ async function open(servers: readonly NatsServer[], node: string) {
 
 /** As a node does that writes what is not to be missed. */
 async function insist(registry: Registry, key: string, value: string): Promise<number> {
-  for (let attempt = 0; ; attempt++) {
+  for (const end = Date.now() + 30_000; ; ) {
     try {
       const current = await registry.get(key)
       return await registry.put(key, value, current?.revision ?? 0)
     } catch (error) {
-      if (attempt === 100) throw error
+      if (Date.now() > end) throw error
       await new Promise((resolve) => setTimeout(resolve, 50))
     }
   }
@@ -136,6 +136,82 @@ test('of three NATS servers one may be lost, whichever it is', options, async ()
   }
   assert.ok(![...one.changes, ...two.changes].some(({ value }) => value === undefined))
 })
+
+test('a watch whose consumer is gone is noticed, and begun anew', options, async () => {
+  await using nats = await NatsServer.start()
+  await using one = await open([nats], 'one')
+  await using two = await open([nats], 'two')
+  await two.registry.put('row', 'before', 0)
+  await until(() => one.values.get('row') === 'before')
+  await using manager = await manage(nats)
+  for (const { name } of await manager.consumers()) await manager.remove(name)
+  await insist(two.registry, 'row', 'after')
+  await until(() => one.values.get('row') === 'after', 'what is written then')
+})
+
+test(
+  'a watch fed by another server than it is connected to outlives that one',
+  options,
+  async () => {
+    const servers = await NatsServer.startCluster(3)
+    await using stack = new AsyncDisposableStack()
+    for (const server of servers) stack.use(server)
+    // Which server feeds a watch is left to NATS; one at least feeds that of a node connected elsewhere.
+    const nodes: {
+      readonly node: Awaited<ReturnType<typeof open>>
+      readonly at: number
+      readonly fedBy: number
+      readonly consumer: string | undefined
+    }[] = []
+    for (const [at, server] of servers.entries()) {
+      const node = stack.use(await open([server], `node-${at}`, servers.length))
+      await using manager = await manage(server)
+      const consumer = (await manager.consumers()).find(
+        ({ name }) => !nodes.some((other) => other.consumer === name),
+      )
+      nodes.push({ at, node, consumer: consumer?.name, fedBy: Number(consumer?.server?.slice(1)) })
+    }
+    const elsewhere = nodes.find(({ at, fedBy }) => at !== fedBy)
+    assert.ok(elsewhere, 'each watch is fed by the server that its node is connected to')
+    await servers[elsewhere.fedBy]?.stop()
+    await insist(elsewhere.node.registry, 'row', 'without it')
+    const shows = () => elsewhere.node.values.get('row') === 'without it'
+    await until(shows, 'what is written then')
+  },
+)
+
+test('another server leads when it is asked to', options, async () => {
+  const servers = await NatsServer.startCluster(3)
+  await using stack = new AsyncDisposableStack()
+  for (const server of servers) stack.use(server)
+  const one = stack.use(await open(servers, 'one'))
+  const manager = stack.use(await manage(servers[0] as NatsServer))
+  const before = await manager.leader()
+  await moveLeader({ connection: manager.connection, name: 'meerkat-test' })
+  const revision = await insist(one.registry, 'row', 'under another')
+  assert.notEqual(await manager.leader(), before)
+  await until(() => one.newest() === revision)
+})
+
+/** What the server says of the registry's stream. */
+async function manage(nats: NatsServer) {
+  const connection = await connect({ servers: nats.url })
+  const { streams, consumers } = await jetstreamManager(connection)
+  const stream = 'KV_meerkat-test'
+  return {
+    connection,
+    leader: async () => (await streams.info(stream)).cluster?.leader,
+    async consumers() {
+      const found: { readonly name: string; readonly server: string | undefined }[] = []
+      for await (const { name, cluster } of consumers.list(stream)) {
+        found.push({ name, server: cluster?.leader })
+      }
+      return found
+    },
+    remove: (name: string) => consumers.delete(stream, name),
+    [Symbol.asyncDispose]: () => connection.close(),
+  }
+}
 
 async function removeBucket(nats: NatsServer): Promise<void> {
   const connection = await connect({ servers: nats.url })
