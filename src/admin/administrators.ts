@@ -30,7 +30,7 @@ type Options = {
   /** Those of the configuration now. */
   readonly fixed: () => readonly BareJid[]
   /** What is stored is another: told to other nodes. */
-  readonly onChanged: () => Maybe<void>
+  readonly onChanged: () => Maybe<unknown>
 }
 
 /** Whose clients may give commands: accounts of the configuration, and those that were added since. */

@@ -2,6 +2,7 @@ import {
   type Answer,
   type Cluster,
   ClusterError,
+  type Failure,
   type NodeRun,
   type NodeStatus,
   type Question,
@@ -344,11 +345,11 @@ export class ClusteredNode implements Cluster, MemberListener {
     return this.#questions.ask(this.#peer(run).link, topic, question)
   }
 
-  tell<T extends Topic>(topic: T, question: Question<T>): Maybe<void> {
+  tell<T extends Topic>(topic: T, question: Question<T>): Maybe<readonly Failure[]> {
     const { others } = this.#members
-    if (others.length === 0) return undefined
+    if (others.length === 0) return []
     return Promise.all(others.map((run) => this.#askUnlessLost(run, topic, question))).then(
-      () => {},
+      (failures) => failures.filter((failure) => failure !== undefined),
     )
   }
 
@@ -376,14 +377,16 @@ export class ClusteredNode implements Cluster, MemberListener {
     { node, epoch }: NodeRun,
     topic: T,
     question: Question<T>,
-  ): Promise<void> {
+  ): Promise<Failure | undefined> {
     const peer = this.#peer({ node, epoch })
-    if (peer.isLost) return
+    if (peer.isLost) return undefined
     try {
       await this.#questions.ask(peer.link, topic, question)
+      return undefined
     } catch (error) {
-      if (error instanceof ClusterError && error.kind === 'lost') return
+      if (error instanceof ClusterError && error.kind === 'lost') return undefined
       this.#parts.log.warn('cluster_not_told', { topic, node, error })
+      return { node, reason: error instanceof Error ? error.message : String(error) }
     }
   }
 

@@ -1,7 +1,17 @@
-import type { Answer, Cluster, NodeStatus, Question, Topic, TopicHandler } from '../core/cluster.ts'
+import type {
+  Answer,
+  Cluster,
+  Failure,
+  NodeStatus,
+  Question,
+  Topic,
+  TopicHandler,
+} from '../core/cluster.ts'
 import { ClusterError } from '../core/cluster.ts'
 import { type Hooks, resultOf } from '../core/hooks.ts'
 import { Lanes } from '../core/lanes.ts'
+
+const NOBODY: readonly Failure[] = []
 
 /** Under which name a node alone keeps what outlives it. */
 const NAME = 'local'
@@ -51,7 +61,9 @@ export class SingleNode implements Cluster {
     return (await handler(question as Question<Topic>, NAME)) as Answer<T>
   }
 
-  tell(): undefined {}
+  tell(): readonly Failure[] {
+    return NOBODY
+  }
 
   forward(): boolean {
     return false

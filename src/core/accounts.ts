@@ -67,7 +67,7 @@ export interface AccountsOptions {
   /** Milliseconds, never going back. */
   readonly now?: () => number
   /** An account was created or removed. Resolves when other nodes know. */
-  readonly onChanged?: (account: BareJid) => Maybe<void>
+  readonly onChanged?: (account: BareJid) => Maybe<unknown>
 }
 
 type Remembered = { answer: boolean | Promise<boolean>; readonly until: number }
@@ -85,7 +85,7 @@ export class Accounts {
   readonly #maxRemembered: number
   readonly #rememberForMs: number
   readonly #now: () => number
-  readonly #onChanged: (account: BareJid) => Maybe<void>
+  readonly #onChanged: (account: BareJid) => Maybe<unknown>
   /** Answers of `exists` by bare JID, oldest first. */
   readonly #remembered = new Map<string, Remembered>()
   #decoys: Promise<DecoyCredentials> | undefined

@@ -39,6 +39,9 @@ export class ClusterError extends Error {
   }
 }
 
+/** A node that has not done what it was told, and why. */
+export type Failure = { readonly node: string; readonly reason: string }
+
 /** One start of a node's process: whatever has an older epoch is gone for good. */
 export type NodeRun = { readonly node: string; readonly epoch: number }
 
@@ -91,10 +94,10 @@ export interface Cluster {
   /** Asks one node, in the order of asking. Rejects with `ClusterError`. */
   ask<T extends Topic>(node: string, topic: T, question: Question<T>): Promise<Answer<T>>
   /**
-   * Tells all other nodes. Resolves when each has taken it in, or is gone; failures are logged. A
-   * promise only if there are others.
+   * Tells all other nodes. Resolves when each has taken it in, or is gone, to those where that failed,
+   * which are logged. A promise only if there are others.
    */
-  tell<T extends Topic>(topic: T, question: Question<T>): Maybe<void>
+  tell<T extends Topic>(topic: T, question: Question<T>): Maybe<readonly Failure[]>
 
   /**
    * Does `work` while no other node does anything under the same key. Here, too, one after the other.

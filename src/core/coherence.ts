@@ -52,7 +52,7 @@ export class Coherence {
   }
 
   /** It is stored. Resolves when no other node has what it was before. */
-  changed(account: string): Maybe<void> {
+  changed(account: string): Maybe<unknown> {
     return this.#nodes.tell(this.#topic, account)
   }
 }

@@ -1,4 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises'
+import type { Failure } from '../core/cluster.ts'
 import type { Module } from '../core/module.ts'
 import type { Server } from '../server.ts'
 import { type DomainState, DomainStore } from '../storage/domain-store.ts'
@@ -111,20 +112,24 @@ export class DynamicDomains {
     return { domains: [...fixed, ...named(true)], closed: named(false) }
   }
 
-  /** Throws `DomainError`, or why it cannot be hosted. */
-  add(name: string): Promise<void> {
+  /**
+   * Throws `DomainError`, or why it cannot be hosted here. Resolves to the nodes that cannot do the same:
+   * they go on as before until domains change again.
+   */
+  add(name: string): Promise<readonly Failure[]> {
     return this.#set(name, 'enabled', (state) => {
       if (state === 'removing') throw new DomainError('removing', `${name} is being removed`)
       if (state !== undefined) throw new DomainError('taken', `${name} is there already`)
     })
   }
 
-  enable(name: string): Promise<void> {
+  /** As `add`; also for one that is enabled, where a node could not follow. */
+  enable(name: string): Promise<readonly Failure[]> {
     return this.#set(name, 'enabled', (state) => ensureThere(name, state))
   }
 
-  /** Its sessions end, and stanzas for it go back; what is kept of it stays. */
-  disable(name: string): Promise<void> {
+  /** Its sessions end, and stanzas for it go back; what is kept of it stays. Resolves as `add`. */
+  disable(name: string): Promise<readonly Failure[]> {
     return this.#set(name, 'disabled', (state) => ensureThere(name, state))
   }
 
@@ -133,10 +138,11 @@ export class DynamicDomains {
    * server stops is when it starts again.
    */
   async remove(name: string, onRows: (rows: number) => void): Promise<number> {
-    const begin = () =>
-      this.#set(name, 'removing', (state) => {
+    const begin = async () => {
+      await this.#set(name, 'removing', (state) => {
         if (state === undefined) ensureThere(name, state)
       })
+    }
     const removal = this.#removal(
       name,
       this.#states.get(name) === 'removing' ? async () => {} : begin,
@@ -176,18 +182,19 @@ export class DynamicDomains {
     name: string,
     state: DomainState,
     check: (state: DomainState | undefined) => void,
-  ): Promise<void> {
+  ): Promise<readonly Failure[]> {
     const { cluster, log } = this.#parts.server
     const change = (states: DomainStates): DomainStates => {
       check(states.get(name))
       return new Map([...states, [name, state]])
     }
     // No other change waits for the lock: who has to follow this one does that without.
-    await cluster.exclusively(CHANGE, async () => {
+    const failures = await cluster.exclusively(CHANGE, async () => {
       await this.#apply(change, () => this.#store.put(name, state))
-      await cluster.tell('domains_changed', { removed: null })
+      return await cluster.tell('domains_changed', { removed: null })
     })
     log.info('domain_changed', { domain: name, state })
+    return failures
   }
 
   /** As other nodes have changed them. */

@@ -1,9 +1,14 @@
 /** What an operator sees of a cluster, whichever node is asked. */
 import assert from 'node:assert/strict'
+import { join } from 'node:path'
 import { test } from 'node:test'
+import { domainCommands } from '../../src/admin/commands/domain.ts'
 import { ask, tokenFor } from '../support/api.ts'
+import { writeSelfSigned } from '../support/certificates.ts'
 import { skipWithoutCluster, TestCluster, until } from '../support/cluster.ts'
-import type { TestServer } from '../support/server.ts'
+import { emptyDirectory } from '../support/directory.ts'
+import { giveAsOperator as give } from '../support/operator.ts'
+import { DOMAIN, type TestServer } from '../support/server.ts'
 import { chat } from '../support/stanzas.ts'
 
 type Named = { readonly name: string; readonly stanzas: number }
@@ -62,4 +67,35 @@ test('each node tells of the route, sessions and connections of all', {
   // Whichever node has it.
   await give(one, 'session kick', { jid: juliet.fullJid })
   await juliet.receivesStreamError('policy-violation')
+})
+
+test('who adds a domain is told of nodes that cannot host it, until they can', {
+  skip: skipWithoutCluster,
+}, async () => {
+  const VERONA = 'verona.example'
+  await using cluster = await TestCluster.start({ listen: { tls: 'starttls' } })
+  await using stack = new AsyncDisposableStack()
+  const node = async (name: string) => {
+    const { path: directory } = stack.use(await emptyDirectory())
+    const own = await writeSelfSigned(directory, DOMAIN)
+    const domains = { [DOMAIN]: { certificate: own, key: own } }
+    return { directory, server: await cluster.node(name, { tls: { directory, domains } }) }
+  }
+  const one = await node('one')
+  const two = await node('two')
+  const hosting = () => [one, two].map(({ server }) => server.server.routes.isHosted(VERONA))
+
+  await writeSelfSigned(one.directory, VERONA)
+  const added = await give(one.server, 'domain add', { domain: VERONA })
+  assert.deepEqual(hosting(), [true, false])
+  const expected = join(two.directory, `${VERONA}.pem`)
+  const reason = `${VERONA} has no certificate, expected ${expected}`
+  assert.deepEqual(added, { domain: VERONA, failures: [{ node: 'two', reason }] })
+  const command = domainCommands.find(({ name }) => name === 'domain add')
+  assert.equal(command?.text(added), `${VERONA} is hosted\nwarning: not on node two: ${reason}`)
+  await assert.rejects(node('three'), /verona\.example has no certificate/)
+
+  await writeSelfSigned(two.directory, VERONA)
+  assert.deepEqual((await give(one.server, 'domain enable', { domain: VERONA })).failures, [])
+  assert.deepEqual(hosting(), [true, true])
 })

@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict'
 import { cpSync } from 'node:fs'
-import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
-import { makeSelfSigned } from '../../src/connection/self-signed.ts'
 import type { Server } from '../../src/server.ts'
 import { el } from '../../src/xmpp/xml.ts'
+import { writeSelfSigned } from '../support/certificates.ts'
 import { emptyDirectory } from '../support/directory.ts'
 import { giveAsOperator as give } from '../support/operator.ts'
 import { DOMAIN, startServer, type TestServer } from '../support/server.ts'
@@ -72,25 +71,19 @@ test('a domain is there once, and not in place of something else', async () => {
 test('where there is TLS a domain needs a certificate', async () => {
   const listen = { tls: 'starttls' }
   await using directory = await emptyDirectory()
-  const own = await writePem(directory.path, DOMAIN)
+  const own = await writeSelfSigned(directory.path, DOMAIN)
   const tls = { directory: directory.path, domains: { [DOMAIN]: { certificate: own, key: own } } }
   await using server = await startServer({ listen, tls })
 
   await assert.rejects(server.server.dynamicDomains.add(VERONA), /verona\.example\.pem/)
   assert.deepEqual(server.server.domains.names, [DOMAIN])
-  await writePem(directory.path, VERONA)
+  await writeSelfSigned(directory.path, VERONA)
   await server.server.dynamicDomains.add(VERONA)
   const juliet = await server.connect('juliet', undefined, { domain: VERONA })
   const shown =
     'getPeerX509Certificate' in juliet.socket ? juliet.socket.getPeerX509Certificate() : undefined
   assert.match(shown?.subjectAltName ?? '', /verona\.example/)
 })
-
-async function writePem(directory: string, domain: string): Promise<string> {
-  const path = join(directory, `${domain}.pem`)
-  await writeFile(path, makeSelfSigned(Date.now(), domain))
-  return path
-}
 
 test('a disabled domain has no sessions, returns stanzas, and keeps what it has', async () => {
   await using server = await startServer()

@@ -11,9 +11,9 @@ export const emptyContext: AdminContext = {
   domains: ['localhost'],
   hosting: {
     list: () => [{ name: 'localhost', state: 'enabled', isFixed: true }],
-    add: async () => {},
-    enable: async () => {},
-    disable: async () => {},
+    add: async () => [],
+    enable: async () => [],
+    disable: async () => [],
     remove: async () => 0,
   },
   accounts: {

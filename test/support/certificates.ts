@@ -6,6 +6,8 @@ import {
   makeCertificate,
 } from '../../src/connection/certificate.ts'
 
+import { makeSelfSigned } from '../../src/connection/self-signed.ts'
+
 const HOUR_MS = 3_600_000
 
 type Wishes = Partial<CertificateOptions>
@@ -47,4 +49,9 @@ export async function writePem(
   const path = join(directory, `${name}.pem`)
   await writeFile(path, pem)
   return path
+}
+
+/** A certificate that nobody vouches for, in the file where a server looks for it. Resolves to its path. */
+export async function writeSelfSigned(directory: string, domain: string): Promise<string> {
+  return await writePem(directory, domain, { pem: makeSelfSigned(Date.now(), domain) })
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import type { Failure } from '../../core/cluster.ts'
 import { counted, table } from '../../core/command-text.ts'
 import { domain } from '../../core/config-types.ts'
 import { type Command, CommandError, defineCommand } from '../command.ts'
@@ -47,13 +48,13 @@ const listDomains = defineCommand({
   },
 })
 
-/** Domains besides those of the file. Rejects with CommandError. */
+/** Domains besides those of the file. Rejects with CommandError; changes resolve to nodes that failed. */
 export interface AdminDomains {
   /** All domains, with what is to be said of each. */
   list(): readonly AdminDomain[]
-  add(name: string): Promise<void>
-  enable(name: string): Promise<void>
-  disable(name: string): Promise<void>
+  add(name: string): Promise<readonly Failure[]>
+  enable(name: string): Promise<readonly Failure[]>
+  disable(name: string): Promise<readonly Failure[]>
   /** Resolves to the number of rows that were removed; told of them as it goes. */
   remove(name: string, onRows: (rows: number) => void): Promise<number>
 }
@@ -77,11 +78,19 @@ function change(verb: 'add' | 'enable' | 'disable', description: string, done: s
     args: z.strictObject({ domain: name }),
     positional: ['domain'],
     examples: ['verona.example'],
-    result: z.strictObject({ domain: z.string() }),
-    text: (result) => `${result.domain} is ${done}`,
+    result: z.strictObject({
+      domain: z.string(),
+      failures: z
+        .array(z.strictObject({ node: z.string(), reason: z.string() }))
+        .describe('Other nodes that could not do the same: they go on as before.'),
+    }),
+    text: ({ domain, failures }) =>
+      [
+        `${domain} is ${done}`,
+        ...failures.map(({ node, reason }) => `warning: not on node ${node}: ${reason}`),
+      ].join('\n'),
     async run({ hosting }, args) {
-      await hosting[verb](args.domain)
-      return { domain: args.domain }
+      return { domain: args.domain, failures: [...(await hosting[verb](args.domain))] }
     },
   })
 }
