@@ -5,7 +5,6 @@ import {
   type Credential,
   makeCertificate,
 } from '../../src/connection/certificate.ts'
-
 import { makeSelfSigned } from '../../src/connection/self-signed.ts'
 
 const HOUR_MS = 3_600_000
