@@ -30,6 +30,8 @@ export class Jid {
   readonly bare: string
   readonly #bareJid: BareJid | undefined
   #octets: Octets | undefined
+  #asFrom: Octets | undefined
+  #asTo: Octets | undefined
 
   /** For this file only: the parts must be prepared. `owner` is absent for a bare JID. */
   constructor(local: string, domain: string, resource: string, full: string, owner?: BareJid) {
@@ -45,6 +47,18 @@ export class Jid {
   get octets(): Octets {
     this.#octets ??= escapeAttribute(this.full)
     return this.#octets
+  }
+
+  /** ` from='…'`, for a start tag. Made once: most addresses stand on many stanzas. */
+  get asFrom(): Octets {
+    this.#asFrom ??= flattened(` from='${this.octets}'`)
+    return this.#asFrom
+  }
+
+  /** ` to='…'`. */
+  get asTo(): Octets {
+    this.#asTo ??= flattened(` to='${this.octets}'`)
+    return this.#asTo
   }
 
   get isBare(): boolean {
@@ -85,6 +99,12 @@ export class Jid {
   toJSON(): string {
     return this.full
   }
+}
+
+/** The same text in one piece: V8 joins strings without copying, until somebody looks inside. */
+function flattened(text: string): Octets {
+  text.charCodeAt(0)
+  return text as Octets
 }
 
 export function isBareJid(jid: Jid): jid is BareJid {

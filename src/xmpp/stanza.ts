@@ -24,6 +24,20 @@ type WrittenChild = { readonly name: string; readonly ns: string; readonly octet
 /** A payload built from elements, with its index. */
 type Payload = { readonly octets: Octets; readonly children: readonly ChildRef[] }
 
+const START = { message: '<message', presence: '<presence', iq: '<iq' } as const
+const END = { message: '</message>', presence: '</presence>', iq: '</iq>' } as const
+const WRAPPED = {
+  message: `<message xmlns='${CLIENT_NS}'`,
+  presence: `<presence xmlns='${CLIENT_NS}'`,
+  iq: `<iq xmlns='${CLIENT_NS}'`,
+} as const
+/** Of the attributes that most stanzas have. */
+const PREFIX: Readonly<Record<string, string>> = Object.assign(Object.create(null), {
+  id: " id='",
+  type: " type='",
+  'xml:lang': " xml:lang='",
+})
+
 const NO_CHILDREN: readonly ChildRef[] = []
 /** What a start tag says, but for addresses. */
 type Tag = {
@@ -86,7 +100,7 @@ export class Stanza {
     for (let i = 0; i < all.length; i += 2) {
       const name = all[i] as string
       const value = all[i + 1] as string
-      head += ` ${name}='${value}'`
+      head += `${PREFIX[name] ?? ` ${name}='`}${value}'`
       if (name === 'type') type = plain(value)
       else if (name === 'id') id = plain(value)
     }
@@ -307,7 +321,7 @@ export class Stanza {
 
   /** The whole stanza for a stream whose default namespace is the content namespace. */
   toOctets(from: Jid | undefined, to: Jid | undefined): Octets {
-    return this.#write(`<${this.kind}`, from, to)
+    return this.#write(START[this.kind], from, to)
   }
 
   /**
@@ -337,7 +351,7 @@ export class Stanza {
 
   /** The same with its namespace declared, to be stored or wrapped in another element. */
   toWrapped(from: Jid | undefined, to: Jid | undefined): Octets {
-    return this.#write(`<${this.kind} xmlns='${CLIENT_NS}'`, from, to)
+    return this.#write(WRAPPED[this.kind], from, to)
   }
 
   /** The whole stanza as a tree in the content namespace, to be wrapped or stored. */
@@ -348,10 +362,11 @@ export class Stanza {
   #write(start: string, from: Jid | undefined, to: Jid | undefined): Octets {
     const { kind, payload } = this
     let out = start
-    if (from !== undefined) out += ` from='${from.octets}'`
-    if (to !== undefined) out += ` to='${to.octets}'`
+    if (from !== undefined) out += from.asFrom
+    if (to !== undefined) out += to.asTo
     out += this.head
-    return (payload === '' ? `${out}/>` : `${out}>${payload}</${kind}>`) as Octets
+    // Each part that is joined costs an object.
+    return (payload === '' ? `${out}/>` : `${out}>${payload}${END[kind]}`) as Octets
   }
 
   #attribute(name: string): string | undefined {
