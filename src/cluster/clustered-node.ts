@@ -211,6 +211,8 @@ export class ClusteredNode implements Cluster, MemberListener {
   async start(): Promise<void> {
     await this.#members.join()
     await this.#parts.fences?.enter(this.self, () => this.onFenced())
+    // NATS may take its time to show what there is.
+    this.#members.announce()
     await this.#parts.registry.watch((change) => this.#onChange(change))
     this.#members.start()
     await this.#refuseStrangers()

@@ -48,6 +48,7 @@ class Nodes {
     const joined = members.join().then(() => registry.watch((change) => members.onChange(change)))
     await this.run(100)
     await joined
+    members.announce()
     members.start()
     return members
   }

@@ -71,6 +71,7 @@ export class Members {
   readonly #heardOf = new Set<string>()
   #epoch = 0
   #lookedAt = 0
+  #isMinding = false
   #stop: (() => void) | undefined
   #isLeaving = false
 
@@ -115,17 +116,23 @@ export class Members {
     this.#lookedAt = this.#parts.clock.now()
   }
 
-  /** Begins to say that this node is alive, and to mind whether others are. */
-  start(): void {
-    // It may have been lost before anybody saw it.
-    this.#sayAgain(this.#parts.node)
+  /** Begins to say that this node is alive: from then on who does not hear so gives it up. */
+  announce(): void {
     const interval = this.#parts.lease / 6
     const tick = () => {
       this.#parts.sendHeartbeat()
-      this.#look()
+      if (this.#isMinding) this.#look()
       this.#stop = this.#parts.clock.after(interval, tick)
     }
     tick()
+  }
+
+  /** Begins to mind whether others are alive, once it is known who there is. */
+  start(): void {
+    // It may have been lost before anybody saw it.
+    this.#sayAgain(this.#parts.node)
+    this.#lookedAt = this.#parts.clock.now()
+    this.#isMinding = true
   }
 
   stop(): void {

@@ -31,7 +31,9 @@ const MARK_TIMEOUT = 3_000
 /** How long nothing can be written before another server is to lead, milliseconds. */
 const MUTE = 5_000
 /** How long a watch that has something to show may show nothing, milliseconds. */
-const SHOW_TIMEOUT = 5_000
+const SHOW_TIMEOUT = 2_000
+/** How long the first reading is tried, milliseconds. */
+const START_TIMEOUT = 30_000
 /** How long marks of removed keys stay, milliseconds: those who were away must see them. */
 const MARKS = 30 * 60_000
 const RETRY = 500
@@ -143,8 +145,8 @@ export class NatsRegistry implements Registry {
 
   async watch(onChange: (change: Change) => void): Promise<void> {
     this.#onChange = onChange
-    // The first attempt tells what is wrong; if it is overtaken, another one gets there.
-    await Promise.race([this.#rewatch(++this.#generation), this.#caughtUp.promise])
+    await this.#catchUp(performance.now() + START_TIMEOUT)
+    await this.#caughtUp.promise
     const purge = () => {
       for (const [key, { isThere }] of this.#known) if (!isThere) this.#known.delete(key)
       this.#bucket.kv
@@ -192,7 +194,8 @@ export class NatsRegistry implements Registry {
     }
   }
 
-  async #catchUp(): Promise<void> {
+  /** Rejects if it fails later than at `until`. */
+  async #catchUp(until = Number.POSITIVE_INFINITY): Promise<void> {
     const generation = ++this.#generation
     this.#isCatchingUp = true
     while (generation === this.#generation && this.isConnected && !this.#isClosed) {
@@ -201,6 +204,7 @@ export class NatsRegistry implements Registry {
         break
       } catch (error) {
         if (generation !== this.#generation) return
+        if (performance.now() > until) throw error
         this.#parts.log.warn('registry_not_watched', { error })
         await new Promise((resolve) => void setTimeout(resolve, RETRY).unref())
       }
