@@ -113,12 +113,12 @@ test('a write that is not answered is not waited for for ever', options, async (
   await using server = await NatsServer.start()
   const settings = { servers: [server.url], name: 'test', node: 'one', replicas: 1 }
   const { registry, transport } = await openNats(settings, silentLogger)
-  process.kill(server.pid, 'SIGSTOP')
   try {
+    await server.pause()
     await assert.rejects(registry.put('key', 'value', 0), /JetStream does not answer/)
   } finally {
-    process.kill(server.pid, 'SIGCONT')
+    server.goOn()
+    await registry.close()
+    await transport.close()
   }
-  await registry.close()
-  await transport.close()
 })

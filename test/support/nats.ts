@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 const PROGRAM = 'nats-server'
 
@@ -54,6 +55,19 @@ export class NatsServer implements AsyncDisposable {
 
   get url(): string {
     return `nats://127.0.0.1:${this.port}`
+  }
+
+  /** Resolves when it does nothing any more, which is a moment after it was told. */
+  async pause(): Promise<void> {
+    process.kill(this.pid, 'SIGSTOP')
+    const threads = `/proc/${this.pid}/task`
+    const isStopped = (thread: string) =>
+      readFileSync(join(threads, thread, 'stat'), 'latin1').includes(') T ')
+    while (!readdirSync(threads).every(isStopped)) await sleep(1)
+  }
+
+  goOn(): void {
+    process.kill(this.pid, 'SIGCONT')
   }
 
   get pid(): number {
