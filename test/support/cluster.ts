@@ -58,9 +58,13 @@ function knows({ server }: TestServer, name: string): boolean {
   return server.cluster.nodes.some(({ node, state }) => node === name && state === 'alive')
 }
 
-/** Resolves when `condition` holds; fails after some seconds. */
-export async function until(condition: () => boolean, what = 'it'): Promise<void> {
-  const end = Date.now() + 20_000
+/** Resolves when `condition` holds; fails after `patience` milliseconds. */
+export async function until(
+  condition: () => boolean,
+  what = 'it',
+  patience = 20_000,
+): Promise<void> {
+  const end = Date.now() + patience
   while (!condition()) {
     if (Date.now() > end) throw new Error(`${what} did not come about`)
     await new Promise((resolve) => setTimeout(resolve, 5))
