@@ -18,7 +18,7 @@ export function writesOf(pid: number): number {
 }
 
 /** Milliseconds. */
-const COMES_BACK = 100
+const COMES_BACK = 5
 const isInstalled = spawnSync('strace', ['--version'], { stdio: 'ignore' }).status === 0
 
 /**
