@@ -1,7 +1,5 @@
+import { countAfter } from '../xmpp/stream-management.ts'
 import { Settlement, type SettlementListener } from './settlement.ts'
-
-/** Counts of stanzas begin anew here (XEP-0198 §4). */
-export const WRAP = 2 ** 32
 
 /** Stanzas, and octets, of one stream whose fate may be open; with more, nothing is read from it. */
 export const MAX_OPEN = { stanzas: 1_000, octets: 1024 * 1024 }
@@ -43,7 +41,7 @@ export class Handled implements SettlementListener {
   }
 
   get h(): number {
-    return this.#settled % WRAP
+    return countAfter(0, this.#settled)
   }
 
   /** How many are settled; does not wrap. */

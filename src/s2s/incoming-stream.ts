@@ -7,6 +7,7 @@ import { after, type Maybe } from '../core/maybe.ts'
 import { tryParseJid } from '../xmpp/jid.ts'
 import { NO_OCTETS, type Octets } from '../xmpp/octets.ts'
 import { STREAMS_NS, StreamError } from '../xmpp/stream-error.ts'
+import { SM_NS } from '../xmpp/stream-management.ts'
 import { type Element, el, escapeAttribute } from '../xmpp/xml.ts'
 import type { Frame, ParserLimits } from '../xmpp/xml-parser.ts'
 import { type DialbackKeys, readDialback } from './dialback.ts'
@@ -25,7 +26,6 @@ import {
   SASL_NS,
   SASL_SUCCESS,
   SERVER_NS,
-  SM_NS,
   saslFailure,
   streamFeatures,
   streamHeader,

@@ -2,10 +2,10 @@ import type { Connection } from '../connection/connection.ts'
 import type { Maybe } from '../core/maybe.ts'
 import type { Octets } from '../xmpp/octets.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
+import { enabled, failed, isResumable, readCount, resumed } from '../xmpp/stream-management.ts'
 import type { Frame } from '../xmpp/xml-parser.ts'
 import type { Accepts } from './addresses.ts'
 import { type Ending, Ledger } from './ledger.ts'
-import { countOf, enabled, failed, isResumable, resumed } from './management.ts'
 import type { Pair } from './proofs.ts'
 import type { Resumptions } from './resumptions.ts'
 import { Traffic, type TrafficParts } from './traffic.ts'
@@ -81,7 +81,7 @@ export class IncomingTraffic {
         if (!traffic.isManaged) throw new StreamError('policy-violation')
         return traffic.answerRequest()
       case 'a':
-        traffic.takeAnswer(countOf(frame))
+        traffic.takeAnswer(readCount(frame.attribute('h')))
         // Only now it is certain that the peer knows by what to resume.
         if (traffic.owner === undefined) this.#offer(traffic)
         return
@@ -98,8 +98,8 @@ export class IncomingTraffic {
     const { connection, resumptions, pair } = this.#options
     if (before.isManaged) return connection.write(failed('unexpected-request'))
     const ledger = new Ledger()
-    if (isResumable(frame)) ledger.id = resumptions.newId()
-    connection.write(enabled(ledger.id, Math.floor(resumptions.patience / 1_000)))
+    if (isResumable(frame.attribute('resume'))) ledger.id = resumptions.newId()
+    connection.write(enabled({ id: ledger.id, max: Math.floor(resumptions.patience / 1_000) }))
     const traffic = this.#begin(ledger)
     traffic.manage()
     resumptions.put(pair, traffic)
@@ -110,7 +110,7 @@ export class IncomingTraffic {
 
   #resume(frame: Frame, before: Traffic): Maybe<void> {
     const { connection, resumptions, pair } = this.#options
-    const h = countOf(frame)
+    const h = readCount(frame.attribute('h'))
     if (before.isManaged || h === undefined) return connection.write(failed('unexpected-request'))
     const id = frame.attribute('previd') ?? ''
     const ledger = resumptions.take(pair, id)

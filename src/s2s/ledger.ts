@@ -1,7 +1,7 @@
 import type { Envelope } from '../core/envelope.ts'
 import { Handled } from '../core/handled.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
-import { handledCountTooHigh } from './management.ts'
+import { handledCountTooHigh } from '../xmpp/stream-management.ts'
 import { Sent } from './sent.ts'
 
 /**

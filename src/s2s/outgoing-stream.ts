@@ -5,6 +5,7 @@ import { tryParseJid } from '../xmpp/jid.ts'
 import { NO_OCTETS, type Octets } from '../xmpp/octets.ts'
 import { StanzaError } from '../xmpp/stanza-error.ts'
 import { STREAMS_NS, StreamError } from '../xmpp/stream-error.ts'
+import { readCount, SM_NS } from '../xmpp/stream-management.ts'
 import { escapeAttribute } from '../xmpp/xml.ts'
 import type { Frame, ParserLimits } from '../xmpp/xml-parser.ts'
 import {
@@ -17,7 +18,6 @@ import {
 } from './dialback.ts'
 import { Features } from './features.ts'
 import { type Ending, endingOf } from './ledger.ts'
-import { countOf } from './management.ts'
 import { OutgoingTraffic, type Sender } from './outgoing-traffic.ts'
 import {
   BIDI,
@@ -29,7 +29,6 @@ import {
   externalAuth,
   SASL_NS,
   SERVER_NS,
-  SM_NS,
   STARTTLS,
   streamHeader,
   TLS_NS,
@@ -302,7 +301,8 @@ export class OutgoingStream implements ConnectionHandler {
   /** What the peer has sent before it knew that the stream ends (RFC 6120 §4.4). */
   #hearOut(frame: Frame): void {
     if (frame.ns === SERVER_NS) return this.traffic?.receive(frame)
-    if (frame.ns === SM_NS && frame.name === 'a') this.traffic?.takeAnswer(countOf(frame))
+    if (frame.ns === SM_NS && frame.name === 'a')
+      this.traffic?.takeAnswer(readCount(frame.attribute('h')))
   }
 
   #streamElement(frame: Frame): void {

@@ -1,12 +1,11 @@
 import type { Connection } from '../connection/connection.ts'
 import type { Octets } from '../xmpp/octets.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
+import { ENABLE, isResumable, readCount, resume, SM_NS } from '../xmpp/stream-management.ts'
 import type { Frame } from '../xmpp/xml-parser.ts'
 import type { Features } from './features.ts'
 import { acknowledged, Ledger } from './ledger.ts'
-import { countOf, ENABLE, isResumable, resume } from './management.ts'
 import type { Pair } from './proofs.ts'
-import { SM_NS } from './protocol.ts'
 import { Traffic, type TrafficParts } from './traffic.ts'
 
 /** Whose stanzas are sent. */
@@ -92,7 +91,7 @@ export class OutgoingTraffic {
     const traffic = this.current
     if (traffic === undefined) return this.#agree(frame)
     if (frame.name === 'r') return traffic.answerRequest()
-    if (frame.name === 'a') return traffic.takeAnswer(countOf(frame))
+    if (frame.name === 'a') return traffic.takeAnswer(readCount(frame.attribute('h')))
     throw new StreamError('unsupported-stanza-type', `<${frame.name}/> is not supported`)
   }
 
@@ -105,12 +104,12 @@ export class OutgoingTraffic {
   #agree(frame: Frame): void {
     const { sender } = this.#options
     const { ledger } = sender
-    const h = countOf(frame)
+    const h = readCount(frame.attribute('h'))
     if (this.#state === 'enabling') {
       if (frame.name === 'failed') return this.#open()
       if (frame.name !== 'enabled') throw new StreamError('policy-violation')
       const fresh = new Ledger()
-      fresh.id = isResumable(frame) ? frame.attribute('id') : undefined
+      fresh.id = isResumable(frame.attribute('resume')) ? frame.attribute('id') : undefined
       return this.#open(fresh)
     }
     if (this.#state !== 'resuming' || ledger === undefined) {

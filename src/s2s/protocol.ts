@@ -11,7 +11,6 @@ export const SASL_NS = 'urn:ietf:params:xml:ns:xmpp-sasl'
 export const DIALBACK_FEATURE_NS = 'urn:xmpp:features:dialback'
 export const BIDI_NS = 'urn:xmpp:bidi'
 export const BIDI_FEATURE_NS = 'urn:xmpp:features:bidi'
-export const SM_NS = 'urn:xmpp:sm:3'
 export const LIMITS_NS = 'urn:xmpp:stream-limits:0'
 
 export const CLOSING = '</stream:stream>' as Octets

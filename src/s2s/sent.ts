@@ -1,6 +1,6 @@
 import type { Envelope } from '../core/envelope.ts'
-import { WRAP } from '../core/handled.ts'
 import { weigh } from '../core/portions.ts'
+import { countAfter, countBetween } from '../xmpp/stream-management.ts'
 
 /** Places at the front that are worth moving the rest for. */
 const COMPACT_AT = 256
@@ -24,7 +24,7 @@ export class Sent {
 
   /** The count that would acknowledge all. */
   get count(): number {
-    return (this.#acknowledged + this.size) % WRAP
+    return countAfter(this.#acknowledged, this.size)
   }
 
   push(envelope: Envelope): void {
@@ -47,7 +47,7 @@ export class Sent {
     const taken = this.#envelopes.slice(this.#head, this.#head + count)
     for (const envelope of taken) this.#bytes -= weigh(envelope)
     this.#head += taken.length
-    this.#acknowledged = (this.#acknowledged + taken.length) % WRAP
+    this.#acknowledged = countAfter(this.#acknowledged, taken.length)
     if (this.#head === this.#envelopes.length || this.#head >= COMPACT_AT) {
       this.#envelopes.splice(0, this.#head)
       this.#head = 0
@@ -61,6 +61,6 @@ export class Sent {
   }
 
   #countTo(h: number): number {
-    return (h - this.#acknowledged + WRAP) % WRAP
+    return countBetween(this.#acknowledged, h)
   }
 }

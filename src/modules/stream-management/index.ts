@@ -10,11 +10,11 @@ import { isChatStateOnly } from '../../xmpp/chat-states.ts'
 import { isCopy } from '../../xmpp/forward.ts'
 import type { BareJid } from '../../xmpp/jid.ts'
 import { StreamError } from '../../xmpp/stream-error.ts'
+import { enabled, failed, isResumable, readMaximum, SM_NS } from '../../xmpp/stream-management.ts'
 import { type Element, el } from '../../xmpp/xml.ts'
 import { Eventually } from './eventually.ts'
 import { KeptMessages } from './kept-messages.ts'
 import { ManagedStream } from './managed-stream.ts'
-import { enabled, failed, SM_NS, wantedMaximum, wantsResumption } from './protocol.ts'
 import { Relocation } from './relocation.ts'
 import { Rerouting } from './rerouting.ts'
 import { Restoration } from './restoration.ts'
@@ -135,10 +135,10 @@ function manage(
       throw new StreamError('policy-violation', 'Stream management is enabled already')
     }
     if (!isOffered) return session.write(failed('feature-not-implemented'))
-    const wanted = wantedMaximum(element) ?? Number.POSITIVE_INFINITY
+    const wanted = readMaximum(element.attr('max')) ?? Number.POSITIVE_INFINITY
     const patience = Math.min(wanted * 1000, config.resume_timeout)
-    const isResumable = wantsResumption(element) && patience > 0
-    const id = isResumable ? randomBytes(18).toString('base64url') : undefined
+    const mayComeBack = isResumable(element.attr('resume')) && patience > 0
+    const id = mayComeBack ? randomBytes(18).toString('base64url') : undefined
     streams.add(new ManagedStream(session, { id, patience }, parts(session.domainType)))
     if (id !== undefined && cluster.isShared) session.share({ stream: id })
     session.write(enabled({ id, max: Math.ceil(patience / 1000), location: config.location }))
@@ -156,10 +156,8 @@ function manage(
 
   /** Whoever may still resume has to be told how. */
   const mayResume = (account: BareJid) =>
-    sessions.sessions
-      .of(account.full)
-      .some((one) => one.shared.stream !== undefined || isResumable(one))
-  const isResumable = (one: Resource) => isStreamSession(one) && streams.of(one)?.id !== undefined
+    sessions.sessions.of(account.full).some((one) => one.shared.stream !== undefined || hasId(one))
+  const hasId = (one: Resource) => isStreamSession(one) && streams.of(one)?.id !== undefined
   hooks.on('c2s_stream_features', (features, { account }) =>
     account !== undefined && (isOffered || mayResume(account)) ? [...features, FEATURE] : features,
   )

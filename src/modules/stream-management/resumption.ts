@@ -1,15 +1,15 @@
 import type { AuthenticatedStream } from '../../core/session.ts'
 import { StreamError } from '../../xmpp/stream-error.ts'
+import { failed, handledCountTooHigh, readCount } from '../../xmpp/stream-management.ts'
 import type { Element } from '../../xmpp/xml.ts'
 import type { ManagedStream } from './managed-stream.ts'
-import { failed, handledCountTooHigh, readCount } from './protocol.ts'
 import type { Streams } from './streams.ts'
 
 const BAD_COUNT = 'h is a number below 2^32'
 
 /** What a client says it has got. Throws when it says something else. */
 export function countOf(element: Element): number {
-  const h = readCount(element)
+  const h = readCount(element.attr('h'))
   if (h === undefined) throw new StreamError('policy-violation', BAD_COUNT)
   return h
 }
@@ -23,7 +23,7 @@ export async function resume(
   stream: AuthenticatedStream,
   element: Element,
 ): Promise<void> {
-  const h = readCount(element)
+  const h = readCount(element.attr('h'))
   const id = element.attr('previd')
   if (h === undefined || id === undefined) return stream.write(failed('bad-request'))
   const account = stream.account.full

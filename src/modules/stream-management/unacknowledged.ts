@@ -1,5 +1,5 @@
 import type { Envelope } from '../../core/envelope.ts'
-import { WRAP } from '../../core/handled.ts'
+import { countAfter, countBetween } from '../../xmpp/stream-management.ts'
 
 /** What an envelope takes besides its stanza, in octets, roughly. */
 const OVERHEAD = 200
@@ -39,7 +39,7 @@ export class Unacknowledged {
 
   /** The count that would acknowledge all. */
   get sent(): number {
-    return (this.#acknowledged + this.size) % WRAP
+    return countAfter(this.#acknowledged, this.size)
   }
 
   push(envelope: Envelope, at: number): void {
@@ -58,7 +58,7 @@ export class Unacknowledged {
     const end = this.#head + this.#countTo(h)
     while (this.#head < end) {
       const envelope = this.#envelopes[this.#head++] as Envelope
-      this.#acknowledged = (this.#acknowledged + 1) % WRAP
+      this.#acknowledged = countAfter(this.#acknowledged, 1)
       this.#bytes -= weigh(envelope)
       each(envelope)
     }
@@ -72,7 +72,7 @@ export class Unacknowledged {
   }
 
   #countTo(h: number): number {
-    return (h - this.#acknowledged + WRAP) % WRAP
+    return countBetween(this.#acknowledged, h)
   }
 
   #compact(): void {
