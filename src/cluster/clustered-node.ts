@@ -12,22 +12,23 @@ import {
 import type { Component } from '../core/components.ts'
 import type { Envelope } from '../core/envelope.ts'
 import type { Fences } from '../core/fences.ts'
-import { type Hooks, resultOf } from '../core/hooks.ts'
+import type { Hooks } from '../core/hooks.ts'
 import type { IqDispatcher } from '../core/iq.ts'
 import type { LocalRoutes } from '../core/local-routes.ts'
 import type { Logger } from '../core/log.ts'
-import { after, type Maybe } from '../core/maybe.ts'
+import type { Maybe } from '../core/maybe.ts'
 import type { Router } from '../core/router.ts'
 import { isLocalSession, type Session } from '../core/session.ts'
 import type { SessionManager } from '../core/session-manager.ts'
 import { parseJid } from '../xmpp/jid.ts'
 import type { StreamError } from '../xmpp/stream-error.ts'
-import { HAND_OFF_ENTRIES, HandOff, readHanded, type Taker } from './hand-off.ts'
-import { Link } from './link.ts'
 import { LOCK_PREFIX, Locks } from './locks.ts'
+import { LostRuns } from './lost-runs.ts'
 import { type MemberListener, Members, NODE_PREFIX } from './members.ts'
 import { PROTOCOL, readMessage } from './message.ts'
-import { QUESTION_ENTRIES, Questions } from './questions.ts'
+import { Peers } from './peers.ts'
+import { Questions } from './questions.ts'
+import { Reception } from './reception.ts'
 import {
   COMPONENT_PREFIX,
   type ComponentTable,
@@ -36,12 +37,12 @@ import {
   type StreamErrorText,
   toText,
 } from './remote-components.ts'
-import { RemoteResource } from './remote-resource.ts'
+import type { RemoteResource } from './remote-resource.ts'
+import { Revisions } from './revisions.ts'
 import { SESSION_PREFIX, SessionTable } from './session-table.ts'
 import {
   type Change,
   type Clock,
-  keyOf,
   type Registry,
   RegistryConflict,
   type Transport,
@@ -62,13 +63,6 @@ declare module '../core/cluster.ts' {
       readonly question: { readonly id: string; readonly error: StreamErrorText }
       readonly answer: null
     }
-    /** What was found at the place of lost nodes, named as in `Notes.handed`. */
-    remains_found: { readonly question: readonly string[]; readonly answer: null }
-    /**
-     * One that was found there in nobody's hands, and others have as well. Answered when whoever gave it
-     * to all of them has settled what becomes of it.
-     */
-    remains_returned: { readonly question: string; readonly answer: null }
   }
 }
 
@@ -98,25 +92,7 @@ type Parts = {
   readonly onFenced: () => void
 }
 
-type Peer = {
-  readonly run: NodeRun
-  readonly link: Link
-  readonly handOff: HandOff
-  isLost: boolean
-}
-
-/** How often a stanza is handed on before it is taken for undeliverable. */
-const MAX_HOPS = 5
 const HEARTBEAT = 'H'
-/** How long a message waits for the registry to show what its sender had written, milliseconds. */
-const SEEN_TIMEOUT = 3_000
-const CLEAN_RETRY = 1_000
-/** When a node looks again what its last run has left, milliseconds after its start. */
-const SECOND_LOOK = 10_000
-/** How long who handed a stanza to the wrong node waits for the right one, milliseconds. */
-const PASSING = 3_000
-/** Sessions of a lost node that are unregistered together. */
-const AT_ONCE = 200
 
 /**
  * A node among others. What it knows of them comes from the registry (who is there, which sessions
@@ -131,27 +107,18 @@ export class ClusteredNode implements Cluster, MemberListener {
   readonly #components: RemoteComponents
   readonly #locks: Locks
   readonly #questions: Questions
-  readonly #peers = new Map<string, Peer>()
-  /** Lost runs whose remains are not taken care of yet. */
-  readonly #lost = new Map<string, Peer>()
-  readonly #cleaned = new Map<string, PromiseWithResolvers<void>>()
-  readonly #found = new Map<string, Set<number>>()
-  readonly #cleaning = new Set<string>()
-  readonly #takingOver = new Set<Promise<void>>()
-  readonly #watchers: { readonly revision: number; readonly resolve: () => void }[] = []
-  #written = 0
-  #seen = 0
-  #isReady = false
-  /** Nothing is taken from other nodes any more. */
-  #isClosing = false
+  readonly #revisions: Revisions
+  readonly #lostRuns: LostRuns
+  readonly #peers: Peers
   #stopExpiry: (() => void) | undefined
 
   constructor(settings: ClusterSettings, parts: Parts) {
     this.#settings = settings
     this.#parts = parts
     const { registry, clock, log, transport, sessionManager } = parts
-    this.#questions = new Questions(log)
     const self = () => this.self
+    this.#questions = new Questions(log)
+    this.#revisions = new Revisions(clock)
     this.#members = new Members({
       node: settings.node,
       version: settings.version,
@@ -164,7 +131,7 @@ export class ClusteredNode implements Cluster, MemberListener {
       sendHeartbeat: () => this.#sendHeartbeat(),
       lease: settings.lease,
     })
-    const handOffTo = (run: NodeRun) => this.#peer(run).handOff
+    const handOffTo = (run: NodeRun) => this.#peers.of(run).handOff
     this.#sessions = new SessionTable({
       self,
       registry,
@@ -173,13 +140,13 @@ export class ClusteredNode implements Cluster, MemberListener {
       sessions: sessionManager.sessions,
       handOffTo,
       closeRemote: (resource, error) => this.#closeRemote(resource, error),
-      remains: (run) => this.#remainsOf(run),
+      remains: (run) => this.#lostRuns.remainsOf(run),
       isCleaned: (run) => this.#members.isCleaned(run),
       isCleaner: (node) => this.#members.isCleaner(node),
       holdBack: (jid, until) => sessionManager.holdBack(jid, until),
       onSeenLate: (session) => this.#seenLate(session),
       onLess: (resource) => this.#tellLess(resource),
-      wrote: (revision) => this.#wrote(revision),
+      wrote: (revision) => this.#revisions.wrote(revision),
     })
     this.#components = new RemoteComponents({
       self,
@@ -201,6 +168,29 @@ export class ClusteredNode implements Cluster, MemberListener {
       log,
       isOver: (run) => this.#members.isOver(run),
     })
+    this.#peers = new Peers({
+      self,
+      transport,
+      clock,
+      log,
+      taker: new Reception({ ...parts, connections: this.#components }),
+      questions: this.#questions,
+      revisions: this.#revisions,
+      patience: settings.patience,
+      isOver: (run) => this.#members.isOver(run),
+      onLost: ({ run, handOff }) => this.#lostRuns.onLost(run, handOff),
+    })
+    this.#lostRuns = new LostRuns({
+      ...parts,
+      self,
+      nodes: this,
+      members: this.#members,
+      sessions: this.#sessions,
+      components: this.#components,
+      locks: this.#locks,
+      revisions: this.#revisions,
+      lease: settings.lease,
+    })
     transport.onMessage = (message) => this.#onMessage(message)
     transport.onReconnected = () => this.#onReconnected()
     this.#answerOthers()
@@ -217,15 +207,12 @@ export class ClusteredNode implements Cluster, MemberListener {
     this.#members.start()
     await this.#refuseStrangers()
     const expire = () => {
-      for (const peer of this.#peers.values()) if (!peer.isLost) peer.handOff.expire()
+      this.#peers.expire()
       void this.#sessions.removeStray()
       this.#stopExpiry = this.#parts.clock.after(1_000, expire)
     }
     expire()
-    this.#isReady = true
-    await this.#cleanUp()
-    this.#parts.clock.after(this.#settings.lease, () => void this.#takeOverOrphans())
-    this.#parts.clock.after(SECOND_LOOK, () => void this.#takeOverOwn())
+    await this.#lostRuns.start()
   }
 
   /** Who is there says so at least once in half a lease. */
@@ -244,22 +231,20 @@ export class ClusteredNode implements Cluster, MemberListener {
   async drain(): Promise<void> {
     if (this.self.epoch > 0 && this.#parts.registry.isConnected) await this.#members.drain()
     // What this node is taking over is its own when it is sent elsewhere.
-    await Promise.allSettled(this.#takingOver)
+    await this.#lostRuns.takenOver()
   }
 
-  async closeIntake(): Promise<void> {
-    this.#isClosing = true
-    for (const { handOff } of this.#peers.values()) await handOff.decidedAll
-    for (const { link } of this.#peers.values()) link.acknowledgeNow()
+  closeIntake(): Promise<void> {
+    return this.#peers.closeIntake()
   }
 
-  async handedOver(): Promise<void> {
-    for (const { handOff, isLost } of this.#peers.values()) if (!isLost) await handOff.safe
+  handedOver(): Promise<void> {
+    return this.#peers.handedOver()
   }
 
   async leave(): Promise<void> {
     this.#stopExpiry?.()
-    this.#isReady = false
+    this.#lostRuns.stop()
     const { registry, transport, log, fences } = this.#parts
     try {
       await fences?.leave()
@@ -273,7 +258,7 @@ export class ClusteredNode implements Cluster, MemberListener {
     } catch (error) {
       log.warn('cluster_not_left', { error })
     }
-    for (const { link } of this.#peers.values()) link.close()
+    this.#peers.close()
     await registry.close()
     await transport.close()
   }
@@ -285,7 +270,6 @@ export class ClusteredNode implements Cluster, MemberListener {
   get nodes(): readonly NodeStatus[] {
     return this.#members.all.map(({ node, record, sessions }) => {
       const isSelf = node === this.self.node
-      const peer = this.#peers.get(keyOf({ node, epoch: record.epoch }))
       return {
         node,
         epoch: record.epoch,
@@ -294,7 +278,7 @@ export class ClusteredNode implements Cluster, MemberListener {
         silentFor: this.#members.silentFor(node),
         version: record.version,
         sessions: isSelf ? this.#sessions.own : sessions,
-        waiting: peer?.link.waiting ?? 0,
+        waiting: this.#peers.waitingFor({ node, epoch: record.epoch }),
       }
     })
   }
@@ -331,7 +315,7 @@ export class ClusteredNode implements Cluster, MemberListener {
 
   forward(node: string, envelope: Envelope): boolean {
     const run = this.#members.aliveRun(node)
-    return run !== undefined && this.#peer(run).handOff.deliverToNode(envelope)
+    return run !== undefined && this.#peers.of(run).handOff.deliverToNode(envelope)
   }
 
   // --- Questions.
@@ -344,7 +328,7 @@ export class ClusteredNode implements Cluster, MemberListener {
     if (node === this.self.node) return this.#questions.askSelf(topic, question, node)
     const run = this.#members.aliveRun(node)
     if (run === undefined) throw new ClusterError('lost', `there is no node ${node}`)
-    return this.#questions.ask(this.#peer(run).link, topic, question)
+    return this.#questions.ask(this.#peers.of(run).link, topic, question)
   }
 
   tell<T extends Topic>(topic: T, question: Question<T>): Maybe<readonly Failure[]> {
@@ -380,7 +364,7 @@ export class ClusteredNode implements Cluster, MemberListener {
     topic: T,
     question: Question<T>,
   ): Promise<Failure | undefined> {
-    const peer = this.#peer({ node, epoch })
+    const peer = this.#peers.of({ node, epoch })
     if (peer.isLost) return undefined
     try {
       await this.#questions.ask(peer.link, topic, question)
@@ -405,15 +389,6 @@ export class ClusteredNode implements Cluster, MemberListener {
       await this.#components.find(id)?.close(fromText(error))
       return null
     })
-    this.on('remains_found', (all) => {
-      this.#note(all)
-      return null
-    })
-    this.on('remains_returned', async (handed) => {
-      const { to, number } = readHanded(handed)
-      await this.#lost.get(to)?.handOff.returned(number)
-      return null
-    })
   }
 
   /** A session of a lost node counts as ended when what it had is taken care of. */
@@ -421,117 +396,21 @@ export class ClusteredNode implements Cluster, MemberListener {
     const { owner, jid, id } = resource
     const question = { jid: jid.full, id, ...(error && { error: toText(error) }) }
     await this.#askUnlessLost(owner, 'session_close', question)
-    await this.#remainsOf(owner)
+    await this.#lostRuns.remainsOf(owner)
   }
 
-  // --- Links.
-
-  #peer(run: NodeRun): Peer {
-    const key = keyOf(run)
-    let peer = this.#peers.get(key)
-    if (peer !== undefined) return peer
-    const { clock, log, transport } = this.#parts
-    const link: Link = new Link({
-      self: this.self,
-      peer: run,
-      clock,
-      log,
-      isConnected: () => transport.isConnected,
-      send: (message) => transport.send(run.node, message),
-      take: (entry, number) => this.#take(entry, number, link),
-      onAcknowledged: (upTo) => handOff.onAcknowledged(upTo),
-      written: () => this.#written,
-      seen: (revision) => this.#whenSeen(revision),
-    })
-    const { patience } = this.#settings
-    const isClosing = () => this.#isClosing
-    const handOff = new HandOff({ link, clock, taker: this.#taker, patience, isClosing })
-    peer = { run, link, handOff, isLost: false }
-    this.#peers.set(key, peer)
-    if (this.#members.isOver(run)) this.#lose(peer)
-    return peer
-  }
-
-  #take(entry: string, number: number, link: Link): Maybe<unknown> {
-    const kind = entry[0] as string
-    if (HAND_OFF_ENTRIES.includes(kind)) {
-      return this.#peers.get(keyOf(link.peer))?.handOff.take(entry, number)
-    }
-    if (QUESTION_ENTRIES.includes(kind)) this.#questions.take(entry, link)
-    else this.#parts.log.warn('cluster_entry_unknown', { from: link.peer.node, kind })
-    return undefined
-  }
-
-  readonly #taker: Taker = {
-    toSession: (target, envelope) => {
-      const { sessionManager } = this.#parts
-      const taken = sessionManager.take(target, envelope, this.#domainType(envelope))
-      return after(taken, (isTaken) => {
-        if (isTaken) return false
-        // Others have it, too: whoever gave it to all of them decides.
-        if (envelope.delivery?.giveBack(envelope) === false) return false
-        // What the session that was here gives back comes first.
-        const again = () => this.#taker.again(envelope.shared(undefined))
-        return after(sessionManager.afterLeaving(envelope.to.bare, again), () => true)
-      })
-    },
-    passedOn: (envelope) => this.#passedOn(envelope),
-    toComponent: (target, envelope) => {
-      const component = this.#components.find(target)
-      return component === undefined ? this.#taker.again(envelope) : component.handle(envelope)
-    },
-    toNode: (envelope) => void this.#parts.iq.accept(envelope),
-    again: (envelope) => {
-      const hops = (envelope.notes.hops ?? 0) + 1
-      if (hops > MAX_HOPS) return this.#taker.unreachable(envelope)
-      return this.#parts.router.route(envelope.noted({ isRetry: true, hops }))
-    },
-    keptElsewhere: (envelope) => {
-      const { hooks, log } = this.#parts
-      const point = hooks.at('message_kept_elsewhere', this.#domainType(envelope))
-      const told = point.run(envelope, {})
-      if (told instanceof Promise) told.catch((error) => log.error('message_stays_kept', { error }))
-    },
-    unreachable: (envelope) =>
-      this.#parts.sessionManager.unreachable(envelope, this.#domainType(envelope)),
-  }
-
-  /**
-   * Resolves when the node that has the session has dealt with it. Before that, whoever handed it to this
-   * one must not take it for decided: what it hands to that node itself would overtake it.
-   */
-  #passedOn({ to }: Envelope): Promise<unknown> | undefined {
-    const waits: Promise<void>[] = []
-    for (const resource of this.#parts.sessionManager.sessions.of(to.bare)) {
-      const wait = resource instanceof RemoteResource ? resource.undecided : undefined
-      if (wait !== undefined) waits.push(wait)
-    }
-    if (waits.length === 0) return undefined
-    // Nodes that pass something on to each other do not wait for each other for ever.
-    return new Promise((resolve) => {
-      const cancel = this.#parts.clock.after(PASSING, () => resolve(undefined))
-      void Promise.all(waits).then(() => {
-        cancel()
-        resolve(undefined)
-      })
-    })
-  }
-
-  #domainType({ to }: Envelope): string {
-    return this.#parts.routes.find(to.domain)?.domainType ?? ''
-  }
+  // --- Messages of others.
 
   #onMessage(message: string): void {
     if (message[0] === HEARTBEAT) return this.#onHeartbeat(message)
     const read = readMessage(message)
     if (read === undefined) return
-    const { header, entries } = read
-    const { from: node, fromEpoch: epoch, toEpoch } = header
+    const { from: node, fromEpoch: epoch, toEpoch } = read.header
     if (node === this.self.node || toEpoch !== this.self.epoch) return
     const run = { node, epoch }
     // One that is not known yet repeats what it said.
     if (this.#members.isOver(run) || this.#members.aliveRun(node)?.epoch !== epoch) return
-    this.#peer(run).link.receive(header, entries)
+    this.#peers.receive(run, read)
   }
 
   #sendHeartbeat(): void {
@@ -548,7 +427,7 @@ export class ClusteredNode implements Cluster, MemberListener {
 
   #onReconnected(): void {
     this.#members.forgive()
-    for (const { link, isLost } of this.#peers.values()) if (!isLost) link.resend()
+    this.#peers.resend()
     this.#sessions.rewrite()
     this.#components.rewrite()
   }
@@ -561,37 +440,12 @@ export class ClusteredNode implements Cluster, MemberListener {
     else if (key.startsWith(NODE_PREFIX)) this.#onNodeChange(change)
     else if (key.startsWith(COMPONENT_PREFIX)) this.#components.onChange(change)
     else if (key.startsWith(LOCK_PREFIX)) this.#locks.onChange(change)
-    if (revision <= this.#seen) return
-    this.#seen = revision
-    while (this.#watchers.length > 0 && (this.#watchers[0]?.revision as number) <= revision) {
-      this.#watchers.shift()?.resolve()
-    }
+    this.#revisions.saw(revision)
   }
 
   #onNodeChange(change: Change): void {
     this.#members.onChange(change)
-    // Whoever is to take care of what others left may have changed, too.
-    if (this.#isReady) this.#cleanUpSoon()
-  }
-
-  #wrote(revision: number): void {
-    if (revision > this.#written) this.#written = revision
-  }
-
-  #whenSeen(revision: number): Promise<void> | undefined {
-    if (revision <= this.#seen) return undefined
-    return new Promise((resolve) => {
-      const cancel = this.#parts.clock.after(SEEN_TIMEOUT, () => resolve())
-      const watcher = {
-        revision,
-        resolve: () => {
-          cancel()
-          resolve()
-        },
-      }
-      const index = this.#watchers.findLastIndex((other) => other.revision <= revision)
-      this.#watchers.splice(index + 1, 0, watcher)
-    })
+    this.#lostRuns.onNodeChange()
   }
 
   /** Others may have stored what it could have had. */
@@ -613,20 +467,18 @@ export class ClusteredNode implements Cluster, MemberListener {
 
   onAlive(run: NodeRun): void {
     this.#parts.log.info('cluster_node_joined', { ...run })
-    this.#peer(run)
+    this.#peers.of(run)
     this.#sendHeartbeat()
     const told = this.#parts.hooks.at('node_joined').run({}, { clusterNode: run.node })
     if (told instanceof Promise) told.catch(() => {})
   }
 
-  onLost({ node, epoch }: NodeRun, isNews: boolean): void {
-    for (const peer of this.#peers.values()) {
-      if (peer.run.node === node && peer.run.epoch <= epoch && !peer.isLost) this.#lose(peer)
-    }
+  onLost(run: NodeRun, isNews: boolean): void {
+    this.#peers.lose(run)
     this.#locks.onLost()
     if (!isNews) return
-    this.#parts.log.warn('cluster_node_gone', { node, epoch })
-    const told = this.#parts.hooks.at('node_cleanup').run({}, { clusterNode: node })
+    this.#parts.log.warn('cluster_node_gone', { ...run })
+    const told = this.#parts.hooks.at('node_cleanup').run({}, { clusterNode: run.node })
     if (told instanceof Promise) told.catch(() => {})
   }
 
@@ -635,182 +487,9 @@ export class ClusteredNode implements Cluster, MemberListener {
     this.#parts.onFenced()
   }
 
-  onCleaned({ node, epoch }: NodeRun): void {
-    for (const [key, peer] of this.#lost) {
-      if (peer.run.node !== node || peer.run.epoch > epoch) continue
-      this.#lost.delete(key)
-      this.#peers.delete(key)
-      const decided = peer.handOff.settleRemains(this.#found.get(key) ?? new Set())
-      this.#found.delete(key)
-      const over = () => {
-        this.#cleaned.get(key)?.resolve()
-        this.#cleaned.delete(key)
-      }
-      if (decided instanceof Promise) decided.then(over, over)
-      else over()
-    }
-    this.#sessions.onCleaned({ node, epoch })
-    this.#components.onCleaned({ node, epoch })
-  }
-
-  #lose(peer: Peer): void {
-    peer.isLost = true
-    peer.link.close()
-    peer.handOff.lose()
-    this.#questions.lose(peer.link)
-    const key = keyOf(peer.run)
-    if (this.#members.isCleaned(peer.run)) {
-      this.#peers.delete(key)
-      void peer.handOff.settleRemains(new Set())
-      return
-    }
-    this.#lost.set(key, peer)
-    this.#cleaned.set(key, Promise.withResolvers())
-  }
-
-  /** Resolves when what a lost run left is taken care of; `undefined` if it is, or is not lost. */
-  #remainsOf(run: NodeRun): Promise<void> | undefined {
-    return this.#cleaned.get(keyOf(run))?.promise
-  }
-
-  #note(found: readonly string[]): void {
-    const own = keyOf(this.self)
-    for (const { from, to, number } of found.map(readHanded)) {
-      if (from !== own || !this.#lost.has(to)) continue
-      const numbers = this.#found.get(to) ?? new Set()
-      this.#found.set(to, numbers.add(number))
-    }
-  }
-
-  /**
-   * What is left of nodes that nobody knows: they were called something else, or the registry was lost. Who
-   * is alive has been heard of by now.
-   */
-  async #takeOverOrphans(): Promise<void> {
-    const { hooks, log } = this.#parts
-    try {
-      await this.exclusively('orphans', async () => {
-        const left = resultOf(await hooks.at('nodes_with_remains').run([], {}), [])
-        for (const node of left) {
-          if (!this.#isReady || this.#members.isKnown(node)) continue
-          log.warn('cluster_node_unknown', { node })
-          const nobody = {
-            unregister: async () => {},
-            found: () => {},
-            giveBack: async () => false,
-          }
-          const remains = { node, epoch: Number.MAX_SAFE_INTEGER, ...nobody }
-          await hooks.at('node_remains').run(remains, {})
-        }
-      })
-    } catch (error) {
-      log.warn('cluster_orphans_left', { error })
-    }
-  }
-
-  /** What an earlier run of this node has still written when it was given up, paused or cut off. */
-  async #takeOverOwn(): Promise<void> {
-    const { node, epoch } = this.self
-    if (!this.#isReady) return
-    try {
-      const found: string[] = []
-      await this.#takeOver({ node, epoch: epoch - 1 }, found)
-      this.#note(found)
-      await this.tell('remains_found', found)
-    } catch (error) {
-      this.#parts.log.warn('cluster_own_remains_left', { error })
-    }
-  }
-
-  /** Takes care of what lost nodes left, as far as that is this node's turn. */
-  #cleanUpSoon(): void {
-    const work = this.#cleanUp().finally(() => this.#takingOver.delete(work))
-    this.#takingOver.add(work)
-  }
-
-  async #cleanUp(): Promise<void> {
-    const runs = this.#members.remains.filter((run) => !this.#cleaning.has(keyOf(run)))
-    if (runs.length === 0) return
-    for (const run of runs) this.#cleaning.add(keyOf(run))
-    try {
-      const found: string[] = []
-      for (const run of runs) await this.#takeOver(run, found)
-      // What one of them had taken over from another is found before anybody decides about it.
-      this.#note(found)
-      await this.tell('remains_found', found)
-      for (const run of runs) {
-        await this.#members.cleaned(run)
-        this.#parts.log.info('cluster_node_cleaned', { ...run })
-      }
-    } catch (error) {
-      this.#parts.log.error('cluster_cleanup_failed', { runs, error })
-      this.#parts.clock.after(CLEAN_RETRY, () => {
-        if (this.#isReady) this.#cleanUpSoon()
-      })
-    } finally {
-      for (const run of runs) this.#cleaning.delete(keyOf(run))
-    }
-  }
-
-  async #takeOver(run: NodeRun, found: string[]): Promise<void> {
-    const remains = {
-      ...run,
-      unregister: () => this.#unregister(run),
-      found: (handed: string) => void found.push(handed),
-      giveBack: async (handed: string) => {
-        if (await this.#isAnsweredFor(handed)) return true
-        found.push(handed)
-        return false
-      },
-    }
-    // From here on it has what it has.
-    await this.#parts.fences?.shutOut(run)
-    await this.#parts.hooks.at('node_remains').run(remains, {})
-    await this.#unregister(run)
-    await this.#components.removeLost(run)
-  }
-
-  /** Whether whoever handed it to several resources has settled what becomes of it. */
-  async #isAnsweredFor(handed: string): Promise<boolean> {
-    const { from, isShared } = readHanded(handed)
-    if (!isShared) return false
-    const origin = [this.self, ...this.#members.others].find((run) => keyOf(run) === from)
-    if (origin === undefined) return false
-    try {
-      await this.ask(origin.node, 'remains_returned', handed)
-      return true
-    } catch {
-      return false
-    }
-  }
-
-  async #unregister(run: NodeRun): Promise<void> {
-    const { hooks, routes } = this.#parts
-    const rows = this.#sessions.of(run)
-    for (let i = 0; i < rows.length; i += AT_ONCE) {
-      const some = rows.slice(i, i + AT_ONCE)
-      const removals = some.map(({ key, row }) => this.#removeLost(key, row.revision))
-      const removed = await Promise.all(removals)
-      await this.#whenSeen(this.#written)
-      for (const [index, { row }] of some.entries()) {
-        if (removed[index] !== true) continue
-        const { resource } = row
-        const domainType = routes.find(resource.jid.domain)?.domainType
-        await hooks.at('session_cleanup', domainType).run(resource, {})
-      }
-    }
-  }
-
-  /** Tries until it is known whether the row is gone, for who asks has begun what cannot begin anew. */
-  async #removeLost(key: string, revision: number): Promise<boolean> {
-    while (true) {
-      try {
-        return await this.#sessions.removeLost(key, revision)
-      } catch (error) {
-        if (!this.#isReady) throw error
-        this.#parts.log.warn('session_row_not_removed', { error })
-        await new Promise<void>((resolve) => void this.#parts.clock.after(CLEAN_RETRY, resolve))
-      }
-    }
+  onCleaned(run: NodeRun): void {
+    for (const cleaned of this.#lostRuns.onCleaned(run)) this.#peers.forget(cleaned)
+    this.#sessions.onCleaned(run)
+    this.#components.onCleaned(run)
   }
 }

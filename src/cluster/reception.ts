@@ -1,0 +1,102 @@
+import type { Envelope } from '../core/envelope.ts'
+import type { Hooks } from '../core/hooks.ts'
+import type { IqDispatcher } from '../core/iq.ts'
+import type { LocalRoutes } from '../core/local-routes.ts'
+import type { Logger } from '../core/log.ts'
+import { after, type Maybe } from '../core/maybe.ts'
+import type { Router } from '../core/router.ts'
+import type { SessionManager } from '../core/session-manager.ts'
+import type { Taker } from './hand-off.ts'
+import type { RemoteComponents } from './remote-components.ts'
+import { RemoteResource } from './remote-resource.ts'
+import type { Clock } from './transport.ts'
+
+type Parts = {
+  readonly clock: Clock
+  readonly log: Logger
+  readonly hooks: Hooks
+  readonly router: Router
+  readonly iq: Pick<IqDispatcher, 'accept'>
+  readonly routes: LocalRoutes
+  readonly sessionManager: SessionManager
+  /** Of components to this node. */
+  readonly connections: Pick<RemoteComponents, 'find'>
+}
+
+/** How often a stanza is handed on before it is taken for undeliverable. */
+const MAX_HOPS = 5
+/** How long who handed a stanza to the wrong node waits for the right one, milliseconds. */
+const PASSING = 3_000
+
+/** What becomes of the stanzas that other nodes hand to this one, and of those that come back from them. */
+export class Reception implements Taker {
+  readonly #parts: Parts
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+  }
+
+  toSession(target: string, envelope: Envelope): Maybe<boolean> {
+    const { sessionManager } = this.#parts
+    const taken = sessionManager.take(target, envelope, this.#domainType(envelope))
+    return after(taken, (isTaken) => {
+      if (isTaken) return false
+      // Others have it, too: whoever gave it to all of them decides.
+      if (envelope.delivery?.giveBack(envelope) === false) return false
+      // What the session that was here gives back comes first.
+      const again = () => this.again(envelope.shared(undefined))
+      return after(sessionManager.afterLeaving(envelope.to.bare, again), () => true)
+    })
+  }
+
+  /**
+   * Resolves when the node that has the session has dealt with it. Before that, whoever handed it to this
+   * one must not take it for decided: what it hands to that node itself would overtake it.
+   */
+  passedOn({ to }: Envelope): Promise<unknown> | undefined {
+    const waits: Promise<void>[] = []
+    for (const resource of this.#parts.sessionManager.sessions.of(to.bare)) {
+      const wait = resource instanceof RemoteResource ? resource.undecided : undefined
+      if (wait !== undefined) waits.push(wait)
+    }
+    if (waits.length === 0) return undefined
+    // Nodes that pass something on to each other do not wait for each other for ever.
+    return new Promise((resolve) => {
+      const cancel = this.#parts.clock.after(PASSING, () => resolve(undefined))
+      void Promise.all(waits).then(() => {
+        cancel()
+        resolve(undefined)
+      })
+    })
+  }
+
+  toComponent(target: string, envelope: Envelope): Maybe<unknown> {
+    const component = this.#parts.connections.find(target)
+    return component === undefined ? this.again(envelope) : component.handle(envelope)
+  }
+
+  toNode(envelope: Envelope): void {
+    void this.#parts.iq.accept(envelope)
+  }
+
+  again(envelope: Envelope): Maybe<unknown> {
+    const hops = (envelope.notes.hops ?? 0) + 1
+    if (hops > MAX_HOPS) return this.unreachable(envelope)
+    return this.#parts.router.route(envelope.noted({ isRetry: true, hops }))
+  }
+
+  keptElsewhere(envelope: Envelope): void {
+    const { hooks, log } = this.#parts
+    const point = hooks.at('message_kept_elsewhere', this.#domainType(envelope))
+    const told = point.run(envelope, {})
+    if (told instanceof Promise) told.catch((error) => log.error('message_stays_kept', { error }))
+  }
+
+  unreachable(envelope: Envelope): Maybe<unknown> {
+    return this.#parts.sessionManager.unreachable(envelope, this.#domainType(envelope))
+  }
+
+  #domainType({ to }: Envelope): string {
+    return this.#parts.routes.find(to.domain)?.domainType ?? ''
+  }
+}
