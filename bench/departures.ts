@@ -5,10 +5,11 @@ import { performance } from 'node:perf_hooks'
 import { setTimeout as delay } from 'node:timers/promises'
 import { callCommand } from '../src/admin/control.ts'
 import type { PostgresServer } from '../test/support/postgres.ts'
-import { comesTrue, type Heard, logInAll, Member } from './crowd.ts'
+import { comesTrue, type Heard, logInAll, Member, type MemberOptions } from './crowd.ts'
 import type { Figures } from './generator.ts'
 import { PASSWORD } from './targets/target.ts'
 
+type OnHeard = NonNullable<MemberOptions['onHeard']>
 type Node = { readonly child: ChildProcess; readonly port: number; readonly directory: string }
 
 export type Departure = {
@@ -19,7 +20,7 @@ export type Departure = {
   readonly schema: string
 }
 
-/** Clients of the node that stays. */
+/** How many clients of the node that stays there are. */
 const OTHERS = 500
 /** Messages a second to those of the node that leaves, all together. */
 const RATE = 1_000
@@ -30,6 +31,15 @@ const PATIENCE = 60
 const socketOf = ({ directory }: Node) => join(directory, 'data', 'meerkat.sock')
 const nameOf = (index: number) => `user${index}`
 const seconds = (from: number) => Number(((performance.now() - from) / 1_000).toFixed(2))
+
+/** Clients of the node that stays. */
+function othersOf({ sessions, staying }: Departure, onHeard: OnHeard): Member[] {
+  const options = { port: staying.port, hasStreamManagement: false, onHeard }
+  return Array.from(
+    { length: OTHERS },
+    (_, index) => new Member({ name: nameOf(sessions + index), ...options }),
+  )
+}
 
 /** One account by the command, the others as copies of it: a password costs a tenth of a second. */
 async function register({ sessions, staying, postgres, schema }: Departure): Promise<void> {
@@ -130,16 +140,7 @@ export async function drain(departure: Departure): Promise<Figures> {
         onHeard,
       }),
   )
-  const senders = Array.from(
-    { length: OTHERS },
-    (_, index) =>
-      new Member({
-        name: nameOf(sessions + index),
-        port: staying.port,
-        hasStreamManagement: false,
-        onHeard,
-      }),
-  )
+  const senders = othersOf(departure, onHeard)
   await logInAll([...members, ...senders])
   let next = 0
   const ticking = setInterval(() => {
@@ -206,19 +207,10 @@ export async function death(departure: Departure): Promise<Figures> {
     { length: sessions },
     (_, index) => new Member({ name: nameOf(index), port: leaving.port, hasStreamManagement }),
   )
-  const contacts = Array.from(
-    { length: OTHERS },
-    (_, index) =>
-      new Member({
-        name: nameOf(sessions + index),
-        port: staying.port,
-        hasStreamManagement,
-        onHeard: (heard, by) => {
-          // One's own presence comes back, too.
-          if (heard.from !== by.name) onHeard(heard)
-        },
-      }),
-  )
+  const contacts = othersOf(departure, (heard, by) => {
+    // One's own presence comes back, too.
+    if (heard.from !== by.name) onHeard(heard)
+  })
   await logInAll([...contacts, ...members])
   const areAllThere = await comesTrue(() => present.size === sessions, PATIENCE)
   begin = performance.now()

@@ -3,8 +3,7 @@
  *
  *   node bench/growth.ts [options]      (or `npm run bench:growth -- [options]`)
  */
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import os from 'node:os'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { buildGenerator } from './generator.ts'
@@ -12,7 +11,7 @@ import { DIMENSIONS, type Dimension, type Figures } from './growth/dimensions.ts
 import { lineChart } from './line-chart.ts'
 import { describeMachine, gitCommit } from './machine.ts'
 import { type Spread, spreadOf, table, withSection } from './report.ts'
-import { killEverything } from './server.ts'
+import { scratchDirectory } from './scratch.ts'
 
 const USAGE = `usage: node bench/growth.ts [options]
   --only LIST     of ${DIMENSIONS.map(({ name }) => name).join()}; default all
@@ -43,14 +42,7 @@ const chosen = names.map((name) => {
 
 /** Committed, so that the charts are where RESULTS.md shows them. */
 const folder = join(import.meta.dirname, 'growth')
-const directory = mkdtempSync(join(os.tmpdir(), 'meerkat-growth-'))
-process.on('exit', () => {
-  killEverything()
-  rmSync(directory, { recursive: true, force: true, maxRetries: 3 })
-})
-for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.on(name, () => process.exit(130))
-}
+const directory = scratchDirectory()
 
 interface Row {
   readonly step: number

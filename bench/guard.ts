@@ -12,15 +12,12 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { type Baseline, changes, described, listed } from './guard/costs.ts'
 import { measure } from './guard/measure.ts'
-import { killEverything } from './server.ts'
+import { endEverythingAtExit } from './scratch.ts'
 
 const file = join(import.meta.dirname, 'guard', 'baseline.json')
 const { values } = parseArgs({ options: { accept: { type: 'boolean', default: false } } })
 
-process.on('exit', killEverything)
-for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.on(name, () => process.exit(130))
-}
+endEverythingAtExit()
 
 const started = Date.now()
 const now = await measure((act) => process.stderr.write(`${act} `))

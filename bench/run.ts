@@ -3,8 +3,7 @@
  *
  *   node bench/run.ts [options]      (or `npm run bench -- [options]`)
  */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import os from 'node:os'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Contestant } from './contestant.ts'
 import { buildGenerator } from './generator.ts'
@@ -12,7 +11,7 @@ import { describeMachine } from './machine.ts'
 import { type Plan, parsePlan, RESULTS_FOLDER, USAGE, UsageError } from './plan.ts'
 import { failures, type Results, type Run, report, together, withSection } from './report.ts'
 import { isRaw, needsOpenssl, type Scenario } from './scenarios.ts'
-import { killEverything } from './server.ts'
+import { scratchDirectory } from './scratch.ts'
 import type { Target } from './targets/target.ts'
 
 const mayTakePart = (target: Target, scenario: Scenario) =>
@@ -78,14 +77,7 @@ function merged(files: readonly string[]): Results {
 async function measured(plan: Plan): Promise<Results> {
   const { hasOpenssl } = buildGenerator()
   const scenarios = plan.scenarios.filter((scenario) => hasOpenssl || !needsOpenssl(scenario))
-  const directory = mkdtempSync(join(os.tmpdir(), 'meerkat-bench-'))
-  process.on('exit', () => {
-    killEverything()
-    rmSync(directory, { recursive: true, force: true, maxRetries: 3 })
-  })
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.on(name, () => process.exit(130))
-  }
+  const directory = scratchDirectory()
   const versions = plan.targets.map((target) => [target.name, target.version() ?? 'not installed'])
   const results: Results = {
     at: new Date().toISOString(),

@@ -148,10 +148,13 @@ const idle: Kind = {
 }
 
 /** What the first server is to reach, in the unit of the measure. */
-export interface Goal {
-  readonly measure: Measure
+interface Bounds {
   readonly first: number
   readonly later: number
+}
+
+export interface Goal extends Bounds {
+  readonly measure: Measure
 }
 
 export interface Scenario {
@@ -192,7 +195,7 @@ const timed = (scale: Scale) => [
 function pairsScenario(
   name: string,
   setting: Setting,
-  { window, first, later }: { window: number; first: number; later: number },
+  { window, first, later }: Bounds & { readonly window: number },
 ): Scenario {
   return {
     name: `${name}-w${window}`,
@@ -262,11 +265,7 @@ const contacts: Scenario = {
   options: (scale) => ['--resources', String(scale.contacts), ...timed(scale), 'presence'],
 }
 
-function loginScenario(
-  name: string,
-  setting: Setting,
-  goal: { first: number; later: number },
-): Scenario {
+function loginScenario(name: string, setting: Setting, goal: Bounds): Scenario {
   return {
     name,
     kind: login,
@@ -279,11 +278,7 @@ function loginScenario(
   }
 }
 
-function idleScenario(
-  name: string,
-  setting: Setting,
-  goal: { first: number; later: number },
-): Scenario {
+function idleScenario(name: string, setting: Setting, goal: Bounds): Scenario {
   return {
     name,
     kind: idle,

@@ -7,15 +7,15 @@
  * samples the server's process meanwhile. Writes a table and JSON. Ends with status 1 if anything
  * was lost, doubled, reordered or bounced.
  */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import os from 'node:os'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { buildGenerator, type Figures, faultsOf, generate } from './generator.ts'
 import { describeMachine, gitCommit } from './machine.ts'
 import { RESULTS_FOLDER } from './plan.ts'
 import { table } from './report.ts'
-import { killEverything, Server } from './server.ts'
+import { scratchDirectory } from './scratch.ts'
+import { Server } from './server.ts'
 import { probed } from './targets/meerkat.ts'
 import { VARIANTS, type Variant } from './targets/target.ts'
 
@@ -129,14 +129,7 @@ async function hold(server: Server, rate: number): Promise<{ figures: Figures; a
   return { figures: await load, all }
 }
 
-const directory = mkdtempSync(join(os.tmpdir(), 'meerkat-sustained-'))
-process.on('exit', () => {
-  killEverything()
-  rmSync(directory, { recursive: true, force: true, maxRetries: 3 })
-})
-for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.on(name, () => process.exit(130))
-}
+const directory = scratchDirectory()
 
 buildGenerator()
 const target = probed(['--expose-gc'])

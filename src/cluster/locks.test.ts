@@ -35,6 +35,21 @@ class Nodes {
   }
 }
 
+/** Two nodes, and works that tell of themselves in one log. */
+async function open() {
+  const nodes = new Nodes()
+  const [one, two] = [await nodes.open('one'), await nodes.open('two')]
+  const log: string[] = []
+  const [first, second] = [work(log, 'first'), work(log, 'second')]
+  return { nodes, one, two, log, first, second }
+}
+
+/** The second work began when the first had ended, and the registry has nothing of them left. */
+function oneAfterTheOther(log: readonly string[], { registry }: Nodes): void {
+  assert.deepEqual(log, ['first begins', 'first ends', 'second begins', 'second ends'])
+  assert.deepEqual([...registry.rows.keys()], [])
+}
+
 /** What is begun and ended, in order. */
 function work(log: string[], name: string) {
   const { promise, resolve } = Promise.withResolvers<void>()
@@ -47,10 +62,7 @@ function work(log: string[], name: string) {
 }
 
 test('what is done under one name is done by one node at a time', async () => {
-  const nodes = new Nodes()
-  const [one, two] = [await nodes.open('one'), await nodes.open('two')]
-  const log: string[] = []
-  const [first, second] = [work(log, 'first'), work(log, 'second')]
+  const { nodes, one, two, log, first, second } = await open()
   const done = [one.exclusively('name', first.begin)]
   await nodes.run(50)
   done.push(two.exclusively('name', second.begin))
@@ -61,17 +73,13 @@ test('what is done under one name is done by one node at a time', async () => {
   second.end()
   await nodes.run(1_000)
   await Promise.all(done)
-  assert.deepEqual(log, ['first begins', 'first ends', 'second begins', 'second ends'])
-  assert.deepEqual([...nodes.registry.rows.keys()], [])
+  oneAfterTheOther(log, nodes)
 })
 
 test('the lock of a lost node counts for nothing', async () => {
-  const nodes = new Nodes()
-  const [one, two] = [await nodes.open('one'), await nodes.open('two')]
-  const log: string[] = []
-  void one.exclusively('name', work(log, 'first').begin)
+  const { nodes, one, two, log, first, second } = await open()
+  void one.exclusively('name', first.begin)
   await nodes.run(50)
-  const second = work(log, 'second')
   second.end()
   const done = two.exclusively('name', second.begin)
   await nodes.run(1_000)
@@ -83,10 +91,7 @@ test('the lock of a lost node counts for nothing', async () => {
 })
 
 test('a lock that the registry has lost is taken again while the work goes on', async () => {
-  const nodes = new Nodes()
-  const [one, two] = [await nodes.open('one'), await nodes.open('two')]
-  const log: string[] = []
-  const [first, second] = [work(log, 'first'), work(log, 'second')]
+  const { nodes, one, two, log, first, second } = await open()
   const done = [one.exclusively('name', first.begin)]
   await nodes.run(50)
   nodes.registry.reset()
@@ -98,14 +103,12 @@ test('a lock that the registry has lost is taken again while the work goes on', 
   second.end()
   await nodes.run(2_000)
   await Promise.all(done)
-  assert.deepEqual(log, ['first begins', 'first ends', 'second begins', 'second ends'])
-  assert.deepEqual([...nodes.registry.rows.keys()], [])
+  oneAfterTheOther(log, nodes)
 })
 
 test('who waits for too long is refused', async () => {
-  const nodes = new Nodes()
-  const [one, two] = [await nodes.open('one'), await nodes.open('two')]
-  void one.exclusively('name', work([], 'first').begin)
+  const { nodes, one, two, first } = await open()
+  void one.exclusively('name', first.begin)
   await nodes.run(50)
   const refused = assert.rejects(
     two.exclusively('name', async () => {}),

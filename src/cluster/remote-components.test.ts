@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { until } from '../../test/support/cluster.ts'
-import { temporaryDirectory } from '../../test/support/storage-backends.ts'
+import { emptyDirectory } from '../../test/support/directory.ts'
 import type { NodeRun } from '../core/cluster.ts'
 import type { Component } from '../core/components.ts'
 import { silentLogger } from '../core/log.ts'
@@ -13,7 +13,7 @@ import { systemClock } from './transport.ts'
 /** The registry of the processes of one machine, and who is over. */
 async function open() {
   const stack = new AsyncDisposableStack()
-  const directory = stack.use(await temporaryDirectory())
+  const directory = stack.use(await emptyDirectory())
   const path = join(directory.path, 'hub.sock')
   const hub = stack.use(await MachineHub.listen(path))
   const cleaned: NodeRun[] = []

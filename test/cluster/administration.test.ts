@@ -1,24 +1,17 @@
 /** What administrators of one node say holds at all of them. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { parseJid } from '../../src/xmpp/jid.ts'
 import { conditionOf } from '../support/client.ts'
-import { skipWithoutCluster, TestCluster, until } from '../support/cluster.ts'
+import { skipWithoutCluster } from '../support/cluster.ts'
+import { apart } from '../support/cluster-pair.ts'
 import { giveAsOperator as give } from '../support/operator.ts'
-import type { TestServer } from '../support/server.ts'
 import { chat } from '../support/stanzas.ts'
 
 const options = { skip: skipWithoutCluster }
 
-const knows = (server: TestServer, jid: string) => () =>
-  server.server.sessionManager.sessions.get(parseJid(jid))?.priority !== undefined
-
 test('lists, standing messages and activity are those of all nodes', options, async () => {
-  await using cluster = await TestCluster.start({ component: {} })
-  const [one, two] = [await cluster.node('one'), await cluster.node('two')]
-  const romeo = await one.connect('romeo', 'orchard')
-  const juliet = await two.connect('juliet', 'balcony')
-  await until(knows(one, juliet.fullJid))
+  await using scene = await apart({ component: {} })
+  const { one, two, romeo, juliet } = scene
 
   const online = async (args: object) => (await give(one, 'account online', { ...args })).accounts
   assert.deepEqual((await online({ state: 'active' })).toSorted(), [juliet.bareJid, romeo.bareJid])

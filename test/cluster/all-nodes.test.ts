@@ -6,6 +6,7 @@ import { domainCommands } from '../../src/admin/commands/domain.ts'
 import { ask, tokenFor } from '../support/api.ts'
 import { writeSelfSigned } from '../support/certificates.ts'
 import { skipWithoutCluster, TestCluster, until } from '../support/cluster.ts'
+import { startPair } from '../support/cluster-pair.ts'
 import { emptyDirectory } from '../support/directory.ts'
 import { giveAsOperator as give } from '../support/operator.ts'
 import { DOMAIN, type TestServer } from '../support/server.ts'
@@ -16,9 +17,8 @@ type Named = { readonly name: string; readonly stanzas: number }
 test('each node tells of the route, sessions and connections of all', {
   skip: skipWithoutCluster,
 }, async () => {
-  await using cluster = await TestCluster.start({ http: {}, component: {} })
-  const one = await cluster.node('one')
-  const two = await cluster.node('two')
+  await using pair = await startPair({ http: {}, component: {} })
+  const { one, two } = pair
   const token = await tokenFor(one, 'admin')
   const give = async (node: TestServer, name: string, args: object = {}) => {
     const url = `${node.urlOf()}/api/${name.replace(' ', '/')}`

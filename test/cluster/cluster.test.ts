@@ -7,7 +7,7 @@ import { parseJid } from '../../src/xmpp/jid.ts'
 import { el } from '../../src/xmpp/xml.ts'
 import { askArchive } from '../support/archive.ts'
 import { skipWithoutCluster, TestCluster, until } from '../support/cluster.ts'
-import type { TestServer } from '../support/server.ts'
+import { apart, knows, resumableAt, startPair } from '../support/cluster-pair.ts'
 import { chat, iq, presence } from '../support/stanzas.ts'
 import {
   acknowledge,
@@ -21,15 +21,9 @@ import {
 
 const options = { skip: skipWithoutCluster }
 
-const knows = (server: TestServer, jid: string) => () =>
-  server.server.sessionManager.sessions.get(parseJid(jid))?.priority !== undefined
-
 test('messages between clients of different nodes arrive in order', options, async () => {
-  await using cluster = await TestCluster.start()
-  const [one, two] = [await cluster.node('one'), await cluster.node('two')]
-  const romeo = await one.connect('romeo', 'orchard')
-  const juliet = await two.connect('juliet', 'balcony')
-  await until(knows(one, juliet.fullJid))
+  await using scene = await apart()
+  const { romeo, juliet } = scene
   const bodies = Array.from({ length: 300 }, (_, index) => `line ${index}`)
 
   for (const body of bodies) romeo.send(chat(juliet.fullJid, body))
@@ -43,12 +37,9 @@ test('messages between clients of different nodes arrive in order', options, asy
 })
 
 test('a message is known again on another node, and its client sees it once', options, async () => {
-  await using cluster = await TestCluster.start()
-  const [one, two] = [await cluster.node('one'), await cluster.node('two')]
-  const romeo = await one.connect('romeo', 'orchard')
-  const juliet = await two.connect('juliet', 'balcony')
+  await using scene = await apart()
+  const { two, romeo, juliet } = scene
   await enable(juliet)
-  await until(knows(one, juliet.fullJid))
   const came: Envelope[] = []
   two.server.hooks.on('user_receive_message', (envelope) => {
     came.push(envelope)
@@ -72,11 +63,8 @@ test('a message is known again on another node, and its client sees it once', op
 })
 
 test('requests between clients of different nodes are answered', options, async () => {
-  await using cluster = await TestCluster.start()
-  const [one, two] = [await cluster.node('one'), await cluster.node('two')]
-  const romeo = await one.connect('romeo', 'orchard')
-  const juliet = await two.connect('juliet', 'balcony')
-  await until(knows(one, juliet.fullJid))
+  await using scene = await apart()
+  const { romeo, juliet } = scene
   const request = iq('get', juliet.fullJid, el('query', { xmlns: 'urn:example:light' }))
   romeo.send(request)
   const asked = await juliet.receives({ name: 'iq', from: romeo.fullJid })
@@ -85,8 +73,8 @@ test('requests between clients of different nodes are answered', options, async 
 })
 
 test('who has a resource loses it to whoever binds it on another node', options, async () => {
-  await using cluster = await TestCluster.start()
-  const [one, two] = [await cluster.node('one'), await cluster.node('two')]
+  await using pair = await startPair()
+  const { one, two } = pair
   const before = await one.connect('juliet', 'balcony')
   await until(knows(two, before.fullJid))
   const after = await two.connect('juliet', 'balcony')
@@ -99,11 +87,8 @@ test('who has a resource loses it to whoever binds it on another node', options,
 })
 
 test('contacts on another node see who comes and goes', options, async () => {
-  await using cluster = await TestCluster.start()
-  const [one, two] = [await cluster.node('one'), await cluster.node('two')]
-  const romeo = await one.connect('romeo', 'orchard')
-  const juliet = await two.connect('juliet', 'balcony')
-  await until(knows(one, juliet.fullJid))
+  await using scene = await apart()
+  const { romeo, juliet } = scene
   romeo.send(presence('subscribe', juliet.bareJid))
   await juliet.receives({ name: 'presence', type: 'subscribe' })
   juliet.send(presence('subscribed', romeo.bareJid))
@@ -116,13 +101,10 @@ test(
   'what its recipient has not acknowledged is durable before the sender’s count',
   options,
   async () => {
-    await using cluster = await TestCluster.start()
-    const [one, two] = [await cluster.node('one'), await cluster.node('two')]
-    const romeo = await one.connect('romeo', 'orchard')
+    await using scene = await apart()
+    const { two, romeo, juliet } = scene
     await enable(romeo)
-    const juliet = await two.connect('juliet', 'balcony')
     await enable(juliet)
-    await until(knows(one, juliet.fullJid))
     romeo.send(chat(juliet.fullJid, 'Good night'))
     await juliet.receives({ body: 'Good night' })
     await handles(romeo, 1)
@@ -134,19 +116,14 @@ test(
 )
 
 test('a session is resumed on another node, and misses nothing', options, async () => {
-  await using cluster = await TestCluster.start()
-  const [one, two] = [await cluster.node('one'), await cluster.node('two')]
-  const romeo = await one.connect('romeo', 'orchard')
-  const juliet = await connectResumable(one, 'juliet', 'balcony')
-  await juliet.client.becomesAvailable(0)
-  const { fullJid } = juliet.client
-  await until(knows(two, fullJid))
+  await using scene = await resumableAt('one')
+  const { one, two, romeo, juliet, id, fullJid } = scene
   romeo.send(chat(fullJid, 'one'))
-  await juliet.client.receives({ body: 'one' })
-  await juliet.client.vanishes()
+  await juliet.receives({ body: 'one' })
+  await juliet.vanishes()
   romeo.send(chat(fullJid, 'two'), chat(fullJid, 'three'))
   await romeo.roundTrip()
-  const { client } = await resume(two, { id: juliet.id, h: 1, fullJid })
+  const { client } = await resume(two, { id, h: 1, fullJid })
   for (const body of ['one', 'two', 'three']) await client.receives({ body })
   romeo.send(chat(fullJid, 'four'))
   await client.receives({ body: 'four' })
@@ -157,20 +134,15 @@ test(
   'what a session took along to another node, and its client has, is kept nowhere',
   options,
   async () => {
-    await using cluster = await TestCluster.start()
-    const [one, two] = [await cluster.node('one'), await cluster.node('two')]
-    const romeo = await one.connect('romeo', 'orchard')
+    await using scene = await resumableAt('one')
+    const { two, romeo, juliet, id, fullJid } = scene
     await enable(romeo)
-    const juliet = await connectResumable(one, 'juliet', 'balcony')
-    await juliet.client.becomesAvailable(0)
-    const { fullJid } = juliet.client
-    await juliet.client.vanishes()
+    await juliet.vanishes()
     romeo.send(chat(fullJid, 'one'), chat(fullJid, 'two'))
     await handles(romeo, 2)
     const kept = () => two.server.storage.read<{ node: string }>('select node from sm_kept', [])
     assert.deepEqual(await kept(), [{ node: 'one' }, { node: 'one' }])
-    await until(knows(two, fullJid))
-    const { client } = await resume(two, { id: juliet.id, h: 0, fullJid })
+    const { client } = await resume(two, { id, h: 0, fullJid })
     for (const body of ['one', 'two']) await client.receives({ body })
     assert.deepEqual(await kept(), [{ node: 'two' }, { node: 'two' }])
     // Her own presence and an answer were first.
@@ -187,19 +159,14 @@ test(
   'what came just before a session went to another node is not left behind',
   options,
   async () => {
-    await using cluster = await TestCluster.start()
-    const [one, two] = [await cluster.node('one'), await cluster.node('two')]
-    const romeo = await one.connect('romeo', 'orchard')
+    await using scene = await resumableAt('one')
+    const { one, two, romeo, juliet, id, fullJid } = scene
     await enable(romeo)
-    const juliet = await connectResumable(one, 'juliet', 'balcony')
-    await juliet.client.becomesAvailable(0)
-    const { fullJid } = juliet.client
-    await until(knows(two, fullJid))
-    await juliet.client.vanishes()
+    await juliet.vanishes()
     const client = await authenticated(two, 'juliet')
     romeo.send(chat(fullJid, 'one'), chat(fullJid, 'two'))
     await romeo.roundTrip()
-    const answer = await tryToResume(client, juliet.id, 0)
+    const answer = await tryToResume(client, id, 0)
     assert.equal(answer.name, 'resumed')
     for (const body of ['one', 'two']) await client.receives({ body })
     // Her own presence and an answer were first.
@@ -213,36 +180,26 @@ test(
 )
 
 test('a session that was let go, and nobody has fetched, is where it was', options, async () => {
-  await using cluster = await TestCluster.start()
-  const [one, two] = [await cluster.node('one'), await cluster.node('two')]
-  const romeo = await one.connect('romeo', 'orchard')
-  const juliet = await connectResumable(one, 'juliet', 'balcony')
-  await juliet.client.becomesAvailable(0)
-  const { fullJid, bareJid } = juliet.client
-  await until(knows(two, fullJid))
-  await juliet.client.vanishes()
+  await using scene = await resumableAt('one')
+  const { one, two, romeo, juliet, id, fullJid } = scene
+  await juliet.vanishes()
   romeo.send(chat(fullJid, 'one'))
   await romeo.roundTrip()
-  const asked = { id: juliet.id, account: bareJid }
+  const asked = { id, account: juliet.bareJid }
   assert.notEqual(await two.server.cluster.ask('one', 'stream_release', asked), null)
   romeo.send(chat(fullJid, 'two'))
   await until(knows(one, fullJid))
-  const { client } = await resume(one, { id: juliet.id, h: 0, fullJid })
+  const { client } = await resume(one, { id, h: 0, fullJid })
   for (const body of ['one', 'two']) await client.receives({ body })
 })
 
 test('what it had goes on if its client began another meanwhile', options, async () => {
-  await using cluster = await TestCluster.start()
-  const [one, two] = [await cluster.node('one'), await cluster.node('two')]
-  const romeo = await one.connect('romeo', 'orchard')
-  const juliet = await connectResumable(one, 'juliet', 'balcony')
-  await juliet.client.becomesAvailable(0)
-  const { fullJid, bareJid } = juliet.client
-  await until(knows(two, fullJid))
-  await juliet.client.vanishes()
+  await using scene = await resumableAt('one')
+  const { one, two, romeo, juliet, id, fullJid } = scene
+  await juliet.vanishes()
   romeo.send(chat(fullJid, 'one'))
   await romeo.roundTrip()
-  const asked = { id: juliet.id, account: bareJid }
+  const asked = { id, account: juliet.bareJid }
   assert.notEqual(await two.server.cluster.ask('one', 'stream_release', asked), null)
   const client = await one.connect('juliet', 'balcony')
   romeo.send(chat(fullJid, 'two'))
@@ -250,24 +207,20 @@ test('what it had goes on if its client began another meanwhile', options, async
 })
 
 test('a node that let a session go does not tell its client what it counted', options, async () => {
-  await using cluster = await TestCluster.start()
-  const [one, two] = [await cluster.node('one'), await cluster.node('two')]
-  const juliet = await connectResumable(one, 'juliet', 'balcony')
-  await juliet.client.becomesAvailable(0)
-  const { fullJid } = juliet.client
-  await until(knows(two, fullJid))
-  await juliet.client.vanishes()
-  const { client } = await resume(two, { id: juliet.id, h: 0, fullJid })
+  await using scene = await resumableAt('one')
+  const { one, two, juliet, id, fullJid } = scene
+  await juliet.vanishes()
+  const { client } = await resume(two, { id, h: 0, fullJid })
   await client.leaves()
   await until(() => one.server.sessionManager.sessions.get(parseJid(fullJid)) === undefined)
   const late = await authenticated(one, 'juliet')
-  const answer = await tryToResume(late, juliet.id, 0)
+  const answer = await tryToResume(late, id, 0)
   assert.deepEqual([answer.name, answer.attr('h')], ['failed', undefined])
 })
 
 test('offline messages go to whoever comes, on whatever node', options, async () => {
-  await using cluster = await TestCluster.start()
-  const [one, two] = [await cluster.node('one'), await cluster.node('two')]
+  await using pair = await startPair()
+  const { one, two } = pair
   const romeo = await one.connect('romeo', 'orchard')
   await two.createAccount('juliet')
   for (const body of ['one', 'two', 'three']) romeo.send(chat('juliet@im.example.com', body))
@@ -277,31 +230,21 @@ test('offline messages go to whoever comes, on whatever node', options, async ()
 })
 
 test('a drained node sends its clients elsewhere, where they go on', options, async () => {
-  await using cluster = await TestCluster.start()
-  const [one, two] = [await cluster.node('one'), await cluster.node('two')]
-  const romeo = await one.connect('romeo', 'orchard')
-  const juliet = await connectResumable(two, 'juliet', 'balcony')
-  await juliet.client.becomesAvailable(0)
-  const { fullJid } = juliet.client
-  await until(knows(one, fullJid))
+  await using scene = await resumableAt('two')
+  const { one, two, romeo, juliet, id, fullJid } = scene
   const drained = await two.server.drain({ to: 'one.example.com', onProgress() {} })
   assert.deepEqual(drained, { sessions: 1, resumable: 1 })
-  await juliet.client.receivesStreamError('see-other-host')
+  await juliet.receivesStreamError('see-other-host')
   romeo.send(chat(fullJid, 'on the way'))
   await romeo.roundTrip()
-  const { client } = await resume(one, { id: juliet.id, h: 0, fullJid })
+  const { client } = await resume(one, { id, h: 0, fullJid })
   await client.receives({ body: 'on the way' })
   assert.equal(two.server.isServing, false)
 })
 
 test('a node that stops leaves its sessions to the others', options, async () => {
-  await using cluster = await TestCluster.start()
-  const [one, two] = [await cluster.node('one'), await cluster.node('two')]
-  const romeo = await one.connect('romeo', 'orchard')
-  const juliet = await connectResumable(two, 'juliet', 'balcony')
-  await juliet.client.becomesAvailable(0)
-  const { fullJid } = juliet.client
-  await until(knows(one, fullJid))
+  await using scene = await resumableAt('two')
+  const { one, two, romeo, id, fullJid } = scene
   await two.stop()
   const isHere = () => {
     const session = one.server.sessionManager.sessions.get(parseJid(fullJid))
@@ -310,18 +253,13 @@ test('a node that stops leaves its sessions to the others', options, async () =>
   await until(isHere)
   romeo.send(chat(fullJid, 'still there?'))
   await romeo.roundTrip()
-  const { client } = await resume(one, { id: juliet.id, h: 0, fullJid })
+  const { client } = await resume(one, { id, h: 0, fullJid })
   await client.receives({ body: 'still there?' })
 })
 
 test('what comes for a node that is stopping is not refused', options, async () => {
-  await using cluster = await TestCluster.start()
-  const [one, two] = [await cluster.node('one'), await cluster.node('two')]
-  const romeo = await one.connect('romeo', 'orchard')
-  const juliet = await connectResumable(two, 'juliet', 'balcony')
-  await juliet.client.becomesAvailable(0)
-  const { fullJid } = juliet.client
-  await until(knows(one, fullJid))
+  await using scene = await resumableAt('two')
+  const { one, two, romeo, id, fullJid } = scene
   const stopped = two.stop()
   const bodies: string[] = []
   let isStopped = false
@@ -334,13 +272,13 @@ test('what comes for a node that is stopping is not refused', options, async () 
     romeo.send(chat(fullJid, body))
     await romeo.roundTrip()
   }
-  const { client } = await resume(one, { id: juliet.id, h: 0, fullJid })
+  const { client } = await resume(one, { id, h: 0, fullJid })
   for (const body of bodies) await client.receives({ body })
 })
 
 test('a component of another node is reached, and answers', options, async () => {
-  await using cluster = await TestCluster.start({ component: {} })
-  const [one, two] = [await cluster.node('one'), await cluster.node('two')]
+  await using pair = await startPair({ component: {} })
+  const { one, two } = pair
   const component = await two.connectComponent('service.example.net')
   await until(() => one.server.components.domains().includes('service.example.net'))
   const romeo = await one.connect('romeo', 'orchard')
@@ -354,8 +292,8 @@ test('a component of another node is reached, and answers', options, async () =>
 })
 
 test('a roster is the same whichever node is asked', options, async () => {
-  await using cluster = await TestCluster.start()
-  const [one, two] = [await cluster.node('one'), await cluster.node('two')]
+  await using pair = await startPair()
+  const { one, two } = pair
   const phone = await one.connect('romeo', 'phone')
   const desk = await two.connect('romeo', 'desk')
   await until(knows(one, desk.fullJid))
@@ -377,11 +315,8 @@ test('a roster is the same whichever node is asked', options, async () => {
 })
 
 test('an account that is removed is gone on every node', options, async () => {
-  await using cluster = await TestCluster.start()
-  const [one, two] = [await cluster.node('one'), await cluster.node('two')]
-  const romeo = await one.connect('romeo', 'orchard')
-  const juliet = await two.connect('juliet', 'balcony')
-  await until(knows(one, juliet.fullJid))
+  await using scene = await apart()
+  const { one, romeo, juliet } = scene
   await one.server.lifecycle.remove(parseJid(juliet.bareJid).toBare())
   await juliet.receivesStreamError('not-authorized')
   romeo.send(chat(juliet.bareJid, 'Are you there?'))
@@ -407,15 +342,9 @@ test('what a node of another name has left is taken over, too', options, async (
 })
 
 test('who follows an account sees what happens to its stanzas on all nodes', options, async () => {
-  await using cluster = await TestCluster.start()
-  const [one, two, three] = [
-    await cluster.node('one'),
-    await cluster.node('two'),
-    await cluster.node('three'),
-  ]
-  const romeo = await one.connect('romeo', 'orchard')
-  const juliet = await two.connect('juliet', 'balcony')
-  await until(knows(one, juliet.fullJid))
+  await using scene = await apart()
+  const { cluster, romeo, juliet } = scene
+  const three = await cluster.node('three')
   const items: TraceItem[] = []
   const unfollow = three.server.traces.follow({ jid: juliet.bareJid }, (item) => items.push(item))
   const stories = (node: string) =>
@@ -433,8 +362,8 @@ test('who follows an account sees what happens to its stanzas on all nodes', opt
 })
 
 test('NATS that begins again without its files is told all anew', options, async () => {
-  await using cluster = await TestCluster.start({ component: {} })
-  const [one, two] = [await cluster.node('one'), await cluster.node('two')]
+  await using pair = await startPair({ component: {} })
+  const { cluster, one, two } = pair
   const romeo = await one.connect('romeo', 'orchard')
   const juliet = await two.connect('juliet', 'balcony')
   const left = await two.connect('juliet', 'chamber')

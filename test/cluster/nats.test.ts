@@ -6,9 +6,9 @@ import { type NatsSettings, openNats } from '../../src/cluster/nats.ts'
 import { RegistryConflict } from '../../src/cluster/transport.ts'
 import { makeCertificate } from '../../src/connection/certificate.ts'
 import { silentLogger } from '../../src/core/log.ts'
+import { emptyDirectory } from '../support/directory.ts'
 import { NatsServer, skipWithoutNats } from '../support/nats.ts'
 import { Relay } from '../support/relay.ts'
-import { temporaryDirectory } from '../support/storage-backends.ts'
 
 const options = { skip: skipWithoutNats }
 
@@ -36,7 +36,7 @@ test('NATS is told who comes', options, async () => {
 })
 
 test('NATS is spoken to over TLS, if it is who it should be', options, async () => {
-  await using directory = await temporaryDirectory()
+  await using directory = await emptyDirectory()
   const at = (name: string) => join(directory.path, name)
   const validity = { from: Date.now() - HOUR, until: Date.now() + HOUR }
   const authority = makeCertificate({ name: 'authority', isAuthority: true, ...validity })

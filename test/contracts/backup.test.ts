@@ -12,7 +12,8 @@ import { allMigrations } from '../../src/server/migrations.ts'
 import { openStorage } from '../../src/storage/open.ts'
 import { countRows, tableNames } from '../../src/storage/tables.ts'
 import { backUp, restore } from '../../src/storage-backup.ts'
-import { backends, temporaryDirectory } from '../support/storage-backends.ts'
+import { emptyDirectory } from '../support/directory.ts'
+import { backends } from '../support/storage-backends.ts'
 
 const run = promisify(execFile)
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
@@ -25,7 +26,7 @@ function configured(url: string, directory: string): LoadedConfig {
 for (const [name, begin] of Object.entries(backends)) {
   test(`${name}: a backup is of one moment, though everything is written to meanwhile`, async () => {
     await using backend = await begin()
-    await using directory = await temporaryDirectory()
+    await using directory = await emptyDirectory()
     const loaded = configured(backend.url, directory.path)
     await using server = await backend.open()
     await server.migrate(await allMigrations(loaded))
@@ -80,7 +81,7 @@ for (const [name, begin] of Object.entries(backends)) {
 
   test(`${name}: nothing is overwritten, and nothing restored where a server is`, async () => {
     await using backend = await begin()
-    await using directory = await temporaryDirectory()
+    await using directory = await emptyDirectory()
     const loaded = configured(backend.url, directory.path)
     const options = { loaded, onProgress() {}, now: () => NOW }
     {
@@ -108,7 +109,7 @@ for (const [name, begin] of Object.entries(backends)) {
 }
 
 test('on the command line: to a file and back into another server', async () => {
-  await using directory = await temporaryDirectory()
+  await using directory = await emptyDirectory()
   const cwd = directory.path
   const meerkat = (...args: string[]) => run(process.execPath, [MAIN, ...args], { cwd })
   await writeFile(join(cwd, 'meerkat.toml'), 'domains = ["localhost"]\ndata_dir = "one"\n')

@@ -15,7 +15,8 @@ import { openStorage } from '../../src/storage/open.ts'
 import { openPostgres } from '../../src/storage/postgres.ts'
 import { openSqlite } from '../../src/storage/sqlite.ts'
 import { columnsOf, countedKeys, giveAfter, tableNames } from '../../src/storage/tables.ts'
-import { type Backend, backends, temporaryDirectory } from '../support/storage-backends.ts'
+import { emptyDirectory } from '../support/directory.ts'
+import { type Backend, backends } from '../support/storage-backends.ts'
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
 const ROWS = 250
@@ -175,7 +176,7 @@ for (const name of Object.keys(backends)) {
   })
 
   test(`${name}: the command survives kill -9`, async (context) => {
-    await using directory = await temporaryDirectory()
+    await using directory = await emptyDirectory()
     const from = `sqlite:${join(directory.path, 'from.db')}`
     const target = await started(context, name)
     {

@@ -5,11 +5,12 @@ import { test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import { askArchive } from '../support/archive.ts'
 import type { Client } from '../support/client.ts'
+import { emptyDirectory } from '../support/directory.ts'
 import { PostgresServer, skipWithoutPostgres } from '../support/postgres.ts'
 import { startServer } from '../support/server.ts'
 import { ServerProcess } from '../support/server-process.ts'
 import { chat, presence } from '../support/stanzas.ts'
-import { backends, temporaryDirectory } from '../support/storage-backends.ts'
+import { backends } from '../support/storage-backends.ts'
 import { enable, handled, handledLater, handles } from '../support/stream-management.ts'
 
 const SETTINGS = '[modules.archive]\nmax_page_size = 1000\n'
@@ -35,7 +36,7 @@ for (const [name, start] of Object.entries(backends)) {
   test(`${name}: what was acknowledged is in both archives, once and in order, whenever the server is killed`, async () => {
     const rounds = 3
     const perRound = 300
-    await using directory = await temporaryDirectory()
+    await using directory = await emptyDirectory()
     await using backend = await start()
     await createAccounts(backend.url)
     const acknowledged: string[] = []
@@ -68,7 +69,7 @@ for (const [name, start] of Object.entries(backends)) {
 test('PostgreSQL killed and begun again: all is acknowledged, and in both archives once', {
   skip: skipWithoutPostgres,
 }, async () => {
-  await using directory = await temporaryDirectory()
+  await using directory = await emptyDirectory()
   await using postgres = await PostgresServer.start({ fsync: 'on' })
   const url = postgres.url('postgres')
   await createAccounts(url)
@@ -99,7 +100,7 @@ test('PostgreSQL killed and begun again: all is acknowledged, and in both archiv
 test('senders that are faster than the disk are slowed down, and not disconnected', async () => {
   const senders = ['juliet', 'mercutio', 'benvolio', 'tybalt']
   const lines = Array.from({ length: 600 }, (_, n) => `${n} ${'x'.repeat(1_000)}`)
-  await using directory = await temporaryDirectory()
+  await using directory = await emptyDirectory()
   const file = join(directory.path, 'meerkat.db')
   const url = `sqlite:${file}`
   {

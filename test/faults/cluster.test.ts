@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { skipWithoutCluster } from '../support/cluster.ts'
-import { arrives, ClusterStage } from '../support/cluster-stage.ts'
+import { arrives, ClusterStage, meet } from '../support/cluster-stage.ts'
 import { Relay } from '../support/relay.ts'
 import { chat, presence } from '../support/stanzas.ts'
 import { acknowledge, enable, handles } from '../support/stream-management.ts'
@@ -17,11 +17,7 @@ test(
     await using stage = await ClusterStage.open()
     const one = await stage.node('one')
     const two = await stage.node('two')
-    const romeo = await one.connect('romeo', 'orchard')
-    await romeo.becomesAvailable()
-    const juliet = await two.connect('juliet', 'balcony')
-    await juliet.becomesAvailable()
-    await arrives(romeo, juliet)
+    const { romeo, juliet } = await meet(one, two)
     romeo.send(presence('subscribe', juliet.bareJid))
     await juliet.receives({ name: 'presence', type: 'subscribe' })
     juliet.send(presence('subscribed', romeo.bareJid))
@@ -50,11 +46,7 @@ test('a node that slept is given up, and comes back as another run', options, as
   await using stage = await ClusterStage.open()
   const one = await stage.node('one')
   const two = await stage.node('two')
-  const romeo = await one.connect('romeo', 'orchard')
-  await romeo.becomesAvailable()
-  const juliet = await two.connect('juliet', 'balcony')
-  await juliet.becomesAvailable()
-  await arrives(romeo, juliet)
+  const { romeo, juliet } = await meet(one, two)
   await enable(romeo)
   two.pause()
   for (const line of lines(20)) romeo.send(chat('juliet@im.example.com', line))
@@ -167,11 +159,7 @@ test('clocks that differ by minutes decide nothing', options, async () => {
   await using stage = await ClusterStage.open()
   const one = await stage.node('one', { clock: -7 })
   const two = await stage.node('two', { clock: 11 })
-  const romeo = await one.connect('romeo', 'orchard')
-  await romeo.becomesAvailable()
-  const juliet = await two.connect('juliet', 'balcony')
-  await juliet.becomesAvailable()
-  await arrives(romeo, juliet)
+  const { romeo, juliet } = await meet(one, two)
   // Whoever comes last has the resource, whatever the time is there.
   const again = await one.connect('juliet', 'balcony')
   await juliet.receivesStreamError('conflict')

@@ -6,13 +6,13 @@ import { test } from 'node:test'
 import { callCommand } from '../../src/admin/control.ts'
 import type { Client } from '../support/client.ts'
 import { skipWithoutCluster } from '../support/cluster.ts'
+import { emptyDirectory } from '../support/directory.ts'
 import { NatsServer } from '../support/nats.ts'
 import { PostgresServer } from '../support/postgres.ts'
 import { freePort } from '../support/relay.ts'
 import { PASSWORD } from '../support/server.ts'
 import { ServerProcess } from '../support/server-process.ts'
 import { chat } from '../support/stanzas.ts'
-import { temporaryDirectory } from '../support/storage-backends.ts'
 
 const VERONA = 'verona.example'
 const MANTUA = 'mantua.example'
@@ -100,7 +100,7 @@ function rowsOf(file: string, domain: string): string[] {
 }
 
 test('a server killed while it removes a domain goes on when it starts again', async () => {
-  await using directory = await temporaryDirectory()
+  await using directory = await emptyDirectory()
   const start = async () => new Node(await ServerProcess.start(directory.path), directory.path)
   {
     await using node = await start()
@@ -123,7 +123,7 @@ test('a server killed while it removes a domain goes on when it starts again', a
 })
 
 test('when the worker that removes a domain is killed, another goes on with it', async () => {
-  await using directory = await temporaryDirectory()
+  await using directory = await emptyDirectory()
   const file = join(directory.path, 'meerkat.db')
   const started = ServerProcess.start(
     directory.path,
@@ -164,7 +164,7 @@ class Stage implements AsyncDisposable {
   }
 
   async node(name: string): Promise<Node> {
-    const directory = this.#stack.use(await temporaryDirectory())
+    const directory = this.#stack.use(await emptyDirectory())
     const settings = `[cluster]\nnats = ["${this.#nats.url}"]\nnode = "${name}"\nlease = "2s"\n`
     const started = ServerProcess.start(directory.path, settings, '', this.storage)
     return this.#stack.use(new Node(await started, directory.path))

@@ -5,12 +5,12 @@ import { callCommand } from '../../src/admin/control.ts'
 import { type Logger, silentLogger } from '../../src/core/log.ts'
 import { type Migration, StorageError } from '../../src/core/storage.ts'
 import { openPostgres } from '../../src/storage/postgres.ts'
+import { emptyDirectory } from '../support/directory.ts'
 import { PostgresServer, skipWithoutPostgres } from '../support/postgres.ts'
 import { Relay } from '../support/relay.ts'
 import { PASSWORD } from '../support/server.ts'
 import { ServerProcess } from '../support/server-process.ts'
 import { chat } from '../support/stanzas.ts'
-import { temporaryDirectory } from '../support/storage-backends.ts'
 import { enable, handles } from '../support/stream-management.ts'
 
 const options = { skip: skipWithoutPostgres }
@@ -125,7 +125,7 @@ test(
 test('a server whose database fails over loses nothing that it acknowledged', options, async () => {
   await using set = await pair()
   const { primary, standby, url } = set
-  await using directory = await temporaryDirectory()
+  await using directory = await emptyDirectory()
   await using server = await ServerProcess.start(directory.path, '', '', url)
   const socket = join(directory.path, 'meerkat.sock')
   for (const localpart of ['romeo', 'juliet']) {

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { callCommand } from '../../src/admin/control.ts'
 import { el } from '../../src/xmpp/xml.ts'
-import { writePem } from '../support/certificates.ts'
+import { emptyDirectory } from '../support/directory.ts'
 import { Internet } from '../support/federation.ts'
 import { ListeningPeer } from '../support/listening-peer.ts'
 import { DIALBACK_NS, TestPeer } from '../support/peer.ts'
@@ -12,7 +12,6 @@ import { freePort } from '../support/relay.ts'
 import { DOMAIN, PASSWORD } from '../support/server.ts'
 import { ServerProcess } from '../support/server-process.ts'
 import { chat } from '../support/stanzas.ts'
-import { temporaryDirectory } from '../support/storage-backends.ts'
 import { enable, handled, handles } from '../support/stream-management.ts'
 
 const REMOTE = 'montague.example'
@@ -23,21 +22,9 @@ const MANY = 12
 async function setStage() {
   const stack = new AsyncDisposableStack()
   const internet = stack.use(await Internet.start())
-  const directory = stack.use(await temporaryDirectory())
-  const certificate = await writePem(internet.directory, DOMAIN, internet.certify(DOMAIN))
+  const directory = stack.use(await emptyDirectory())
   const port = await freePort('127.0.0.1')
-  const settings = `
-workers = 2
-[tls]
-certificate = "${certificate}"
-key = "${certificate}"
-[[listen.s2s]]
-address = "127.0.0.1"
-port = ${port}
-[s2s]
-ca = "${internet.ca}"
-resolver = ["${internet.dns.address}"]
-`
+  const settings = `workers = 2\n${await internet.tables(DOMAIN, '127.0.0.1', port)}`
   const listen = await freePort('127.0.0.1')
   const database = `sqlite:${directory.path}/meerkat.db`
   const server = stack.use(

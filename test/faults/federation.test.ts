@@ -2,14 +2,13 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import type { Element } from '../../src/xmpp/xml.ts'
-import { writePem } from '../support/certificates.ts'
 import type { Client } from '../support/client.ts'
+import { emptyDirectory } from '../support/directory.ts'
 import { Internet } from '../support/federation.ts'
 import { freePort, Relay } from '../support/relay.ts'
 import { DOMAIN, startServer, type TestServer } from '../support/server.ts'
 import { ServerProcess } from '../support/server-process.ts'
 import { chat } from '../support/stanzas.ts'
-import { temporaryDirectory } from '../support/storage-backends.ts'
 import { acknowledge, enable, handled, PATIENT_WITH_CLIENTS } from '../support/stream-management.ts'
 
 /** `npm run test:federation` plays with ten times as many. */
@@ -139,7 +138,7 @@ test('a server that hangs is noticed, and what it did not take goes another way'
 
 test('a server that is killed: what was acknowledged has arrived, or came back', async () => {
   await using internet = await Internet.start()
-  await using directory = await temporaryDirectory()
+  await using directory = await emptyDirectory()
   {
     await using before = await startServer({
       data_dir: directory.path,
@@ -147,22 +146,10 @@ test('a server that is killed: what was acknowledged has arrived, or came back',
     })
     await before.createAccount('romeo')
   }
-  const certificate = await writePem(internet.directory, DOMAIN, internet.certify(DOMAIN))
   const port = await freePort('127.0.0.200')
   internet.locateAt(DOMAIN, '127.0.0.200', port)
-  const settings = `
-[tls]
-certificate = "${certificate}"
-key = "${certificate}"
-[[listen.s2s]]
-address = "127.0.0.200"
-port = ${port}
-[s2s]
-ca = "${internet.ca}"
-resolver = ["${internet.dns.address}"]
-[modules.offline]
-max_messages = 50000
-`
+  const tables = await internet.tables(DOMAIN, '127.0.0.200', port)
+  const settings = `${tables}[modules.offline]\nmax_messages = 50000\n`
   const capulet = await internet.server('capulet.example', {
     s2s: { queue_size: '64MiB' },
     modules: PATIENT_WITH_CLIENTS,

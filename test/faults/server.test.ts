@@ -9,15 +9,15 @@ import { test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
 import type { Element } from '../../src/xmpp/xml.ts'
 import { type Client, conditionOf } from '../support/client.ts'
+import { emptyDirectory } from '../support/directory.ts'
 import { startServer } from '../support/server.ts'
 import { ServerProcess } from '../support/server-process.ts'
 import { chat } from '../support/stanzas.ts'
-import { temporaryDirectory } from '../support/storage-backends.ts'
 import { enable, handled } from '../support/stream-management.ts'
 
 /** A directory with the accounts of romeo, juliet and nurse. */
 async function stage() {
-  const directory = await temporaryDirectory()
+  const directory = await emptyDirectory()
   await using server = await startServer({
     data_dir: directory.path,
     storage: { url: `sqlite:${directory.path}/meerkat.db` },
@@ -127,7 +127,7 @@ test('a port that is taken is told in a line', async () => {
 })
 
 test('every mistake of a configuration is told in a line of its own', async () => {
-  await using directory = await temporaryDirectory()
+  await using directory = await emptyDirectory()
   const file = join(directory.path, 'meerkat.toml')
   const settings = '[limits]\nmax_sessions = 5\n\n[auth]\nscram_iterations = "many"\n'
 
@@ -148,7 +148,7 @@ test('every mistake of a configuration is told in a line of its own', async () =
 })
 
 test('a configuration that is no TOML is told in a line', async () => {
-  await using directory = await temporaryDirectory()
+  await using directory = await emptyDirectory()
 
   const said = await refusal(directory.path, 'domains == 3')
 
@@ -156,7 +156,7 @@ test('a configuration that is no TOML is told in a line', async () => {
 })
 
 test('a database that is none is told in a line, and left as it is', async () => {
-  await using directory = await temporaryDirectory()
+  await using directory = await emptyDirectory()
   const file = join(directory.path, 'meerkat.db')
   await writeFile(file, 'Two households, both alike in dignity'.repeat(100))
 

@@ -11,7 +11,7 @@ import type { Worker } from 'node:worker_threads'
 import { sql } from 'kysely'
 import { type Storage, StorageError, type StorageErrorKind } from '../../src/core/storage.ts'
 import { openSqlite, type SqliteOptions } from '../../src/storage/sqlite.ts'
-import { temporaryDirectory } from '../support/storage-backends.ts'
+import { emptyDirectory } from '../support/directory.ts'
 import { INSERT, tables } from './storage-writer.ts'
 
 const script = (name: string) => new URL(name, import.meta.url).pathname
@@ -56,7 +56,7 @@ async function openMigrated(file: string, options: SqliteOptions = {}): Promise<
 
 for (const acknowledged of [1, 40, 400, 3000]) {
   test(`kill -9 after ${acknowledged} rows: what was acknowledged is there`, async () => {
-    await using directory = await temporaryDirectory()
+    await using directory = await emptyDirectory()
     const file = join(directory.path, 'killed.db')
     const heard: number[] = []
     {
@@ -78,7 +78,7 @@ for (const acknowledged of [1, 40, 400, 3000]) {
 }
 
 test('a full database refuses rows, keeps what it acknowledged, and goes on with room', async () => {
-  await using directory = await temporaryDirectory()
+  await using directory = await emptyDirectory()
   const file = join(directory.path, 'full.db')
   await using storage = await openMigrated(file, { maxPages: 60 })
   const filling = 'x'.repeat(1000)
@@ -115,7 +115,7 @@ const hasPrlimit = (() => {
 test('a disk that takes no more does not stop the server for good', {
   skip: !hasPrlimit,
 }, async () => {
-  await using directory = await temporaryDirectory()
+  await using directory = await emptyDirectory()
   const file = join(directory.path, 'limited.db')
   await (await openMigrated(file)).close()
   const heard: number[] = []
@@ -201,7 +201,7 @@ test('when the commit fails, nobody who shared it is told otherwise', async () =
 })
 
 test('while another process holds the lock, writes are refused and reads answered', async () => {
-  await using directory = await temporaryDirectory()
+  await using directory = await emptyDirectory()
   const file = join(directory.path, 'locked.db')
   await using storage = await openMigrated(file, { busyTimeoutMs: 10 })
   await storage.write(INSERT, [1, null])
@@ -223,7 +223,7 @@ test('while another process holds the lock, writes are refused and reads answere
 })
 
 test('a write waits for another process that lets go in time', async () => {
-  await using directory = await temporaryDirectory()
+  await using directory = await emptyDirectory()
   const file = join(directory.path, 'locked.db')
   await using storage = await openMigrated(file)
   await using holder = await start(process.execPath, [script('storage-lock.ts'), file])
@@ -234,7 +234,7 @@ test('a write waits for another process that lets go in time', async () => {
 })
 
 test('two processes write to one file', async () => {
-  await using directory = await temporaryDirectory()
+  await using directory = await emptyDirectory()
   const file = join(directory.path, 'shared.db')
   await using storage = await openMigrated(file)
   await using writer = await start(process.execPath, [script('storage-writer.ts'), file])
@@ -255,7 +255,7 @@ test('two processes write to one file', async () => {
 })
 
 test('a file that is no database is named, and left as it is', async () => {
-  await using directory = await temporaryDirectory()
+  await using directory = await emptyDirectory()
   const file = join(directory.path, 'meerkat.db')
   const content = Buffer.from('This is not a database. '.repeat(400))
   await writeFile(file, content)
@@ -265,7 +265,7 @@ test('a file that is no database is named, and left as it is', async () => {
 })
 
 test('a damaged page is told apart from what can still be read', async () => {
-  await using directory = await temporaryDirectory()
+  await using directory = await emptyDirectory()
   const file = join(directory.path, 'meerkat.db')
   {
     await using storage = await openMigrated(file)
@@ -296,7 +296,7 @@ function rootPages(file: string, table: string): { page: number }[] {
 }
 
 test('the database of another program is refused, and left as it is', async () => {
-  await using directory = await temporaryDirectory()
+  await using directory = await emptyDirectory()
   const file = join(directory.path, 'places.db')
   const other = new DatabaseSync(file)
   other.exec('create table bookmark (url text)')
@@ -307,7 +307,7 @@ test('the database of another program is refused, and left as it is', async () =
 })
 
 test('a database of a newer release is named, and left as it is', async () => {
-  await using directory = await temporaryDirectory()
+  await using directory = await emptyDirectory()
   const file = join(directory.path, 'meerkat.db')
   {
     await using storage = await openMigrated(file)
@@ -322,7 +322,7 @@ test('a database of a newer release is named, and left as it is', async () => {
 })
 
 test('a write is flushed to the disk unless it was agreed otherwise', async () => {
-  await using directory = await temporaryDirectory()
+  await using directory = await emptyDirectory()
   await using storage = await openSqlite(join(directory.path, 'meerkat.db'))
   assert.deepEqual(await storage.read('pragma journal_mode', []), [{ journal_mode: 'wal' }])
   assert.deepEqual(await storage.read('pragma synchronous', []), [{ synchronous: 2 }])
@@ -330,12 +330,12 @@ test('a write is flushed to the disk unless it was agreed otherwise', async () =
 })
 
 test('a path that cannot be a database is named', async () => {
-  await using directory = await temporaryDirectory()
+  await using directory = await emptyDirectory()
   await assert.rejects(openSqlite(directory.path), about(directory.path, 'io'))
 })
 
 test('a new database is for its owner only, in a directory made for it', async () => {
-  await using directory = await temporaryDirectory()
+  await using directory = await emptyDirectory()
   const file = join(directory.path, 'data', 'meerkat.db')
   await using storage = await openMigrated(file)
   await storage.write(INSERT, [1, null])
@@ -354,7 +354,7 @@ async function openWithWorker(file: string): Promise<{ storage: Storage; worker:
 }
 
 test('when the worker stops, its callers hear of it and the next finds another', async () => {
-  await using directory = await temporaryDirectory()
+  await using directory = await emptyDirectory()
   const { storage, worker } = await openWithWorker(join(directory.path, 'meerkat.db'))
   await storage.write(INSERT, [1, null])
   const stopped = worker.terminate()

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Client } from '../support/client.ts'
+import { emptyDirectory } from '../support/directory.ts'
 import { canFill, fillDisk } from '../support/disk.ts'
 import { startServer } from '../support/server.ts'
 import { ServerProcess } from '../support/server-process.ts'
 import { chat, presence } from '../support/stanzas.ts'
-import { temporaryDirectory } from '../support/storage-backends.ts'
 import {
   acknowledge,
   enable,
@@ -21,7 +21,7 @@ const WITHOUT_ARCHIVE = '[modules.archive]\nenabled = false\n'
 
 /** A directory with the accounts of romeo and juliet. */
 async function stage() {
-  const directory = await temporaryDirectory()
+  const directory = await emptyDirectory()
   await using server = await startServer({
     data_dir: directory.path,
     storage: { url: `sqlite:${directory.path}/meerkat.db` },

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { PROTOCOL } from '../../src/cluster/message.ts'
 import { skipWithoutCluster } from '../support/cluster.ts'
-import { arrives, ClusterStage } from '../support/cluster-stage.ts'
+import { arrives, ClusterStage, meet } from '../support/cluster-stage.ts'
 import type { ServerProcess } from '../support/server-process.ts'
 import { chat } from '../support/stanzas.ts'
 import { enable, handles, tryToResume } from '../support/stream-management.ts'
@@ -13,11 +13,7 @@ test('nodes are upgraded one after the other, and clients miss nothing', options
   await using stage = await ClusterStage.open()
   let one = await stage.node('one')
   let two = await stage.node('two')
-  const romeo = await one.connect('romeo', 'orchard')
-  await romeo.becomesAvailable()
-  const juliet = await two.connect('juliet', 'balcony')
-  await juliet.becomesAvailable()
-  await arrives(romeo, juliet)
+  const { romeo, juliet } = await meet(one, two)
   const romeoId = (await enable(romeo)).attr('id') ?? ''
   const julietId = (await enable(juliet)).attr('id') ?? ''
 

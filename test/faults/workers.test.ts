@@ -6,10 +6,10 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { callCommand } from '../../src/admin/control.ts'
 import type { Client } from '../support/client.ts'
+import { emptyDirectory } from '../support/directory.ts'
 import { PASSWORD } from '../support/server.ts'
 import { ServerProcess } from '../support/server-process.ts'
 import { chat } from '../support/stanzas.ts'
-import { temporaryDirectory } from '../support/storage-backends.ts'
 
 const HEADER = `<?xml version='1.0'?><stream:stream to='im.example.com' version='1.0'
   xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>`
@@ -26,7 +26,7 @@ async function freePort(): Promise<number> {
 /** Two processes of one server, with accounts for romeo and juliet. */
 async function open() {
   const stack = new AsyncDisposableStack()
-  const directory = stack.use(await temporaryDirectory())
+  const directory = stack.use(await emptyDirectory())
   const [port, http] = [await freePort(), await freePort()]
   const settings = `workers = 2\n[[listen.http]]\naddress = "127.0.0.1"\nport = ${http}\n`
   const database = `sqlite:${directory.path}/meerkat.db`

@@ -5,12 +5,12 @@ import { fileURLToPath } from 'node:url'
 import { callCommand } from '../../src/admin/control.ts'
 import { PROTOCOL } from '../../src/cluster/message.ts'
 import type { Client } from './client.ts'
+import { emptyDirectory } from './directory.ts'
 import { NatsServer } from './nats.ts'
 import { PostgresServer } from './postgres.ts'
 import { PASSWORD } from './server.ts'
 import { ServerProcess } from './server-process.ts'
 import { chat } from './stanzas.ts'
-import { temporaryDirectory } from './storage-backends.ts'
 
 /** Nodes in processes of their own, with the accounts of romeo and juliet. */
 export class ClusterStage implements AsyncDisposable {
@@ -38,7 +38,7 @@ export class ClusterStage implements AsyncDisposable {
     name: string,
     { nats = this.nats.url, clock = 0, protocol = PROTOCOL } = {},
   ): Promise<ServerProcess> {
-    const directory = this.#stack.use(await temporaryDirectory())
+    const directory = this.#stack.use(await emptyDirectory())
     const settings = `[cluster]\nnats = ["${nats}"]\nnode = "${name}"\nlease = "2s"\n`
     let shell = clock === 0 ? '' : await wrongClock(directory.path, clock)
     if (protocol !== PROTOCOL) shell += await otherRelease(directory.path, protocol)
@@ -92,6 +92,19 @@ async function wrongClock(directory: string, minutes: number): Promise<string> {
     }`,
   )
   return `export NODE_OPTIONS='--import=${file}'\n`
+}
+
+/** Romeo at one node and Juliet at another, which know of each other. */
+export async function meet(
+  one: ServerProcess,
+  two: ServerProcess,
+): Promise<{ readonly romeo: Client; readonly juliet: Client }> {
+  const romeo = await one.connect('romeo', 'orchard')
+  await romeo.becomesAvailable()
+  const juliet = await two.connect('juliet', 'balcony')
+  await juliet.becomesAvailable()
+  await arrives(romeo, juliet)
+  return { romeo, juliet }
 }
 
 /** Sends until an answer shows that the other node knows the recipient. */

@@ -59,6 +59,25 @@ export class Internet implements AsyncDisposable {
     return server
   }
 
+  /**
+   * Tables of the configuration file of a server that is a part of it, in a process of its own. DNS
+   * knows nothing of it.
+   */
+  async tables(domain: string, address: string, port: number): Promise<string> {
+    const certificate = await writePem(this.directory, domain, this.certify(domain))
+    return `
+[tls]
+certificate = "${certificate}"
+key = "${certificate}"
+[[listen.s2s]]
+address = "${address}"
+port = ${port}
+[s2s]
+ca = "${this.ca}"
+resolver = ["${this.dns.address}"]
+`
+  }
+
   /** DNS says that a server is the one of a domain. */
   locate(domain: string, server: TestServer): void {
     const [listener] = server.server.serverListeners

@@ -64,12 +64,3 @@ export async function openEmpty(): Promise<Storage> {
   if (!isOnPostgres()) return await openSqlite(':memory:', { synchronous: 'off' })
   return await (await postgresql()).open()
 }
-
-/** A directory of its own, gone when the test is. */
-export async function temporaryDirectory() {
-  const path = await mkdtemp(join(tmpdir(), 'meerkat-storage-'))
-  return {
-    path,
-    [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }),
-  }
-}

@@ -11,10 +11,10 @@ import { Stanza } from '../../src/xmpp/stanza.ts'
 import { type Element, el } from '../../src/xmpp/xml.ts'
 import { askArchive } from '../support/archive.ts'
 import type { Client } from '../support/client.ts'
+import { emptyDirectory } from '../support/directory.ts'
 import { giveAsOperator as give } from '../support/operator.ts'
 import { DOMAIN, startServer, type TestServer } from '../support/server.ts'
 import { chat, presence } from '../support/stanzas.ts'
-import { temporaryDirectory } from '../support/storage-backends.ts'
 
 const run = promisify(execFile)
 const ROMEO = 'romeo@verona.example'
@@ -69,7 +69,7 @@ async function fill(server: TestServer): Promise<void> {
 }
 
 test('what one server writes another reads: everything of everybody, and nothing twice', async () => {
-  await using directory = await temporaryDirectory()
+  await using directory = await emptyDirectory()
   await using one = await startServer()
   await fill(one)
   const file = join(directory.path, 'all.xml')
@@ -121,7 +121,7 @@ test('what one server writes another reads: everything of everybody, and nothing
 })
 
 test('of one account: what is kept of it, without its keys', async () => {
-  await using directory = await temporaryDirectory()
+  await using directory = await emptyDirectory()
   await using server = await startServer()
   await fill(server)
   const file = join(directory.path, 'juliet.xml')
@@ -150,7 +150,7 @@ const document = (user: string) =>
   `<?xml version='1.0'?>\n<server-data xmlns='urn:xmpp:pie:0'>\n<host jid='${DOMAIN}'>\n${user}\n</host>\n</server-data>`
 
 test('documents of other servers: passwords, foreign archives, what nobody knows', async () => {
-  await using directory = await temporaryDirectory()
+  await using directory = await emptyDirectory()
   await using server = await startServer()
   const file = join(directory.path, 'in.xml')
   const results = ['b', 'a', 'c', 'd'].map(
@@ -183,7 +183,7 @@ test('documents of other servers: passwords, foreign archives, what nobody knows
 })
 
 test('a document in many files; none from outside of its directory', async () => {
-  await using directory = await temporaryDirectory()
+  await using directory = await emptyDirectory()
   await using server = await startServer()
   const path = (name: string) => join(directory.path, 'in', name)
   await mkdir(path(DOMAIN), { recursive: true })
@@ -222,7 +222,7 @@ test('a document in many files; none from outside of its directory', async () =>
 })
 
 test('what is no such document is refused with its line, whatever came before stays', async () => {
-  await using directory = await temporaryDirectory()
+  await using directory = await emptyDirectory()
   await using server = await startServer()
   const file = join(directory.path, 'in.xml')
   const refused: [string, RegExp][] = [
@@ -248,7 +248,7 @@ test('what is no such document is refused with its line, whatever came before st
 })
 
 test('its documents are well-formed by the judgement of others', async () => {
-  await using directory = await temporaryDirectory()
+  await using directory = await emptyDirectory()
   await using server = await startServer()
   await fill(server)
   const file = join(directory.path, 'all.xml')

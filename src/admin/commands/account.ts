@@ -94,14 +94,19 @@ const setPassword = defineCommand({
   },
 })
 
+/** Which accounts a command is about. */
+const selection = {
+  domain: domain().optional().describe('Only the accounts of this domain.'),
+  disabled: z.boolean().optional().describe('Only those that are disabled.'),
+}
+
 const listAccounts = defineCommand({
   name: 'account list',
   description: 'List the accounts of a domain, or of all',
   permission: 'accounts:read',
   needsServer: false,
   args: z.strictObject({
-    domain: domain().optional().describe('Only the accounts of this domain.'),
-    disabled: z.boolean().optional().describe('Only those that are disabled.'),
+    ...selection,
     limit: z.coerce.number().int().min(1).optional().describe('How many at most.'),
     after: z
       .string()
@@ -133,8 +138,7 @@ const countAccounts = defineCommand({
   permission: 'accounts:read',
   needsServer: false,
   args: z.strictObject({
-    domain: domain().optional().describe('Only the accounts of this domain.'),
-    disabled: z.boolean().optional().describe('Only those that are disabled.'),
+    ...selection,
   }),
   positional: ['domain'],
   examples: ['', 'im.example.com', '--disabled'],

@@ -4,12 +4,14 @@ import { el, keep, say } from './dom.js'
  * A table that stays while its rows change; on narrow screens each row is a card. An optional column is
  * shown when its rows differ in it; a compact card has no line for each column.
  *
+ * @template Row
  * @param {{
  *   caption: string, none: string, isCompact?: boolean,
- *   key(row: any): string,
- *   columns: { name: string, isMain?: boolean, isNumber?: boolean, isOptional?: boolean, text?(row: any): string, show?(cell: Element, row: any): void }[],
- *   actions?: (row: any) => { name: string, about: string, isDangerous?: boolean, act(row: any): void }[],
+ *   key(row: Row): string,
+ *   columns: { name: string, isMain?: boolean, isNumber?: boolean, isOptional?: boolean, text?(row: Row): string, show?(cell: Element, row: Row): void }[],
+ *   actions?: (row: Row) => { name: string, about: string, isDangerous?: boolean, act(row: Row): void }[],
  * }} options
+ * @returns {{ root: HTMLElement, show(rows: readonly Row[]): void }}
  */
 export function table({ caption, none, isCompact = false, key, columns, actions }) {
   const body = el('tbody', { role: 'rowgroup' })

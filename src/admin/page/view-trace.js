@@ -4,6 +4,8 @@ import { stayOn } from './live.js'
 
 /** Stanzas that are kept on the page. */
 const LIMIT = 200
+/** Steps further in than this are set in no more. */
+const MAX_DEPTH = 10
 
 export const trace = {
   id: 'trace',
@@ -185,10 +187,12 @@ function makeEntry(item, number) {
 function stepLine({ place, by, took_ms, verdict, detail }, depth, session) {
   const whose = [by, session].filter((part) => part !== null).join(' ')
   const cell = (attributes, ...children) => el('td', { role: 'cell', ...attributes }, ...children)
+  const where = cell({}, el('span.place', {}, place), ` ${whose}`)
+  where.style.setProperty('--depth', Math.min(MAX_DEPTH, depth))
   return el(
     'tr',
     { role: 'row' },
-    cell({ 'data-depth': Math.min(10, depth) }, el('span.place', {}, place), ` ${whose}`),
+    where,
     cell({ class: 'number' }, time(took_ms)),
     cell({ 'data-kind': verdict }, detail === null ? verdict : `${verdict}: ${detail}`),
   )
