@@ -28,11 +28,15 @@ export class Connector {
     this.#parts = parts
   }
 
-  /** Resolves when the first server that will have us has negotiated. Rejects with why none has. */
-  async reach(owner: OutgoingOwner): Promise<void> {
+  /**
+   * Resolves when the first server that will have us has negotiated; `first` is where one of them said to
+   * go. Rejects with why none has.
+   */
+  async reach(owner: OutgoingOwner, first?: Target): Promise<void> {
     const { finder, connectTimeout, log } = this.#parts
     const last = Date.now() + connectTimeout * MOST_ATTEMPTS
     const targets = [...(await finder.find(owner.remote))]
+    if (first !== undefined) targets.unshift(first)
     let redirects = 0
     let failure: unknown
     for (let target = targets.shift(); target !== undefined; target = targets.shift()) {

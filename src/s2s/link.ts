@@ -14,9 +14,11 @@ import {
   conditionForAskers,
   conditionForSenders,
   isFinal,
+  Redirected,
   StreamFailure,
   textOf,
 } from './stream-failure.ts'
+import type { Target } from './targets.ts'
 import type { Traffic, TrafficOwner } from './traffic.ts'
 import { Verifications } from './verifications.ts'
 import { Waiting } from './waiting.ts'
@@ -85,6 +87,8 @@ export class Link implements OutgoingOwner, TrafficOwner {
   readonly #parts: LinkParts
   readonly #forwarded: Outcome
   readonly #verifications = new Verifications()
+  /** Of our stream; by the id in the question. */
+  readonly #probes = new Map<string, () => void>()
   readonly #queue = new Waiting()
   /** A stream of ours, from when it is negotiated. */
   #stream: OutgoingStream | undefined
@@ -94,6 +98,8 @@ export class Link implements OutgoingOwner, TrafficOwner {
   #ours: Interrupted | undefined
   #theirs: Interrupted | undefined
   #isConnecting = false
+  /** Where the last stream was told to go. */
+  #redirect: Target | undefined
   readonly #backOff = new BackOff()
   #isClosing = false
 
@@ -227,7 +233,7 @@ export class Link implements OutgoingOwner, TrafficOwner {
     try {
       // What strangers make us ask must not keep our own users waiting.
       using _ = await slots[!this.#queue.isEmpty ? 'stanzas' : 'keys'].take()
-      if (this.#hasReason) await connector.reach(this)
+      if (this.#hasReason) await connector.reach(this, this.#takeRedirect())
     } catch (error) {
       failure = error
       log.info('s2s_out_failed', { ...this.#names, reason: reasonOf(error) })
@@ -235,6 +241,12 @@ export class Link implements OutgoingOwner, TrafficOwner {
     this.#isConnecting = false
     if (failure === undefined) this.#wake()
     else this.#failed(failure)
+  }
+
+  #takeRedirect(): Target | undefined {
+    const target = this.#redirect
+    this.#redirect = undefined
+    return target
   }
 
   #failed(error: unknown): void {
@@ -281,12 +293,18 @@ export class Link implements OutgoingOwner, TrafficOwner {
   }
 
   onVerified(id: string, type: string, error: StanzaError | undefined): void {
-    this.#verifications.answered(id, type, error)
+    const onAnswer = this.#probes.get(id)
+    if (onAnswer === undefined) return this.#verifications.answered(id, type, error)
+    // That it knows nothing of such a domain is an answer, too.
+    this.#probes.delete(id)
+    onAnswer()
   }
 
   onEnd(stream: OutgoingStream, failure: StreamFailure): void {
     if (this.#stream !== stream) return
     this.#stream = undefined
+    this.#probes.clear()
+    if (failure instanceof Redirected) this.#redirect = failure.target
     const { message: text } = failure
     this.#verifications.fail(new StanzaError('remote-server-timeout', { text }), { isSent: true })
     if (stream.traffic === undefined && !this.#queue.isEmpty) this.#failed(failure)
@@ -370,15 +388,13 @@ export class Link implements OutgoingOwner, TrafficOwner {
   }
 
   /** A server that knows dialback says of each key, in the order of the stream, whether it is its own. */
-  async hasRead(traffic: Traffic): Promise<boolean> {
+  probe(traffic: Traffic, onAnswer: () => void): boolean {
     const stream = this.#stream
     if (stream?.traffic !== traffic || !stream.offersDialback) return false
-    try {
-      await this.verify(randomUUID(), randomUUID())
-      return true
-    } catch {
-      return false
-    }
+    const id = randomUUID()
+    this.#probes.set(id, onAnswer)
+    stream.verify(id, randomUUID())
+    return true
   }
 
   // --- As time passes, and its end.

@@ -94,9 +94,10 @@ export class Pings {
     return true
   }
 
-  /** Whether that server has left a ping without an answer not long ago, and has not answered it since. */
-  isMute(pair: Pair): boolean {
-    return (this.#mute.get(nameOf(pair))?.until ?? 0) > Date.now()
+  /** The ping that this server has left without an answer, not long ago, and has not answered since. */
+  ignoredBy(pair: Pair): Asking | undefined {
+    const mute = this.#mute.get(nameOf(pair))
+    return mute !== undefined && mute.until > Date.now() ? mute.ignored : undefined
   }
 
   markMute(pair: Pair, ignored: Asking): void {

@@ -22,7 +22,7 @@ import { acknowledged, type Ending, Ledger } from './ledger.ts'
 import type { Pings } from './pings.ts'
 import type { Pair } from './proofs.ts'
 import { CLOSING, SERVER_NS } from './protocol.ts'
-import { Questions } from './questions.ts'
+import { type Channel, Questions } from './questions.ts'
 
 export type TrafficParts = {
   readonly router: Router
@@ -39,11 +39,8 @@ export interface TrafficOwner {
   onDrain(): void
   /** It is over; what is in `ledger.sent` may or may not have arrived. */
   onOver(traffic: Traffic, ending: Ending): void
-  /**
-   * Whether the peer has read what it was sent so far, as it shows by what it says on the same stream.
-   * False: it did not say.
-   */
-  hasRead(traffic: Traffic): Promise<boolean>
+  /** Asks the peer what it answers on the same stream, when it has read the rest. False: there is no way. */
+  probe(traffic: Traffic, onAnswer: () => void): boolean
 }
 
 type TrafficOptions = {
@@ -64,8 +61,6 @@ type TrafficOptions = {
 const MAX_UNACKNOWLEDGED = { stanzas: 5_000, bytes: 4 * 1024 * 1024 }
 /** How long the peer may leave output unread, milliseconds. */
 const BLOCKED_TIMEOUT = 60_000
-/** White space between stanzas says nothing (RFC 6120 §4.6.1). */
-const KEEP_ALIVE = ' ' as Octets
 /** The rest of a stanza, in octets. */
 const TAGS = 50
 /** How long what came in may take to settle when the stream ends, and what was sent to arrive, milliseconds. */
@@ -75,8 +70,7 @@ const LAST_CALL = 5_000
  * The stanzas on one authenticated connection between servers, either way.
  *
  * A stanza that was sent is the sender's business until the peer has acknowledged it (XEP-0198); where
- * the peer does not do that, until it has answered a ping that was sent after it; where it does not do
- * that either, until it was written to the socket.
+ * the peer does not do that, until it has answered a question that was sent after it.
  */
 export class Traffic {
   readonly connection: Connection
@@ -90,7 +84,6 @@ export class Traffic {
   readonly #lang: Octets | undefined
   readonly #maxSize: number
   readonly #lanes = new Lanes()
-  readonly #onWritten = () => this.#settle(this.ledger.sent.take(1))
   owner: TrafficOwner | undefined
   /** Of an earlier connection, not written to this one yet. */
   #again: readonly Envelope[] = []
@@ -103,10 +96,6 @@ export class Traffic {
   #requestedAt = 0
   /** What stands for one where the peer does not count. */
   readonly #questions: Questions
-  /** Pings are not answered either. */
-  #isMute: boolean
-  /** Whether the peer that does not answer is there; `undefined`: it was not asked. */
-  #isThere: boolean | undefined
   /** The peer has asked for more than it could be told. */
   #owesAnswer = false
   /** The count that it was told last. */
@@ -124,13 +113,12 @@ export class Traffic {
     this.connection = connection
     this.#parts = parts
     this.#pair = options.pair
-    this.#isMute = parts.pings.isMute(options.pair)
-    this.#questions = new Questions(
-      parts.pings,
-      options.pair,
-      (ping) => connection.write(ping),
-      (count) => this.#arrived(count),
-    )
+    const channel: Channel = {
+      write: (ping) => connection.write(ping),
+      probe: (onAnswer) => this.owner?.probe(this, onAnswer) === true,
+      onArrived: (count) => this.#arrived(count),
+    }
+    this.#questions = new Questions(parts.pings, options.pair, channel, parts.log)
     this.#accepts = options.accepts
     this.#close = options.close
     this.#lang = options.lang
@@ -163,9 +151,8 @@ export class Traffic {
     const { connection, ledger } = this
     ledger.sent.push(envelope)
     this.#hasNews = true
-    if (!this.isManaged && this.#isMute) connection.onceFlushed(this.#onWritten)
     connection.write(envelope.stanza.toForeignOctets(envelope.from, envelope.to))
-    if (!this.isManaged && !this.#isMute) this.#questions.wrote(ledger.sent.count)
+    if (!this.isManaged) this.#questions.wrote(ledger.sent.count)
     this.#parts.router.counts.sent.s2s[envelope.stanza.kind]++
   }
 
@@ -316,21 +303,12 @@ export class Traffic {
 
   beforeFlush(): void {
     const { sent, received } = this.ledger
-    if (!this.isManaged) return this.#isMute ? undefined : this.#questions.flushing(sent.count)
+    if (!this.isManaged) return this.#questions.flushing(sent.count)
     if (this.#owesAnswer && received.h !== this.#told) this.answerRequest()
     if (sent.size > 0) this.request()
   }
 
   // --- Without it.
-
-  /** Whoever has not answered a ping may be unable to, or hang. */
-  async #doubt(): Promise<void> {
-    if (this.#isThere !== undefined || this.owner === undefined) return
-    this.#isThere = false
-    const { count } = this.ledger.sent
-    this.#isThere = await this.owner.hasRead(this)
-    if (this.#isThere && !this.#isMute) this.#arrived(count)
-  }
 
   /** All up to this count, which may be known already. */
   #arrived(count: number): void {
@@ -339,25 +317,6 @@ export class Traffic {
     if (sent.covers(count)) this.#acknowledge(count)
     // What was sent meanwhile is asked for with the turn's output.
     else if (sent.size > 0) this.connection.write(NO_OCTETS)
-  }
-
-  /** What was sent counts as arrived when the kernel has it. */
-  #giveUpPings(): void {
-    this.#parts.log.info('s2s_ping_unanswered', this.#pair)
-    this.#questions.giveUp()
-    this.#isMute = true
-    const { size } = this.ledger.sent
-    this.connection.onceFlushed(() => {
-      this.#settle(this.ledger.sent.take(size))
-      if (!this.isBlocked) this.owner?.onDrain()
-    })
-    this.connection.write(KEEP_ALIVE)
-  }
-
-  /** It has answered late, or it is time to ask again. Nothing waits for the kernel. */
-  #askAgain(): void {
-    this.#isMute = false
-    this.#isThere = undefined
   }
 
   #settle(arrived: readonly Envelope[]): void {
@@ -379,22 +338,15 @@ export class Traffic {
     if (this.#hasNews) this.#lastUsed = now
     this.#hasNews = false
     const { blockedSince } = this.connection
-    const { received } = this.ledger
+    const { sent, received } = this.ledger
     const isBlocked = blockedSince !== 0 && now - blockedSince >= BLOCKED_TIMEOUT
-    const { ackTimeout, pings } = this.#parts
-    if (this.#isMute && this.ledger.sent.size === 0 && !pings.isMute(this.#pair)) this.#askAgain()
-    const questions = this.#questions
-    const isSilent = questions.isLate(now, ackTimeout)
+    const { ackTimeout } = this.#parts
+    if (!this.isManaged) this.#questions.look(sent.count, now, ackTimeout)
+    const isSilent = this.#questions.isLate(now, ackTimeout)
     // Its answer is not read.
     if (this.#requestedAt !== 0 && received.room !== undefined) this.#requestedAt = now
     const isDeaf = this.#requestedAt !== 0 && now - this.#requestedAt >= ackTimeout
-    // What was on its way already when it was asked says nothing.
-    const delay = ackTimeout / 2
-    const mayBeMute = !questions.hasAnswers && questions.isLate(now, delay)
-    if (mayBeMute) void this.#doubt()
     if (!isBlocked && !isSilent && !isDeaf) return
-    const isMute = mayBeMute && (this.#isThere === true || questions.isIgnored(delay))
-    if (!isBlocked && isSilent && isMute) return this.#giveUpPings()
     this.#parts.log.info('s2s_unresponsive', { address: this.connection.address })
     this.connection.destroy()
   }

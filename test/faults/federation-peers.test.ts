@@ -216,15 +216,19 @@ for (const [name, { skip, start }] of Object.entries(oneWay)) {
     montague.goOn()
   })
 
-  test(`${name} cannot answer, but is there: what it was sent counts as arrived`, {
+  test(`${name} cannot answer, but is there: what it was sent counts as arrived, until it hangs`, {
     skip,
   }, async () => {
     await using scene = await stage()
-    const { juliet } = scene
+    const { juliet, montague } = scene
     assert.equal(await handled(juliet), 0)
     while ((await handled(juliet)) === 0) await setTimeout(50)
     await juliet.sends(chat(`${ROMEO}/orchard`, 'more'))
     while ((await handled(juliet)) < 2) await setTimeout(50)
     await juliet.receivesNothing({ name: 'message' })
+    montague.pause()
+    await juliet.sends(chat(`${ROMEO}/orchard`, 'nobody reads this'))
+    await juliet.receives({ error: 'remote-server-timeout', body: 'nobody reads this' })
+    montague.goOn()
   })
 }

@@ -421,6 +421,27 @@ test('a stream in use that is sent to another host goes on with what was not ack
   await stage.juliet.receivesNothing({ name: 'message' })
 })
 
+test('a stream that has been used is gone on with at the host that is named', async () => {
+  await using stage = await setStage()
+  await using other = await ListeningPeer.start('montague.example')
+  const { montague, juliet } = stage
+  await juliet.sends(greeting)
+  const first = await montague.next()
+  await first.acceptsExternal(stage.shown, SM)
+  await first.receives({ name: 'enable' })
+  first.send(el('enabled', { xmlns: SM_NS }))
+  await first.receives({ body: 'Wherefore art thou Romeo?' })
+
+  first.send(streamError('see-other-host', `127.0.0.1:${other.address.port}`))
+  await first.leaves()
+
+  const second = await other.next()
+  await second.acceptsExternal(stage.shown)
+  await second.receives({ body: 'Wherefore art thou Romeo?' })
+  await juliet.receivesNothing({ name: 'message' })
+  assert.equal(montague.count, 1)
+})
+
 function streamError(condition: string, text: string): string {
   return `<stream:error><${condition} xmlns='${NS.streamError}'>${text}</${condition}></stream:error>`
 }

@@ -142,6 +142,14 @@ test('answers of others are none', async () => {
 const IMPATIENT = { s2s: { ack_timeout: '1s' } } as const
 const DIALBACK = el('dialback', { xmlns: 'urn:xmpp:features:dialback' }, el('errors'))
 
+const QUESTION = { name: 'verify', ns: DIALBACK_NS, from: LOCAL } as const
+
+/** That the key of the question is none of its own; or that it cannot say. */
+function denies(out: AcceptedPeer, question: Element, rest = "type='invalid'/>"): void {
+  const { id, from: to, to: from } = question.attributes
+  out.send(`<db:verify id='${id}' from='${from}' to='${to}' ${rest}`)
+}
+
 test('a server that answers no pings but says whether a key is its own has read what came before', {
   timeout: 60_000,
 }, async () => {
@@ -150,50 +158,87 @@ test('a server that answers no pings but says whether a key is its own has read 
   await out.receives(PING)
   assert.equal(await handled(juliet), 0)
 
-  const question = await out.receivesNext({ name: 'verify', ns: DIALBACK_NS, from: LOCAL })
-  const { id, from: to, to: from } = question.attributes
-  out.send(`<db:verify id='${id}' from='${from}' to='${to}' type='invalid'/>`)
+  denies(out, await out.receives(QUESTION))
   await handles(juliet, 1)
-  await juliet.sends(chat(`romeo@${REMOTE}`, 'two'))
-  await out.receives({ body: 'two' })
-  await handles(juliet, 2)
-
-  // It is asked no more, nor on the next connection.
   const asked = out.inbox(PING).length
-  await juliet.sends(chat(`romeo@${REMOTE}`, 'three'))
+  await juliet.sends(chat(`romeo@${REMOTE}`, 'two'), chat(`romeo@${REMOTE}`, 'three'))
   await out.receives({ body: 'three' })
+  const question = await out.receives(QUESTION)
+  assert.equal(await handled(juliet), 1)
+  // That it does not know us is an answer, too.
+  const error =
+    "<error type='cancel'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
+  denies(out, question, `type='error'>${error}</db:verify>`)
   await handles(juliet, 3)
+
+  // It is pinged no more, nor on the next connection.
   assert.equal(out.inbox(PING).length, asked)
   await out.vanishes()
   while (stage.capulet.server.federation?.connectionCount !== 0) await setTimeout(5)
   await juliet.sends(chat(`romeo@${REMOTE}`, 'four'))
   const again = await stage.listening.next()
-  await again.acceptsExternal(stage.shown)
+  await again.acceptsExternal(stage.shown, DIALBACK)
   await again.receives({ body: 'four' })
+  denies(again, await again.receives(QUESTION))
   await handles(juliet, 4)
   assert.deepEqual(again.inbox(), [])
 })
 
-test('a server that answers a ping late is asked again', { timeout: 60_000 }, async () => {
+test('a server that answers no pings and hangs later: what it has not shown to have read comes back', {
+  timeout: 60_000,
+}, async () => {
+  await using stage = await setStage(IMPATIENT, DIALBACK)
+  const { juliet, out } = stage
+  await out.receives(PING)
+  denies(out, await out.receives(QUESTION))
+  await handles(juliet, 1)
+
+  await juliet.sends(chat(`romeo@${REMOTE}`, 'two'))
+  await out.receives({ body: 'two' })
+
+  await juliet.receives({ error: 'remote-server-timeout', body: 'two' })
+  await handles(juliet, 2)
+})
+
+test('a burst to a server that answers no pings has questions in its midst', {
+  timeout: 60_000,
+}, async () => {
+  await using stage = await setStage({ s2s: { ack_timeout: '4s' } }, DIALBACK)
+  const { juliet, out } = stage
+  await out.receives(PING)
+  denies(out, await out.receives(QUESTION))
+  await handles(juliet, 1)
+
+  const burst = Array.from({ length: 600 }, (_, number) => chat(`romeo@${REMOTE}`, `${number}`))
+  await juliet.sends(burst.join(''))
+  await out.receives({ body: '599' })
+  // Each says more than the one before it, without an answer to that one.
+  assert.ok(out.inbox(QUESTION).length >= 2)
+  assert.equal(await handled(juliet), 1)
+  denies(out, await out.receives(QUESTION))
+  while ((await handled(juliet)) === 1) await setTimeout(5)
+  assert.ok((await handled(juliet)) < 600)
+  denies(out, await out.receives(QUESTION))
+  denies(out, await out.receives(QUESTION))
+  await handles(juliet, 601)
+})
+
+test('a server that answers a ping late is pinged again', { timeout: 60_000 }, async () => {
   await using stage = await setStage(IMPATIENT, DIALBACK)
   const { juliet, out, back } = stage
   const ping = await out.receives(PING)
-  const question = await out.receivesNext({ name: 'verify', ns: DIALBACK_NS, from: LOCAL })
-  const { id, from: to, to: from } = question.attributes
-  out.send(`<db:verify id='${id}' from='${from}' to='${to}' type='invalid'/>`)
-  let count = 1
-  await handles(juliet, count)
+  denies(out, await out.receives(QUESTION))
+  await handles(juliet, 1)
+  await juliet.sends(chat(`romeo@${REMOTE}`, 'two'))
+  denies(out, await out.receives(QUESTION))
+  await handles(juliet, 2)
   out.forgets()
 
-  // As long as it does not answer, what is written to it counts.
-  await setTimeout(1_500)
-  await juliet.sends(chat(`romeo@${REMOTE}`, 'two'))
-  await handles(juliet, ++count)
-  assert.deepEqual(out.inbox(PING), [])
-
   back.send(answer(ping))
+  let count = 2
   while (out.inbox(PING).length === 0) {
     await juliet.sends(chat(`romeo@${REMOTE}`, String(++count)))
+    for (const question of out.inbox(QUESTION)) denies(out, question)
     await setTimeout(50)
   }
   await out.receives({ body: String(count) })
@@ -202,7 +247,7 @@ test('a server that answers a ping late is asked again', { timeout: 60_000 }, as
   await handles(juliet, count)
 })
 
-test('a server that answers no pings but goes on to send counts as one that does not know them', {
+test('a server that can be asked nothing shows by what it sends that it is there', {
   timeout: 60_000,
 }, async () => {
   await using stage = await setStage({ s2s: { ack_timeout: '2s' } })
@@ -212,9 +257,15 @@ test('a server that answers no pings but goes on to send counts as one that does
   const speaking = setInterval(() => back.send(message), 100)
 
   await handles(juliet, 1)
+  await juliet.sends(chat(`romeo@${REMOTE}`, 'two'))
+  await handles(juliet, 2)
 
   clearInterval(speaking)
   await juliet.receivesNothing({ name: 'message' })
+  await juliet.sends(chat(`romeo@${REMOTE}`, 'three'))
+  await out.receives({ body: 'three' })
+  await juliet.receives({ error: 'remote-server-timeout', body: 'three' })
+  assert.equal(out.inbox(PING).length, 0)
 })
 
 test('a server that says nothing at all hangs: what it was sent comes back', {
