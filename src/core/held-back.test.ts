@@ -65,6 +65,26 @@ test('the next waits until the one before is done', async () => {
   assert.deepEqual(done, ['one', 'two', 'three'])
 })
 
+test('a new reason to wait, from what went on, holds for all behind it', async () => {
+  const { held, done, say } = heldBack()
+  const [first, second] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  held.hold(ACCOUNT, first.promise)
+  void held.run(ACCOUNT, () => {
+    done.push('one')
+    // It ends a session, which gives back what it has not delivered.
+    held.hold(ACCOUNT, second.promise)
+  })
+  void say('two')
+  first.resolve()
+  await turn()
+  void say('three')
+  assert.deepEqual(done, ['one'])
+  second.resolve()
+  await held.released(ACCOUNT)
+  assert.deepEqual(done, ['one', 'two', 'three'])
+  assert.equal(held.isEmpty, true)
+})
+
 test('nothing waits for ever, neither for a reason nor for another', async () => {
   const { held, done, say, ring } = heldBack()
   const endless = new Promise<void>(() => {})

@@ -32,12 +32,11 @@ export class HeldBack {
   /** What comes for the account from now on waits until then. */
   hold(account: string, until: Promise<unknown>): void {
     let held = this.#accounts.get(account)
-    if (held === undefined || (held.holds === 0 && !held.isDraining)) {
+    if (held === undefined) {
       held = { holds: 0, waiting: [], isDraining: false, released: Promise.withResolvers() }
       this.#accounts.set(account, held)
     }
-    const { holds } = held
-    held.holds = holds + 1
+    held.holds++
     const reason = held
     let isOver = false
     const release = () => {
