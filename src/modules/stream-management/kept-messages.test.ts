@@ -311,6 +311,26 @@ test('one that was acknowledged to its sender stays when it could not be stored 
   assert.deepEqual(await left(storage), ['one'])
 })
 
+test('and when the disk does not take it again either, it is not forgotten', async (context) => {
+  const storage = await openStorage(context)
+  const kept = keptIn(storage)
+  const envelope = kept.keep(chat('one'))
+  await envelope.settlement?.done
+  const write = Promise.withResolvers<void>()
+  envelope.settlement?.waitFor(write.promise)
+  kept.handOver(envelope, envelope.notes.kept as number)
+  context.mock.method(storage, 'write', async () => {
+    throw new Error('the disk is full')
+  })
+  write.reject(new Error('the disk is full'))
+  await kept.handingOver(ROMEO.bare)
+  assert.deepEqual(
+    kept.takeHomeless(ROMEO.bare).map(({ stanza }) => stanza.id),
+    ['one'],
+  )
+  await kept.stop()
+})
+
 test('who comes meanwhile can wait for what is being stored', async (context) => {
   const storage = await openStorage(context)
   const kept = keptIn(storage)

@@ -86,7 +86,7 @@ export class KeptMessages {
   #unwritten = new Map<number, Envelope>()
   /** By account: somebody else is storing them, which may fail. */
   readonly #handingOver = new Map<string, Promise<unknown>>()
-  /** On the disk, acknowledged to their senders, and nobody could store or deliver them. */
+  /** Acknowledged to their senders, and nobody could store or deliver them; on the disk if it took them. */
   readonly #homeless = new Map<number, Envelope>()
 
   constructor({ storage, self, eventually, places, clock, log }: Parts) {
@@ -201,9 +201,10 @@ export class KeptMessages {
     }
     this.#log.warn('message_stays_kept', { id, error: stored.reason })
     if (removed.status === 'fulfilled') {
-      const restored = this.#insert(envelope)
-      restored.catch((error) => this.#log.error('message_not_kept', { id, error }))
-      await restored
+      // What the disk does not take again is safe in nobody's hands but ours: all the more it is tried anew.
+      await this.#insert(envelope).catch((error) =>
+        this.#log.error('message_not_kept', { id, error }),
+      )
     }
     this.#homeless.set(id, envelope)
   }
