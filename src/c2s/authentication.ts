@@ -252,12 +252,6 @@ export class Authentication {
     const localpart = this.#claimed
     const mechanism = this.#mechanismName
     log.info('auth_failed', { localpart, domain, address, mechanism, condition })
-    try {
-      const point = hooks.at('auth_failed', session.points.domainType)
-      const told = point.run({}, { localpart, domain, address })
-      if (told instanceof Promise) told.catch(() => {})
-    } catch {
-      // Logged where it failed; the client is refused whatever others make of it.
-    }
+    hooks.at('auth_failed', session.points.domainType).tell({}, { localpart, domain, address })
   }
 }

@@ -94,10 +94,7 @@ export class Binding {
 
   #forbid(full: FullJid, iq: Stanza): undefined {
     const { environment, host } = this.#stream
-    const told = environment.hooks
-      .at('forbidden_session', host.session.points.domainType)
-      .run(full, {})
-    if (told instanceof Promise) told.catch(() => {})
+    environment.hooks.at('forbidden_session', host.session.points.domainType).tell(full, {})
     this.#refuse(iq, new StanzaError('not-allowed'))
     return undefined
   }

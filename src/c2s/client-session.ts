@@ -154,12 +154,7 @@ export class ClientSession implements StreamSession, ConnectionHandler {
   acknowledged(envelope: Envelope): void {
     envelope.delivery?.acknowledge()
     if (!envelope.hasNotes) return
-    try {
-      const told = this.points.acknowledged.run(envelope, this.inSession)
-      if (told instanceof Promise) told.catch((error) => this.#failed('stanza_acknowledged', error))
-    } catch (error) {
-      this.#failed('stanza_acknowledged', error)
-    }
+    this.points.acknowledged.tell(envelope, this.inSession)
   }
 
   // --- From the connection.

@@ -1,7 +1,7 @@
 import type { Cluster } from '../core/cluster.ts'
 import type { Component, Components } from '../core/components.ts'
 import type { Envelope } from '../core/envelope.ts'
-import type { Acc, DomainScope, HookName, HookPoint, Hooks, Params } from '../core/hooks.ts'
+import type { DomainScope, Hooks } from '../core/hooks.ts'
 import type { LocalRoutes } from '../core/local-routes.ts'
 import type { Logger } from '../core/log.ts'
 import type { Maybe } from '../core/maybe.ts'
@@ -97,10 +97,10 @@ export class ComponentRegistry implements Components {
     const { hooks } = this.#parts
     for (const [domain, { connections }] of this.#entries) {
       const isHidden = connections.every((component) => component.isHidden)
-      this.#tell(hooks.of('register_subhost', to), domain, { isHidden })
+      hooks.of('register_subhost', to).tell(domain, { isHidden })
     }
     const connected = hooks.of('component_connected', to)
-    for (const component of this.connections) this.#tell(connected, component, {})
+    for (const component of this.connections) connected.tell(component, {})
   }
 
   /** False: one of its domains is served by others, or it was not admitted. */
@@ -147,7 +147,7 @@ export class ComponentRegistry implements Components {
       if (entry === undefined || !entry.connections.includes(component)) continue
       const others = entry.connections.filter((other) => other !== component)
       if (others.length === 0) {
-        this.#tell(this.#parts.hooks.at('unregister_subhost'), domain, {})
+        this.#parts.hooks.at('unregister_subhost').tell(domain, {})
         entry.release?.()
         this.#entries.delete(domain)
       } else entry.connections = others
@@ -171,7 +171,7 @@ export class ComponentRegistry implements Components {
     if (!admit()) return false
     if (component.isLocal) this.#parts.cluster().componentConnected(component)
     this.#take(component, component.domains)
-    this.#tell(this.#parts.hooks.at('component_connected'), component, {})
+    this.#parts.hooks.at('component_connected').tell(component, {})
     return true
   }
 
@@ -188,7 +188,7 @@ export class ComponentRegistry implements Components {
     }
     const { isHidden } = component
     const { hooks } = this.#parts
-    for (const domain of appeared) this.#tell(hooks.at('register_subhost'), domain, { isHidden })
+    for (const domain of appeared) hooks.at('register_subhost').tell(domain, { isHidden })
   }
 
   /** A domain under a hosted one is served as the services of that one are. */
@@ -208,18 +208,6 @@ export class ComponentRegistry implements Components {
         return component.handle(envelope)
       },
     })
-  }
-
-  /** A handler that fails changes nothing for the component. */
-  #tell<N extends HookName>(point: HookPoint<N>, acc: Acc<N>, params: Params<N>): void {
-    const failed = (error: unknown) =>
-      this.#parts.log.error('component_hook_failed', { hook: point.name, error })
-    try {
-      const told = point.run(acc, params)
-      if (told instanceof Promise) told.catch(failed)
-    } catch (error) {
-      failed(error)
-    }
   }
 }
 

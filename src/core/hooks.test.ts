@@ -130,6 +130,36 @@ for (const when of ['at once', 'later'] as const) {
   })
 }
 
+test('what is told is told to all, and whoever fails changes nothing', async () => {
+  const { hooks, failures, point } = setUp()
+  const told: string[] = []
+  hooks.on(
+    'story',
+    () => {
+      throw new Error('at once')
+    },
+    { by: 'first', onError: 'skip' },
+  )
+  hooks.on('story', (acc) => {
+    told.push(acc)
+    return acc
+  })
+  hooks.on(
+    'story',
+    () => {
+      throw new Error('at once, closed')
+    },
+    { by: 'second' },
+  )
+  assert.equal(point.tell('one', BY), undefined)
+  hooks.on('story', () => Promise.reject(new StanzaError('bad-request')), { order: 1 })
+  assert.equal(point.tell('two', BY), undefined)
+  await new Promise((resolve) => setImmediate(resolve))
+
+  assert.deepEqual(told, ['one'])
+  assert.deepEqual(failures, ['first', 'second', undefined])
+})
+
 test('a handler that is taken back is not asked any more, but finishes what runs', async () => {
   const { hooks, point } = setUp()
   const { promise, resolve } = Promise.withResolvers<void>()

@@ -23,6 +23,10 @@ export function stop<Acc>(acc: Acc): Stop<Acc> {
 
 const REFUSALS: ReadonlySet<string> = new Set(['StanzaError', 'StreamError'])
 
+function isRefusal(error: unknown): boolean {
+  return error instanceof Error && REFUSALS.has(error.name)
+}
+
 export type Acc<N extends HookName> = HookMap[N]['acc']
 export type Params<N extends HookName> = HookMap[N]['params']
 export type Verdict<N extends HookName> = Acc<N> | Stop<Acc<N>> | typeof DROP
@@ -159,6 +163,29 @@ export class HookPoint<N extends HookName> {
     return verdict
   }
 
+  /**
+   * Runs it for what has happened, and cannot be undone: nobody waits for the handlers, and one that fails
+   * changes nothing.
+   */
+  tell(acc: Acc<N>, params: Params<N>): void {
+    if (this.entries.length === 0) return
+    try {
+      const told = this.run(acc, params)
+      if (told instanceof Promise) this.#toldLater(told)
+    } catch (error) {
+      this.#refused(error)
+    }
+  }
+
+  #toldLater(told: Promise<unknown>): void {
+    told.catch((error) => this.#refused(error))
+  }
+
+  /** All other failures were logged where they happened. */
+  #refused(error: unknown): void {
+    if (isRefusal(error)) this.#log.error('hook_refused_in_vain', { hook: this.name, error })
+  }
+
   #from(
     first: number,
     entries: readonly Entry<N>[],
@@ -203,7 +230,7 @@ export class HookPoint<N extends HookName> {
 
   /** Throws on, unless the handler may be skipped. */
   #failed(entry: Entry<N>, error: unknown): void {
-    if (error instanceof Error && REFUSALS.has(error.name)) throw error
+    if (isRefusal(error)) throw error
     entry.failures++
     this.#log.error('hook_handler_failed', { hook: this.name, handler: entry.by, error })
     if (entry.onError === 'stop') throw error

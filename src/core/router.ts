@@ -181,19 +181,9 @@ export class Router {
     }
     row[outcome.fate]++
     this.counts.received[envelope.origin.kind][envelope.stanza.kind]++
-    if (!this.#routed.isEmpty) this.#tell(envelope, outcome)
+    if (!this.#routed.isEmpty) this.#routed.tell(outcome, { envelope })
     this.#tracer?.settle(envelope, outcome)
     return outcome
-  }
-
-  #tell(envelope: Envelope, outcome: Outcome): void {
-    try {
-      const told = this.#routed.run(outcome, { envelope })
-      if (told instanceof Promise)
-        told.catch((error) => this.#log.error('message_routed', { error }))
-    } catch (error) {
-      this.#log.error('message_routed_failed', { error })
-    }
   }
 }
 

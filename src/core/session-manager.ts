@@ -342,7 +342,7 @@ export class SessionManager {
     const verdict = this.#point(hook, domainType).run(nobody, { envelope })
     const end = (kept: unknown): Outcome => {
       const outcome = this.#outcomeOf(kept, envelope)
-      this.#kept(outcome, envelope, domainType)
+      this.#point('sm_message_kept', domainType).tell(outcome, { envelope })
       return outcome
     }
     return verdict instanceof Promise ? verdict.then(end) : end(verdict)
@@ -558,19 +558,10 @@ export class SessionManager {
     return verdict instanceof Promise ? verdict.then(envelopeOf) : envelopeOf(verdict)
   }
 
-  #kept(outcome: Outcome, envelope: Envelope, domainType: string): void {
-    const point = this.#point('sm_message_kept', domainType)
-    if (point.isEmpty) return
-    const told = point.run(outcome, { envelope })
-    if (told instanceof Promise) told.catch(() => {})
-  }
-
   #delivered(envelope: Envelope, reached: readonly Resource[], domainType: string): void {
     if (envelope.stanza.kind !== 'message') return
     const point = this.#point('sm_message_delivered', domainType)
-    if (point.isEmpty) return
-    const told = point.run(envelope, { reached })
-    if (told instanceof Promise) told.catch(() => {})
+    if (!point.isEmpty) point.tell(envelope, { reached })
   }
 
   // --- What it needs for that.

@@ -63,6 +63,29 @@ test('the hooks of a client’s stream, from its features to its last presence',
   assert.deepEqual(watch.missing, [])
 })
 
+for (const [hook, isThere] of [
+  ['sm_message_delivered', true],
+  ['sm_message_kept', false],
+] as const) {
+  test(`a handler of ${hook} that fails takes nothing back`, async () => {
+    await using server = await startServer()
+    const romeo = await server.connect('romeo')
+    const juliet = await server.connect('juliet', 'balcony', {
+      priority: isThere ? 0 : undefined,
+    })
+    const fail = () => {
+      throw new Error('nobody can help it')
+    }
+    server.server.hooks.on(hook, fail, { order: 1, by: 'test' })
+
+    romeo.send(chat('juliet@im.example.com', 'Art thou not Romeo?'))
+
+    await romeo.receivesNothing()
+    if (!isThere) juliet.send(el('presence'))
+    await juliet.receives({ name: 'message', body: 'Art thou not Romeo?' })
+  })
+}
+
 test('the hooks of a message, an iq and a presence from one client to another', async () => {
   await using server = await startServer()
   const romeo = await server.connect('romeo')

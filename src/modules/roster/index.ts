@@ -82,13 +82,7 @@ export const roster = defineModule({
     coherence.keep(rosters)
     const pushes = new Pushes(sessions.sessions, (owner, item) => {
       const point = hooks.at('roster_item_changed', routes.find(owner.domain)?.domainType)
-      const failed = (error: unknown) => log.error('roster_change_not_told', { owner, error })
-      try {
-        const told = point.run(item, { owner })
-        if (told instanceof Promise) told.catch(failed)
-      } catch (error) {
-        failed(error)
-      }
+      point.tell(item, { owner })
     })
     const exchange = new Exchange({
       rosters,

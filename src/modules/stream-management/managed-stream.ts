@@ -388,15 +388,8 @@ export class ManagedStream {
   }
 
   #tell(envelope: Envelope): void {
-    const { unacknowledgedMessage: point, log } = this.#parts
-    if (envelope.stanza.kind !== 'message' || point.isEmpty) return
-    const fail = (error: unknown) => log.error('unacknowledged_message_failed', { error })
-    try {
-      const told = point.run(envelope, { jid: this.session.jid })
-      if (told instanceof Promise) told.catch(fail)
-    } catch (error) {
-      fail(error)
-    }
+    if (envelope.stanza.kind !== 'message') return
+    this.#parts.unacknowledgedMessage.tell(envelope, { jid: this.session.jid })
   }
 }
 
