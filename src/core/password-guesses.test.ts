@@ -104,6 +104,29 @@ test('and of wrong ones no more than one after the other', async () => {
   assert.equal(await begin(romeo, HOME), undefined)
 })
 
+test('nor from one network, for however many accounts', async () => {
+  const { begin } = guesses()
+  const tries = Array.from({ length: 40 }, async (_, n) => {
+    const guess = await begin(jid(`user${n}`, 'example.com').toBare(), HOME)
+    await new Promise((resolve) => setImmediate(resolve))
+    guess?.wrong()
+    return guess !== undefined
+  })
+  const compared = await Promise.all(tries)
+  assert.equal(compared.filter(Boolean).length, 5)
+})
+
+test('however many of one network log in at the same time: all get in', async () => {
+  const { begin } = guesses()
+  const tries = Array.from({ length: 40 }, async (_, n) => {
+    const guess = await begin(jid(`user${n % 8}`, 'example.com').toBare(), HOME)
+    await new Promise((resolve) => setImmediate(resolve))
+    guess?.right()
+    return guess !== undefined
+  })
+  assert.ok((await Promise.all(tries)).every(Boolean))
+})
+
 test('limits change while it works, and memory has a bound', () => {
   const limits = { perAccount: 1, perAddress: 1_000, window: 100 }
   const { wrong, right } = guesses(limits, 10)

@@ -29,8 +29,6 @@ export interface Guess {
   undecided(): void
 }
 
-type Comparing = { count: number; readonly waiting: PromiseWithResolvers<void>[] }
-
 const MAX_REMEMBERED = 50_000
 
 /**
@@ -42,18 +40,16 @@ const MAX_REMEMBERED = 50_000
  * that do not exist, which therefore cannot be told from others.
  */
 export class PasswordGuesses {
-  readonly #perAccount: RateLimit
-  readonly #perAddress: RateLimit
+  readonly #perAccount: Bound
+  readonly #perAddress: Bound
   /** Accounts and networks that have logged in, least recently first. */
   readonly #known = new Set<string>()
   readonly #maxRemembered: number
-  /** By what they count towards: how many are being compared, and who waits for that. */
-  readonly #comparing = new Map<string, Comparing>()
 
   constructor({ limits, maxRemembered = MAX_REMEMBERED, now }: Options) {
     this.#maxRemembered = maxRemembered
     const bound = (which: 'perAccount' | 'perAddress') =>
-      new RateLimit({
+      new Bound({
         get limit() {
           return limits[which]
         },
@@ -76,53 +72,30 @@ export class PasswordGuesses {
     // No address contains NUL.
     const pair = `${account.full}\0${network}`
     const isKnown = this.#known.has(pair)
-    if (!isKnown && this.#perAddress.isSpent(network)) return undefined
     const key = isKnown ? pair : account.full
-    if (this.#perAccount.isSpent(key)) {
-      return this.#decided(key)?.then(() => this.begin(account, address))
+    const isSpent = !isKnown && this.#perAddress.isSpent(network)
+    if (isSpent || this.#perAccount.isSpent(key)) {
+      const decided = isSpent ? this.#perAddress.decided(network) : this.#perAccount.decided(key)
+      return decided?.then(() => this.begin(account, address))
     }
-    // Not when it turns out to be wrong: many could be compared at the same time.
-    this.#perAccount.take(key)
-    this.#compare(key)
+    this.#perAccount.begin(key)
+    if (!isKnown) this.#perAddress.begin(network)
+    const undecided = () => {
+      this.#perAccount.giveBack(key)
+      if (!isKnown) this.#perAddress.giveBack(network)
+    }
     return {
       right: () => {
         this.#remember(pair)
-        this.#giveBack(key)
+        undecided()
       },
       wrong: () => {
-        this.#perAddress.take(network)
-        this.#compared(key)
+        this.#perAccount.spent(key)
+        if (isKnown) this.#perAddress.spend(network)
+        else this.#perAddress.spent(network)
       },
-      undecided: () => this.#giveBack(key),
+      undecided,
     }
-  }
-
-  /** Resolves when another one may be compared, or none is any more; `undefined` if none is. */
-  #decided(key: string): Promise<void> | undefined {
-    const comparing = this.#comparing.get(key)
-    if (comparing === undefined) return undefined
-    const turn = Promise.withResolvers<void>()
-    comparing.waiting.push(turn)
-    return turn.promise
-  }
-
-  #compare(key: string): void {
-    const comparing = this.#comparing.get(key)
-    if (comparing === undefined) this.#comparing.set(key, { count: 1, waiting: [] })
-    else comparing.count++
-  }
-
-  #giveBack(key: string): void {
-    this.#perAccount.giveBack(key)
-    this.#comparing.get(key)?.waiting.shift()?.resolve()
-    this.#compared(key)
-  }
-
-  #compared(key: string): void {
-    const comparing = this.#comparing.get(key)
-    if (comparing === undefined || --comparing.count > 0) return
-    this.#comparing.delete(key)
-    for (const turn of comparing.waiting) turn.resolve()
   }
 
   #remember(pair: string): void {
@@ -131,5 +104,66 @@ export class PasswordGuesses {
     if (this.#known.size <= this.#maxRemembered) return
     const [oldest] = this.#known
     if (oldest !== undefined) this.#known.delete(oldest)
+  }
+}
+
+type Comparing = { count: number; readonly waiting: PromiseWithResolvers<void>[] }
+
+/**
+ * Wrong passwords by what they count towards. One that is being compared counts until it turns out not to be
+ * wrong: else many could be compared at the same time.
+ */
+class Bound {
+  readonly #wrong: RateLimit
+  /** How many are being compared, and who waits for that. */
+  readonly #comparing = new Map<string, Comparing>()
+
+  constructor(options: ConstructorParameters<typeof RateLimit>[0]) {
+    this.#wrong = new RateLimit(options)
+  }
+
+  isSpent(key: string): boolean {
+    return this.#wrong.isSpent(key)
+  }
+
+  /** Counts a wrong one. */
+  spend(key: string): void {
+    this.#wrong.take(key)
+  }
+
+  /** One is about to be compared: `spent` or `giveBack` follows. */
+  begin(key: string): void {
+    this.spend(key)
+    const comparing = this.#comparing.get(key)
+    if (comparing === undefined) this.#comparing.set(key, { count: 1, waiting: [] })
+    else comparing.count++
+  }
+
+  /** It was wrong. */
+  spent(key: string): void {
+    this.#end(key)
+  }
+
+  /** It was not, or nobody knows. */
+  giveBack(key: string): void {
+    this.#wrong.giveBack(key)
+    this.#comparing.get(key)?.waiting.shift()?.resolve()
+    this.#end(key)
+  }
+
+  /** Resolves when another one may be compared, or none is any more; `undefined` if none is. */
+  decided(key: string): Promise<void> | undefined {
+    const comparing = this.#comparing.get(key)
+    if (comparing === undefined) return undefined
+    const turn = Promise.withResolvers<void>()
+    comparing.waiting.push(turn)
+    return turn.promise
+  }
+
+  #end(key: string): void {
+    const comparing = this.#comparing.get(key)
+    if (comparing === undefined || --comparing.count > 0) return
+    this.#comparing.delete(key)
+    for (const turn of comparing.waiting) turn.resolve()
   }
 }
