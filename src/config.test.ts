@@ -315,6 +315,12 @@ const refused: Record<string, readonly [toml: string, ...problems: string[]]> = 
       'expected "sqlite:" and a path, such as "sqlite:meerkat.db", or ' +
       '"postgres://user@host/database"',
   ],
+  'a password in what is no URL': [
+    `${D}[storage]\nurl = "postgres//meerkat:hunter2@db.example.com/meerkat"`,
+    'meerkat.toml:3:1: storage.url: found "postgres//meerkat:…@db.example.com/meerkat", ' +
+      'expected "sqlite:" and a path, such as "sqlite:meerkat.db", or ' +
+      '"postgres://user@host/database"',
+  ],
   'log-in and storage': [
     `${D}[auth]\nregistration = "yes"\nmechanisms = ["SCRAM-SHA256", 5]\nscram_iterations = 1\n` +
       '[storage]\nurl = "mysql:x"\n[log]\nlevel = "verbose"\n[limits]\nmax_sessions_per_user = 0',

@@ -65,6 +65,6 @@ test('secrets are not shown', () => {
   )
   assert.deepEqual(all, [
     's2s.secret: (secret) > (secret)',
-    'storage.url: "postgres://me:***@db/meerkat" > "postgres://me:***@db/meerkat" !',
+    'storage.url: "postgres://me:…@db/meerkat" > "postgres://me:…@db/meerkat" !',
   ])
 })

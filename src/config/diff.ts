@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { LoadedConfig } from '../config.ts'
 import type { Path } from './positions.ts'
 import { keyPath } from './problems.ts'
+import { isSecret, withoutPasswords } from './secrets.ts'
 
 /** A key whose value is not the same in two files; defaults count. */
 export type ConfigChange = {
@@ -96,18 +97,18 @@ function isTable(value: unknown): value is Readonly<Record<string, unknown>> {
   return prototype === Object.prototype || prototype === null
 }
 
-const SECRET = /password|secret|token|passphrase/i
-
 /** As it was written, where it was: `10m`, not milliseconds. Never a secret. */
 function shown({ path, value }: Leaf, input: unknown): string {
-  if (path.some((step) => SECRET.test(String(step)))) return '(secret)'
+  if (isSecret(path)) return '(secret)'
   const written = path.reduce<unknown>(
     (table, step) =>
       typeof table === 'object' && table !== null ? Object(table)[step] : undefined,
     input,
   )
   const isPlain = ['string', 'number', 'boolean'].includes(typeof written) || Array.isArray(written)
-  const text = JSON.stringify(isPlain ? written : value) ?? String(value)
-  // Addresses of databases have passwords in them.
-  return text.replace(/(\/\/[^\s/@"]*):[^\s/@"]*@/g, '$1:***@')
+  return JSON.stringify(isPlain ? written : value, withoutSecrets) ?? String(value)
+}
+
+function withoutSecrets(_: string, value: unknown): unknown {
+  return typeof value === 'string' ? withoutPasswords(value) : value
 }

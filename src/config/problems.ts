@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { nearest } from './near.ts'
 import type { Path, Position } from './positions.ts'
+import { isSecret, withoutPasswords } from './secrets.ts'
 
 /** One thing that is wrong, or strange, in a configuration. */
 export type Problem = {
@@ -142,15 +143,11 @@ export function oneOf(values: readonly unknown[]): string {
   return quoted.length === 1 ? `${quoted[0]}` : `one of ${quoted.join(', ')}`
 }
 
-/** `scheme://user:password@`; of a URL that is written wrong, too. */
-const PASSWORD_IN_URL = /(:\/*[^/:@]*:)[^/]*@/g
-const SECRET = /password|secret|token|passphrase/i
-
 /** A value as one writes it in the file, cut short; never a secret one. */
 function shown(value: unknown, path: Path): string {
-  if (path.some((step) => SECRET.test(String(step)))) return 'a value (not shown: it is a secret)'
+  if (isSecret(path)) return 'a value (not shown: it is a secret)'
   if (typeof value === 'string') {
-    const shown = value.replace(PASSWORD_IN_URL, '$1…@')
+    const shown = withoutPasswords(value)
     return JSON.stringify(shown.length > 60 ? `${shown.slice(0, 60)}…` : shown)
   }
   if (Array.isArray(value)) return value.length === 0 ? 'an empty array' : 'an array'
