@@ -1,5 +1,6 @@
-import { existsSync } from 'node:fs'
-import { mkdir, open, rename, rm } from 'node:fs/promises'
+import { randomUUID } from 'node:crypto'
+import { existsSync, renameSync } from 'node:fs'
+import { mkdir, open, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { Octets } from '../xmpp/octets.ts'
 
@@ -16,11 +17,11 @@ export class FileExistsError extends Error {
  * disk. Rejects with `FileExistsError`, or what the file system says; then there is none.
  */
 export async function writeNewFile(file: string, content: AsyncIterable<Octets>): Promise<void> {
-  if (existsSync(file)) throw new FileExistsError(`${file} is there already`)
+  ensureNew(file)
   await mkdir(dirname(file), { recursive: true, mode: 0o700 })
-  const partial = `${file}.${process.pid}.partial`
+  const partial = `${file}.${randomUUID()}.partial`
   try {
-    await using handle = await open(partial, 'w', 0o600)
+    await using handle = await open(partial, 'wx', 0o600)
     let gathered = ''
     for await (const piece of content) {
       gathered += piece
@@ -30,9 +31,15 @@ export async function writeNewFile(file: string, content: AsyncIterable<Octets>)
     }
     await handle.writeFile(gathered, 'latin1')
     await handle.sync()
-    await rename(partial, file)
+    // Another may have come meanwhile; in one go, so that none comes between.
+    ensureNew(file)
+    renameSync(partial, file)
   } catch (error) {
     await rm(partial, { force: true })
     throw error
   }
+}
+
+function ensureNew(file: string): void {
+  if (existsSync(file)) throw new FileExistsError(`${file} is there already`)
 }
