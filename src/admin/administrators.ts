@@ -26,7 +26,7 @@ const ADD = 'insert into administrator (account) values (?) on conflict do nothi
 const REMOVE = 'delete from administrator where account = ?'
 
 type Options = {
-  readonly storage: Storage
+  readonly storage: Pick<Storage, 'read' | 'write'>
   /** Those of the configuration now. */
   readonly fixed: () => readonly BareJid[]
   /** What is stored is another: told to other nodes. */
@@ -37,6 +37,7 @@ type Options = {
 export class Administrators {
   readonly #options: Options
   #added: ReadonlySet<string> = new Set()
+  #loading: Promise<void> = Promise.resolve()
 
   constructor(options: Options) {
     this.#options = options
@@ -62,7 +63,14 @@ export class Administrators {
   }
 
   /** What is stored, from now on. */
-  async load(): Promise<void> {
+  load(): Promise<void> {
+    // One after the other: what an earlier one has read must not take the place of what is newer.
+    const loading = this.#loading.catch(() => {}).then(() => this.#read())
+    this.#loading = loading
+    return loading
+  }
+
+  async #read(): Promise<void> {
     const rows = await this.#options.storage.read<{ account: string }>(READ, [])
     this.#added = new Set(rows.map(({ account }) => account))
   }
@@ -74,8 +82,9 @@ export class Administrators {
 
   /** False: it was none, or is one of the configuration. */
   async remove({ full }: BareJid): Promise<boolean> {
-    if (!this.#added.has(full)) return false
-    await this.#options.storage.write(REMOVE, [full])
+    // Of what is stored: what another node has added a moment ago may not be known here.
+    const { changes } = await this.#options.storage.write(REMOVE, [full])
+    if (changes === 0) return false
     await this.#changed()
     return true
   }
