@@ -102,9 +102,10 @@ export function httpApi(options: ApiOptions): HttpService {
         const { signal } = followed(request, reply, stopping)
         const items = await told(open(stream, argsOf(request), caller, signal), log)
         const events = new EventStream(reply, signal)
-        await events.ends(async () => {
+        const forward = async () => {
           for await (const item of items) await events.send('item', item)
-        })
+        }
+        await events.ends(() => told(forward(), log))
         return reply
       })
     }

@@ -10,7 +10,7 @@ import { streams } from '../../src/admin/streams.ts'
 import { Envelope, SERVER } from '../../src/core/envelope.ts'
 import { createLogger } from '../../src/log.ts'
 import { modules } from '../../src/modules.ts'
-import { parseJid } from '../../src/xmpp/jid.ts'
+import { parseBare, parseJid } from '../../src/xmpp/jid.ts'
 import { Stanza } from '../../src/xmpp/stanza.ts'
 import { el } from '../../src/xmpp/xml.ts'
 import { ask, giveOverHttp, tokenFor } from '../support/api.ts'
@@ -96,6 +96,15 @@ test('a role may give what is its own, about its domains', async () => {
   for (const [name, args] of elsewhere) {
     assert.equal(await give(ofOther, name, args), 'forbidden', `${name} ${JSON.stringify(args)}`)
   }
+  // Who can log in as an administrator is one.
+  const root = `root@${OTHER}`
+  for (const jid of [dora, root]) await server.server.administrators.add(parseBare(jid))
+  const password = 'of my own'
+  assert.equal(await give(ofOther, 'account password', { jid: dora, password }), 'forbidden')
+  assert.equal(await give(ofOther, 'account register', { jid: root, password }), 'forbidden')
+  const admin = await tokenFor(server, 'admin')
+  assert.equal(await give(admin, 'account password', { jid: dora, password }), 'done')
+  assert.equal(await give(admin, 'account register', { jid: root, password }), 'done')
   const readerOfOther = await tokenFor(server, 'read-only', [OTHER])
   assert.equal(await give(readerOfOther, 'account info', { jid: dora }), 'done')
   assert.equal(await give(readerOfOther, 'account info', { jid: `alice@${DOMAIN}` }), 'forbidden')

@@ -48,6 +48,7 @@ export const emptyContext: AdminContext = {
   },
   administrators: {
     all: [],
+    has: () => false,
     isFixed: () => false,
     add: async () => {},
     remove: async () => false,

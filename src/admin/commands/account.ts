@@ -1,10 +1,12 @@
 import { z } from 'zod'
 import { accountArgument } from '../../core/command.ts'
+import type { Caller } from '../../core/command-access.ts'
 import { counted, table } from '../../core/command-text.ts'
 import { domain } from '../../core/config-types.ts'
 import type { BareJid } from '../../xmpp/jid.ts'
 import { PrecisError } from '../../xmpp/precis.ts'
 import { type Command, CommandError, defineCommand } from '../command.ts'
+import type { AdminAdministrators } from './admin.ts'
 import { ensureServed } from './domain.ts'
 
 /** Accounts with all that hangs on them. Rejects with `PrecisError` for impossible passwords. */
@@ -41,6 +43,18 @@ const password = z.string('a password').min(1, 'a password').describe('The passw
 /** How much is read from the store at once. */
 const PAGE = 1_000
 
+/**
+ * Whoever knows the password of an administrator can give every command: so those who may not give every
+ * command set none. Throws CommandError `forbidden`.
+ */
+function ensureMayLogInAs(jid: BareJid, administrators: AdminAdministrators, caller: Caller): void {
+  if (caller.role === 'admin' || !administrators.has(jid)) return
+  throw new CommandError(
+    'forbidden',
+    `${jid} is an administrator, and gets passwords from an admin`,
+  )
+}
+
 const registerAccount = defineCommand({
   name: 'account register',
   description: 'Create an account',
@@ -52,8 +66,9 @@ const registerAccount = defineCommand({
   examples: ['alice@localhost', 'alice@localhost --password "correct horse"'],
   result: z.strictObject({ jid: z.string() }),
   text: ({ jid }) => `${jid} is registered`,
-  async run({ accounts, domains }, { jid, password }) {
+  async run({ accounts, administrators, domains }, { jid, password }, { caller }) {
     ensureServed(domains, jid.domain)
+    ensureMayLogInAs(jid, administrators, caller)
     const isNew = await acceptable(accounts.register(jid, password))
     if (!isNew) throw new CommandError('conflict', `${jid} exists already`)
     return { jid: jid.full }
@@ -87,7 +102,8 @@ const setPassword = defineCommand({
   examples: ['alice@localhost'],
   result: z.strictObject({ jid: z.string() }),
   text: ({ jid }) => `${jid} has a new password`,
-  async run({ accounts }, { jid, password }) {
+  async run({ accounts, administrators }, { jid, password }, { caller }) {
+    ensureMayLogInAs(jid, administrators, caller)
     const isThere = await acceptable(accounts.setPassword(jid, password))
     if (!isThere) throw noAccount(jid)
     return { jid: jid.full }

@@ -5,7 +5,7 @@ import type { Administrators } from '../administrators.ts'
 import { type Command, CommandError, defineCommand } from '../command.ts'
 import { noAccount } from './account.ts'
 
-export type AdminAdministrators = Pick<Administrators, 'all' | 'isFixed' | 'add' | 'remove'>
+export type AdminAdministrators = Pick<Administrators, 'all' | 'has' | 'isFixed' | 'add' | 'remove'>
 
 const listAdministrators = defineCommand({
   name: 'admin list',
