@@ -9,7 +9,7 @@ import type { Members } from './members.ts'
 import type { RemoteComponents } from './remote-components.ts'
 import type { Revisions } from './revisions.ts'
 import type { SessionTable } from './session-table.ts'
-import { type Clock, keyOf } from './transport.ts'
+import { type Clock, keyOf, runOf } from './transport.ts'
 
 declare module '../core/cluster.ts' {
   interface Topics {
@@ -30,21 +30,21 @@ type Parts = {
   readonly hooks: Hooks
   readonly routes: LocalRoutes
   readonly nodes: Pick<Cluster, 'on' | 'ask' | 'tell'>
-  readonly members: Members
-  readonly sessions: SessionTable
-  readonly components: RemoteComponents
-  readonly locks: Locks
+  readonly members: Pick<Members, 'remains' | 'others' | 'isKnown' | 'isCleaned' | 'cleaned'>
+  readonly sessions: Pick<SessionTable, 'of' | 'removeLost'>
+  readonly components: Pick<RemoteComponents, 'removeLost'>
+  readonly locks: Pick<Locks, 'exclusively'>
   readonly revisions: Revisions
   readonly fences?: Fences | undefined
   /** After so long all who are alive have been heard of, milliseconds. */
   readonly lease: number
 }
 
+type LostHandOff = Pick<HandOff, 'lose' | 'settleRemains' | 'returned'>
+
 type LostRun = {
   readonly run: NodeRun
-  readonly handOff: HandOff
-  /** Numbers of what this node had handed to it, and whoever cleans up has found. */
-  readonly found: Set<number>
+  readonly handOff: LostHandOff
 }
 
 /** How long to wait before what failed is tried again, milliseconds. */
@@ -65,6 +65,13 @@ export class LostRuns {
   readonly #lost = new Map<string, LostRun>()
   /** Resolved when what it left is taken care of. */
   readonly #cleaned = new Map<string, PromiseWithResolvers<void>>()
+  /**
+   * Numbers of what this node had handed to a run, and whoever takes care of that has found. It may say so
+   * before this node sees that the run is over.
+   */
+  readonly #found = new Map<string, Set<number>>()
+  /** What this node has found, until the others know: what it has taken it does not find again. */
+  readonly #untold = new Set<string>()
   readonly #cleaning = new Set<string>()
   readonly #underWay = new Set<Promise<void>>()
   #isReady = false
@@ -109,14 +116,14 @@ export class LostRuns {
   // --- What is heard.
 
   /** A run is over. False: all that it left is taken care of already. */
-  onLost(run: NodeRun, handOff: HandOff): boolean {
+  onLost(run: NodeRun, handOff: LostHandOff): boolean {
     handOff.lose()
     if (this.#parts.members.isCleaned(run)) {
-      void handOff.settleRemains(new Set())
+      void handOff.settleRemains(this.#takeFound(run))
       return false
     }
     const key = keyOf(run)
-    this.#lost.set(key, { run, handOff, found: new Set() })
+    this.#lost.set(key, { run, handOff })
     this.#cleaned.set(key, Promise.withResolvers())
     return true
   }
@@ -124,7 +131,7 @@ export class LostRuns {
   /** What a node, and its runs before, have left is taken care of. Returns those runs. */
   onCleaned({ node, epoch }: NodeRun): readonly NodeRun[] {
     const cleaned: NodeRun[] = []
-    for (const [key, { run, handOff, found }] of this.#lost) {
+    for (const [key, { run, handOff }] of this.#lost) {
       if (run.node !== node || run.epoch > epoch) continue
       this.#lost.delete(key)
       cleaned.push(run)
@@ -132,7 +139,7 @@ export class LostRuns {
         this.#cleaned.get(key)?.resolve()
         this.#cleaned.delete(key)
       }
-      const decided = handOff.settleRemains(found)
+      const decided = handOff.settleRemains(this.#takeFound(run))
       if (decided instanceof Promise) decided.then(over, over)
       else over()
     }
@@ -147,8 +154,16 @@ export class LostRuns {
   #note(found: readonly string[]): void {
     const own = keyOf(this.#parts.self())
     for (const { from, to, number } of found.map(readHanded)) {
-      if (from === own) this.#lost.get(to)?.found.add(number)
+      if (from !== own || this.#parts.members.isCleaned(runOf(to))) continue
+      const numbers = this.#found.get(to) ?? new Set()
+      this.#found.set(to, numbers.add(number))
     }
+  }
+
+  #takeFound(run: NodeRun): ReadonlySet<number> {
+    const found = this.#found.get(keyOf(run)) ?? new Set()
+    this.#found.delete(keyOf(run))
+    return found
   }
 
   // --- What is done.
@@ -184,10 +199,8 @@ export class LostRuns {
     const { node, epoch } = this.#parts.self()
     if (!this.#isReady) return
     try {
-      const found: string[] = []
-      await this.#takeOver({ node, epoch: epoch - 1 }, found)
-      this.#note(found)
-      await this.#parts.nodes.tell('remains_found', found)
+      await this.#takeOver({ node, epoch: epoch - 1 })
+      await this.#tellFound()
     } catch (error) {
       this.#parts.log.warn('cluster_own_remains_left', { error })
     }
@@ -204,11 +217,9 @@ export class LostRuns {
     if (runs.length === 0) return
     for (const run of runs) this.#cleaning.add(keyOf(run))
     try {
-      const found: string[] = []
-      for (const run of runs) await this.#takeOver(run, found)
+      for (const run of runs) await this.#takeOver(run)
       // What one of them had taken over from another is found before anybody decides about it.
-      this.#note(found)
-      await this.#parts.nodes.tell('remains_found', found)
+      await this.#tellFound()
       for (const run of runs) {
         await this.#parts.members.cleaned(run)
         this.#parts.log.info('cluster_node_cleaned', { ...run })
@@ -223,14 +234,21 @@ export class LostRuns {
     }
   }
 
-  async #takeOver(run: NodeRun, found: string[]): Promise<void> {
+  async #tellFound(): Promise<void> {
+    const found = [...this.#untold]
+    this.#note(found)
+    await this.#parts.nodes.tell('remains_found', found)
+    for (const handed of found) this.#untold.delete(handed)
+  }
+
+  async #takeOver(run: NodeRun): Promise<void> {
     const remains = {
       ...run,
       unregister: () => this.#unregister(run),
-      found: (handed: string) => void found.push(handed),
+      found: (handed: string) => void this.#untold.add(handed),
       giveBack: async (handed: string) => {
         if (await this.#isAnsweredFor(handed)) return true
-        found.push(handed)
+        this.#untold.add(handed)
         return false
       },
     }

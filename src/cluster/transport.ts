@@ -83,3 +83,8 @@ export const systemClock: Clock = {
 export function keyOf({ node, epoch }: NodeRun): string {
   return `${node}:${epoch}`
 }
+
+export function runOf(key: string): NodeRun {
+  const colon = key.lastIndexOf(':')
+  return { node: key.slice(0, colon), epoch: Number(key.slice(colon + 1)) }
+}
