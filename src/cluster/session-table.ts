@@ -239,11 +239,15 @@ export class SessionTable {
 
   async #remove(own: Own): Promise<void> {
     const { registry, log, wrote } = this.#parts
-    if (own.revision === 0) return
+    const { revision } = own
+    if (revision === 0) return
     try {
-      wrote(await registry.remove(own.key, own.revision))
+      wrote(await registry.remove(own.key, revision))
     } catch (error) {
-      if (error instanceof RegistryConflict) return
+      if (error instanceof RegistryConflict) {
+        // This run wrote it once more without hearing so, and has seen that only now.
+        return own.revision > revision ? this.#remove(own) : undefined
+      }
       // Nobody has the session any more; whoever hands something to it hears so.
       log.warn('session_row_not_removed', { error })
       this.#stray.set(own.key, { revision: own.revision, node: this.#parts.self().node })

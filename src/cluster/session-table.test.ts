@@ -1,0 +1,63 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Random } from '../../test/loss/random.ts'
+import { Network } from '../../test/simulation/network.ts'
+import { SimulatedRegistry } from '../../test/simulation/registry.ts'
+import { Process, Scheduler } from '../../test/simulation/scheduler.ts'
+import { startCore } from '../../test/support/core.ts'
+import { silentLogger } from '../core/log.ts'
+import { SESSION_PREFIX, SessionTable } from './session-table.ts'
+
+test('a row that was written without hearing so goes with its session', async () => {
+  const scheduler = new Scheduler()
+  const network = new Network(scheduler, new Random(1))
+  const registry = new SimulatedRegistry(scheduler, new Random(1), network)
+  const process = new Process(scheduler)
+  const client = registry.open(network.open('one', process))
+  const run = (ms: number) => scheduler.run(scheduler.now + ms)
+  await using core = await startCore({ accounts: ['juliet'] })
+  const { sessions } = core.sessionManager
+  const nobody = () => assert.fail('there is no other node')
+  const table = new SessionTable({
+    self: () => ({ node: 'one', epoch: 1 }),
+    registry: client,
+    clock: process.clock,
+    log: silentLogger,
+    sessions,
+    handOffTo: nobody,
+    closeRemote: nobody,
+    remains: () => undefined,
+    isCleaned: () => false,
+    isCleaner: () => false,
+    holdBack: () => {},
+    onSeenLate: () => {},
+    onLess: () => {},
+    wrote: () => {},
+  })
+  const session = await core.connect('juliet')
+  const opened = table.opened(session)
+  await run(100)
+  await opened
+  const key = [...registry.rows.keys()].find((one) => one.startsWith(SESSION_PREFIX)) as string
+
+  // The request arrives, the answer does not.
+  const original = registry.change.bind(registry)
+  registry.change = (...change) => {
+    registry.change = original
+    original(...change)
+    throw new Error('no answer')
+  }
+  session.setPresence(5, session.presence)
+  table.changed(session)
+  await run(100)
+
+  // It is shown when the removal of what was known before is under way.
+  const closed = table.closed(session)
+  await new Promise((resolve) => void setImmediate(resolve))
+  const row = registry.get(key)
+  assert.ok(row !== undefined)
+  table.onChange(row)
+  await run(1_000)
+  await closed
+  assert.deepEqual([...registry.rows.keys()], [])
+})
