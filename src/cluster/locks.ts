@@ -14,7 +14,7 @@ type Parts = {
   readonly isOver: (run: NodeRun) => boolean
 }
 
-/** A lock of this node; `revision` is its key's. */
+/** A lock that this node has, or waits for; `revision` is its key's, 0 until it has it. */
 type Own = { revision: number }
 
 type Held = { readonly owner: NodeRun; readonly revision: number }
@@ -23,6 +23,7 @@ type Held = { readonly owner: NodeRun; readonly revision: number }
 const PATIENCE = 10_000
 /** How long to wait before a write is tried again, milliseconds. */
 const RETRY = 500
+const RELEASE_RETRY = 1_000
 
 /**
  * What only one node may do at a time: whoever does it has a key of the registry. That of a node that
@@ -44,13 +45,24 @@ export class Locks {
   }
 
   onChange({ key, value, revision }: Change): void {
-    if (value === undefined) this.#held.delete(key)
-    else this.#held.set(key, { owner: JSON.parse(value) as NodeRun, revision })
-    if (value !== undefined) return
     const own = this.#own.get(key)
-    if (own === undefined || revision <= own.revision) return this.#wake(key)
+    if (value !== undefined) {
+      const owner = JSON.parse(value) as NodeRun
+      this.#held.set(key, { owner, revision })
+      // It was taken without hearing so, and whoever wanted it has given up.
+      if (own === undefined && this.#isSelf(owner)) void this.#release(key, revision)
+      return
+    }
+    this.#held.delete(key)
+    const { revision: taken = 0 } = own ?? {}
+    if (own === undefined || taken === 0 || revision <= taken) return this.#wake(key)
     // The registry has lost it, and the work goes on.
     void this.#takeAgain(key, own)
+  }
+
+  #isSelf({ node, epoch }: NodeRun): boolean {
+    const self = this.#parts.self()
+    return node === self.node && epoch === self.epoch
   }
 
   /** A node is lost: so are its locks. */
@@ -59,18 +71,19 @@ export class Locks {
   }
 
   async #do<R>(name: string, work: () => Promise<R>): Promise<R> {
-    const { registry, log } = this.#parts
     const key = LOCK_PREFIX + createHash('sha256').update(name).digest('base64url').slice(0, 27)
-    const own: Own = { revision: await this.#take(key) }
+    const own: Own = { revision: 0 }
     this.#own.set(key, own)
     try {
+      own.revision = await this.#take(key)
       return await work()
     } finally {
       this.#own.delete(key)
-      registry.remove(key, own.revision).catch((error) => {
-        log.warn('cluster_lock_not_released', { error })
-        this.#parts.clock.after(1_000, () => void this.#release(key, own.revision))
-      })
+      const held = this.#held.get(key)
+      // What was seen may be newer than what was heard.
+      const seen = held !== undefined && this.#isSelf(held.owner) ? held.revision : 0
+      const revision = Math.max(own.revision, seen)
+      if (revision > 0) void this.#release(key, revision)
     }
   }
 
@@ -93,7 +106,8 @@ export class Locks {
       await this.#parts.registry.remove(key, revision)
     } catch (error) {
       if (error instanceof RegistryConflict) return
-      this.#parts.clock.after(1_000, () => void this.#release(key, revision))
+      this.#parts.log.warn('cluster_lock_not_released', { error })
+      this.#parts.clock.after(RELEASE_RETRY, () => void this.#release(key, revision))
     }
   }
 
@@ -103,8 +117,7 @@ export class Locks {
     while (true) {
       const held = this.#held.get(key)
       // Whoever has the lane has none of the locks that this run took: it did not hear that it did.
-      const isOwn = held?.owner.node === self().node && held.owner.epoch === self().epoch
-      if (held === undefined || isOwn || isOver(held.owner)) {
+      if (held === undefined || this.#isSelf(held.owner) || isOver(held.owner)) {
         try {
           return await registry.put(key, JSON.stringify(self()), held?.revision ?? 0)
         } catch (error) {
