@@ -30,6 +30,8 @@ class Line {
   delay = 0
   isSlow = false
   acknowledged = 0
+  /** What the other end waits for before it takes a message in. */
+  seen: () => Promise<void> | undefined = () => undefined
 
   constructor(seed: number) {
     const random = new Random(seed)
@@ -66,7 +68,7 @@ class Line {
           if (self === 0) this.acknowledged = upTo
         },
         written: () => 0,
-        seen: () => undefined,
+        seen: () => (self === 0 ? undefined : this.seen()),
       })
     this.ends = [end(0), end(1)]
   }
@@ -200,4 +202,27 @@ test('whoever waits for an acknowledgement hears of the end of the other run', a
   assert.equal(link.waiting, 0)
   assert.equal(link.send('later'), 0)
   assert.equal(line.timers, 0)
+})
+
+test('what is sent again while it waits for the registry is not kept twice', async () => {
+  const line = new Line(1)
+  const { promise, resolve } = Promise.withResolvers<void>()
+  let taken = 0
+  line.seen = () => {
+    taken++
+    return taken === 1 ? promise : undefined
+  }
+  const [link] = line.ends
+  for (const entry of ['one', 'two', 'three']) {
+    link.send(entry)
+    await line.run(10)
+  }
+  await line.run(60_000)
+  assert.equal(taken, 1)
+  resolve()
+  await line.run(0.1)
+  // The first once more, and those behind it.
+  assert.equal(taken, 1 + 3)
+  await line.run(10_000)
+  assert.deepEqual(line.taken, ['one', 'two', 'three'])
 })

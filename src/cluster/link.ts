@@ -1,7 +1,7 @@
 import type { NodeRun } from '../core/cluster.ts'
 import type { Logger } from '../core/log.ts'
 import type { Maybe } from '../core/maybe.ts'
-import { type Header, writeHeader } from './message.ts'
+import { type Header, type Message, writeHeader } from './message.ts'
 import type { Clock } from './transport.ts'
 
 type Parts = {
@@ -80,7 +80,7 @@ export class Link {
   #isFlushDue = false
   #stopResend: (() => void) | undefined
   #resendAfter = RESEND_AFTER
-  #waiting: readonly Waiter[] = []
+  #waiting: Waiter[] = []
   // --- From the peer.
   /** The number of the next entry. */
   #expected = 1
@@ -91,8 +91,8 @@ export class Link {
   #isAckUrgent = false
   #stopAck: (() => void) | undefined
   #partial = ''
-  /** Messages that wait for the registry. */
-  #inbox: { readonly header: Header; readonly entries: readonly string[] }[] | undefined
+  /** Messages that wait for the registry, by the number of their first entry. */
+  #inbox: Map<number, Message> | undefined
   #isClosed = false
 
   constructor(parts: Parts) {
@@ -136,7 +136,7 @@ export class Link {
   acknowledged(upTo: number): Promise<void> | undefined {
     if (upTo < this.#firstWaiting || this.#isClosed) return undefined
     return new Promise((resolve) => {
-      this.#waiting = [...this.#waiting, { upTo, resolve }]
+      this.#waiting.push({ upTo, resolve })
       this.#ask()
     })
   }
@@ -302,17 +302,19 @@ export class Link {
   receive(header: Header, entries: readonly string[]): void {
     if (this.#isClosed) return
     if (this.#inbox !== undefined) {
-      this.#inbox.push({ header, entries })
+      // What is sent again meanwhile need not wait twice; of those without entries the last says all.
+      const { first } = header
+      if (first === 0 || !this.#inbox.has(first)) this.#inbox.set(first, { header, entries })
       return
     }
     const seen = this.#parts.seen(header.written)
     if (seen === undefined) return this.#receive(header, entries)
-    const inbox = [{ header, entries }]
+    const inbox = new Map([[header.first, { header, entries }]])
     this.#inbox = inbox
     void seen.then(() => {
       this.#inbox = undefined
       // One that waits again takes those behind it along.
-      for (const message of inbox) this.receive(message.header, message.entries)
+      for (const message of inbox.values()) this.receive(message.header, message.entries)
     })
   }
 
