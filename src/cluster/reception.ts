@@ -6,6 +6,7 @@ import type { Logger } from '../core/log.ts'
 import { after, type Maybe } from '../core/maybe.ts'
 import type { Router } from '../core/router.ts'
 import type { SessionManager } from '../core/session-manager.ts'
+import { StanzaError } from '../xmpp/stanza-error.ts'
 import type { Taker } from './hand-off.ts'
 import type { RemoteComponents } from './remote-components.ts'
 import { RemoteResource } from './remote-resource.ts'
@@ -37,6 +38,10 @@ export class Reception implements Taker {
   }
 
   toSession(target: string, envelope: Envelope): Maybe<boolean> {
+    return this.#orBounced(envelope, () => this.#toSession(target, envelope))
+  }
+
+  #toSession(target: string, envelope: Envelope): Maybe<boolean> {
     const { sessionManager } = this.#parts
     const taken = sessionManager.take(target, envelope, this.#domainType(envelope))
     return after(taken, (isTaken) => {
@@ -72,7 +77,8 @@ export class Reception implements Taker {
 
   toComponent(target: string, envelope: Envelope): Maybe<unknown> {
     const component = this.#parts.connections.find(target)
-    return component === undefined ? this.again(envelope) : component.handle(envelope)
+    if (component === undefined) return this.again(envelope)
+    return this.#orBounced<unknown>(envelope, () => component.handle(envelope))
   }
 
   toNode(envelope: Envelope): void {
@@ -93,7 +99,31 @@ export class Reception implements Taker {
   }
 
   unreachable(envelope: Envelope): Maybe<unknown> {
-    return this.#parts.sessionManager.unreachable(envelope, this.#domainType(envelope))
+    const { sessionManager } = this.#parts
+    const decide = () => sessionManager.unreachable(envelope, this.#domainType(envelope))
+    return this.#orBounced<unknown>(envelope, decide)
+  }
+
+  /** What makes a handler throw ends as it does on the route: its sender is told. */
+  #orBounced<T>(envelope: Envelope, work: () => Maybe<T>): Maybe<T | false> {
+    const failed = (error: unknown): false => {
+      // Others have it, too: whoever gave it to all of them decides.
+      if (envelope.delivery?.giveBack(envelope) === false) return false
+      this.#parts.router.bounce(envelope, this.#answerTo(error, envelope), 'cluster')
+      return false
+    }
+    try {
+      const done = work()
+      return done instanceof Promise ? done.catch(failed) : done
+    } catch (error) {
+      return failed(error)
+    }
+  }
+
+  #answerTo(error: unknown, { from, to }: Envelope): StanzaError {
+    if (error instanceof StanzaError) return error
+    this.#parts.log.error('cluster_stanza_failed', { from: from.full, to: to.full, error })
+    return new StanzaError('internal-server-error', { type: 'wait' })
   }
 
   #domainType({ to }: Envelope): string {

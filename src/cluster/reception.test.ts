@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { conditionOf, startCore } from '../../test/support/core.ts'
+import { Envelope, type Origin } from '../core/envelope.ts'
+import { silentLogger } from '../core/log.ts'
+import type { DeliveryShare } from '../core/shared-delivery.ts'
+import { parseJid } from '../xmpp/jid.ts'
+import { Stanza } from '../xmpp/stanza.ts'
+import { StanzaError } from '../xmpp/stanza-error.ts'
+import { Reception } from './reception.ts'
+import { systemClock } from './transport.ts'
+
+const ROMEO = parseJid('romeo@montague.example/orchard')
+const ELSEWHERE: Origin = { kind: 's2s', domain: ROMEO.domain }
+const COMPONENT = 'component-1'
+
+async function receive() {
+  const core = await startCore({ accounts: ['juliet'] })
+  const juliet = await core.connect('juliet')
+  const { hooks, router, iq, routes, sessionManager } = core
+  const refuse = () => {
+    throw new StanzaError('resource-constraint')
+  }
+  const component = {
+    id: COMPONENT,
+    domains: [],
+    isSubdomain: false,
+    isHidden: false,
+    isLocal: true,
+    handle: refuse,
+    awaits: () => false,
+    close: async () => {},
+  }
+  const reception = new Reception({
+    clock: systemClock,
+    log: silentLogger,
+    hooks,
+    router,
+    iq,
+    routes,
+    sessionManager,
+    connections: { find: (id) => (id === COMPONENT ? component : undefined) },
+  })
+  const message = (share?: DeliveryShare) => {
+    const stanza = Stanza.build('message', { type: 'chat', id: 'hand-in-hand' })
+    return new Envelope(ROMEO, juliet.jid, stanza, ELSEWHERE, undefined, undefined, share)
+  }
+  const answers = () => core.sentAway.map(({ to, stanza }) => [to.full, conditionOf(stanza)])
+  return { core, juliet, reception, message, answers }
+}
+
+for (const how of ['throws', 'rejects'] as const) {
+  test(`the sender is told when a handler ${how} for what another node handed over`, async () => {
+    const { core, juliet, reception, message, answers } = await receive()
+    await using _ = core
+    core.hooks.on('sm_message_taken', (envelope) => {
+      const error = new Error('the disk is full')
+      if (how === 'rejects') return Promise.reject(error)
+      if (envelope !== undefined) throw error
+      return envelope
+    })
+    assert.equal(await reception.toSession(juliet.jid.full, message()), false)
+    assert.deepEqual(answers(), [[ROMEO.full, 'internal-server-error']])
+  })
+}
+
+test('who hears of it is whoever gave it to several, if others have it as well', async () => {
+  const { core, juliet, reception, message, answers } = await receive()
+  await using _ = core
+  core.hooks.on('sm_message_taken', () => Promise.reject(new Error('the disk is full')))
+  const held: Envelope[] = []
+  const share = {
+    acknowledge: () => {},
+    giveBack: (envelope: Envelope) => {
+      held.push(envelope)
+      return false
+    },
+  }
+  await reception.toSession(juliet.jid.full, message(share))
+  assert.equal(held.length, 1)
+  assert.deepEqual(answers(), [])
+})
+
+test('what a component does not take is answered with what it says', async () => {
+  const { core, reception, message, answers } = await receive()
+  await using _ = core
+  await reception.toComponent(COMPONENT, message())
+  assert.deepEqual(answers(), [[ROMEO.full, 'resource-constraint']])
+})
