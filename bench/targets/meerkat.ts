@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { callCommand } from '../../src/admin/control.ts'
+import { callCommand } from '../../src/admin/control-client.ts'
 import { modules } from '../../src/modules.ts'
 import { gitCommit } from '../machine.ts'
 import { COMPONENT, PASSWORD, type Setup, type Target, VARIANTS, type Variant } from './target.ts'

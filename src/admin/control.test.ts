@@ -11,13 +11,8 @@ import { emptyContext } from '../../test/support/admin.ts'
 import { silentLogger } from '../core/log.ts'
 import { StorageError } from '../core/storage.ts'
 import { CommandError, defineCommand } from './command.ts'
-import {
-  AlreadyRunningError,
-  callCommand,
-  followCommand,
-  NotRunningError,
-  openControl,
-} from './control.ts'
+import { AlreadyRunningError, openControl } from './control.ts'
+import { callCommand, followCommand, NotRunningError } from './control-client.ts'
 import { defineStream } from './stream-command.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'meerkat-control-'))

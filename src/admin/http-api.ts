@@ -8,7 +8,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { type CommandCall, checkedArgs } from '../core/command.ts'
 import { type Caller, ensureMayGive, mayEverGive } from '../core/command-access.ts'
-import { CommandError, type CommandErrorCode } from '../core/command-error.ts'
+import { CommandError } from '../core/command-error.ts'
 import { HttpProblem, type HttpService } from '../core/http.ts'
 import type { Logger } from '../core/log.ts'
 import { networkOf } from '../core/network.ts'
@@ -18,6 +18,7 @@ import type { Command } from './command.ts'
 import type { AdminContext } from './context.ts'
 import { EventStream } from './event-stream.ts'
 import { give } from './giving.ts'
+import { STATUS } from './http-status.ts'
 import { openApi, pathOf } from './openapi.ts'
 import type { StreamCommand } from './stream-command.ts'
 import { TOKEN_PATH, type TokenAnswer } from './token-answer.ts'
@@ -32,14 +33,6 @@ type ApiOptions = {
   readonly requestsPerMinute: number
   readonly log: Logger
 }
-
-export const STATUS = {
-  invalid: 400,
-  forbidden: 403,
-  'not-found': 404,
-  conflict: 409,
-  unavailable: 503,
-} as const satisfies Record<CommandErrorCode, number>
 
 const MINUTE = 60_000
 /** Wrong tokens from one address in a minute; who has the right one is not kept out by others' guesses. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { callCommand } from '../../src/admin/control.ts'
+import { callCommand } from '../../src/admin/control-client.ts'
 import { type Logger, silentLogger } from '../../src/core/log.ts'
 import { type Migration, StorageError } from '../../src/core/storage.ts'
 import { openPostgres } from '../../src/storage/postgres.ts'

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { callCommand } from '../../src/admin/control.ts'
+import { callCommand } from '../../src/admin/control-client.ts'
 import { el } from '../../src/xmpp/xml.ts'
 import { emptyDirectory } from '../support/directory.ts'
 import { Internet } from '../support/federation.ts'

@@ -1,7 +1,7 @@
 import { dirname, join } from 'node:path'
 import { runCli } from '../../src/admin/cli.ts'
 import type { Command } from '../../src/admin/command.ts'
-import { callCommand } from '../../src/admin/control.ts'
+import { callCommand } from '../../src/admin/control-client.ts'
 import { plain } from '../../src/admin/stream-command.ts'
 
 const unused = async () => {
