@@ -7,8 +7,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import { parse, TomlError } from 'smol-toml'
-import { z } from 'zod'
+import type { z } from 'zod'
 import {
   authorityProblems,
   certificateFiles,
@@ -18,15 +17,8 @@ import {
   otherCertificates,
 } from './config/certificates.ts'
 import { clusterFiles, clusterProblems, workerProblems } from './config/cluster.ts'
-import { componentListener } from './config/component-schema.ts'
-import { serverListener } from './config/federation-schema.ts'
-import { type HttpListener, httpListener } from './config/http-schema.ts'
-import {
-  componentProblems,
-  type Listeners,
-  listenerConflicts,
-  listenerWarnings,
-} from './config/listeners.ts'
+import type { HttpListener } from './config/http-schema.ts'
+import { componentProblems, listenerConflicts, listenerWarnings } from './config/listeners.ts'
 import {
   checkHosts,
   checkModules,
@@ -44,19 +36,17 @@ import {
   type Placed,
   type PlacedProblem,
   type Problem,
-  soundElements,
-  unknownKey,
 } from './config/problems.ts'
-import {
-  type CertificateFiles,
-  type ClientListener,
-  type ComponentListener,
-  clientListener,
-  type FileSettings,
+import type {
+  CertificateFiles,
+  ClientListener,
+  ComponentListener,
+  FileSettings,
   fileSchema,
-  moduleSwitches,
-  type ServerListener,
+  ServerListener,
 } from './config/schema.ts'
+import { checkSections, isComplete, shapeOf } from './config/sections.ts'
+import { parseToml } from './config/toml.ts'
 
 export type { HttpListener } from './config/http-schema.ts'
 export type { HostModules, ModuleDeclaration, ModuleSettings } from './config/modules.ts'
@@ -266,147 +256,10 @@ export function checkConfig(input: unknown, context: Context): LoadedConfig {
   }
 }
 
-function parseToml(text: string, file: string | undefined): unknown {
-  try {
-    return withDatesAsText(parse(text, { unsafeKeyBehaviour: 'throw' }))
-  } catch (cause) {
-    if (!(cause instanceof TomlError)) throw cause
-    const { line, column } = cause
-    const reason = cause.message.replace(/^Invalid TOML document: /, '').split('\n', 1)[0]
-    const problem = { path: [], text: `not TOML: ${reason}`, position: { line, column } }
-    throw new ConfigError([problem], file, { cause })
-  }
-}
-
-/** TOML's dates are objects, which a schema would take for tables. */
-function withDatesAsText(value: unknown): unknown {
-  if (value instanceof Date) return value.toISOString()
-  if (Array.isArray(value)) return value.map(withDatesAsText)
-  if (typeof value !== 'object' || value === null) return value
-  return Object.fromEntries(
-    Object.entries(value).map(([key, child]) => [key, withDatesAsText(child)]),
-  )
-}
-
-/** What is right by itself, also where its neighbours are wrong. */
-type Placements = {
-  readonly domains: readonly Placed<string>[]
-  readonly routing_modules: readonly Placed<string>[]
-  readonly listeners: Listeners
-  readonly cluster: FileSettings['cluster']
-  readonly modules: FileSettings['modules']
-  readonly host: FileSettings['host']
-}
-
-type Sections = Pick<
-  FileSettings,
-  | 'data_dir'
-  | 'workers'
-  | 'tls'
-  | 's2s'
-  | 'auth'
-  | 'storage'
-  | 'limits'
-  | 'delivery'
-  | 'log'
-  | 'admin'
-  | 'tracing'
->
-
-type SoundSections = { readonly [Key in keyof Sections]: Sections[Key] | undefined } & {
-  readonly placed: Placements
-}
-
-/** Each section by itself, so that what is wrong in one hides nothing of the others. */
-function checkSections(input: unknown, problems: Problem[]): SoundSections {
-  const { shape } = fileSchema
-  const known = Object.keys(shape)
-  const table: Readonly<Record<string, unknown>> = { ...Object(input) }
-  for (const key of Object.keys(table)) {
-    if (!known.includes(key)) problems.push({ path: [key], text: unknownKey(key, known) })
-  }
-  function section<T>(key: keyof typeof shape, schema: z.ZodType<T>): T | undefined {
-    const checked = check(schema, table[key], [key])
-    if (checked.ok) return checked.value
-    problems.push(...checked.problems)
-    return undefined
-  }
-  section('domains', shape.domains)
-  section('listen', shape.listen)
-  const routing = section('routing_modules', shape.routing_modules)
-  return {
-    data_dir: section('data_dir', shape.data_dir),
-    workers: section('workers', shape.workers),
-    tls: section('tls', shape.tls),
-    s2s: section('s2s', shape.s2s),
-    auth: section('auth', shape.auth),
-    storage: section('storage', shape.storage),
-    limits: section('limits', shape.limits),
-    delivery: section('delivery', shape.delivery),
-    log: section('log', shape.log),
-    tracing: section('tracing', shape.tracing),
-    admin: section('admin', shape.admin),
-    placed: {
-      domains: soundElements(shape.domains.element, table.domains),
-      routing_modules: soundElements(z.string(), routing ?? table.routing_modules),
-      listeners: {
-        c2s: soundElements(clientListener, Object(table.listen).c2s ?? [{}]),
-        component: soundElements(componentListener, Object(table.listen).component),
-        s2s: soundElements(serverListener, Object(table.listen).s2s ?? []),
-        http: soundElements(httpListener, Object(table.listen).http ?? []),
-      },
-      cluster: section('cluster', shape.cluster),
-      modules: section('modules', shape.modules) ?? soundModules(table.modules),
-      host: section('host', shape.host) ?? {},
-    },
-  }
-}
-
-/** For people to compare with those of another file. */
-function shapeOf(
-  { placed: _, ...sections }: Sections & SoundSections,
-  all: Omit<Placements, 'domains' | 'modules' | 'host'> & {
-    readonly domains: readonly string[]
-    readonly modules: ReadonlyMap<string, ModuleSettings>
-    readonly hosts: ReadonlyMap<string, HostModules>
-  },
-): object {
-  const tableOf = (settings: ModuleSettings | 'off') =>
-    settings === 'off' ? { enabled: false } : { enabled: true, ...Object(settings.settings) }
-  const tablesOf = (modules: ReadonlyMap<string, ModuleSettings | 'off'>) =>
-    Object.fromEntries([...modules].map(([name, settings]) => [name, tableOf(settings)]))
-  const hosts = [...all.hosts].map(([name, modules]) => [name, { modules: tablesOf(modules) }])
-  return {
-    domains: all.domains,
-    ...sections,
-    routing_modules: all.routing_modules.map(([, name]) => name),
-    listen: Object.fromEntries(
-      Object.entries(all.listeners).map(([kind, placed]) => [
-        kind,
-        placed.map(([, listener]: Placed<unknown>) => listener),
-      ]),
-    ),
-    modules: tablesOf(all.modules),
-    host: Object.fromEntries(hosts),
-  }
-}
-
-function isComplete(sections: SoundSections): sections is Sections & SoundSections {
-  return Object.values(sections).every((section) => section !== undefined)
-}
-
 /** The section or a listener is there. */
 function isFederated(input: unknown): boolean {
   const { s2s, listen } = Object(input)
   return s2s !== undefined || (Object(listen).s2s ?? []).length > 0
-}
-
-function soundModules(tables: unknown): FileSettings['modules'] {
-  const entries = Object.entries(Object(tables)).flatMap(([name, table]) => {
-    const checked = check(moduleSwitches, table)
-    return checked.ok ? [[name, checked.value] as const] : []
-  })
-  return Object.fromEntries(entries)
 }
 
 function unique(domains: readonly Placed<string>[], problems: Problem[]): string[] {
