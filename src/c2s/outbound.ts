@@ -2,6 +2,7 @@ import type { Connection } from '../connection/connection.ts'
 import { Envelope } from '../core/envelope.ts'
 import { DROP, type HookPoint, type Stop } from '../core/hooks.ts'
 import type { Logger } from '../core/log.ts'
+import { weigh } from '../core/portions.ts'
 import type { Router } from '../core/router.ts'
 import type { Session } from '../core/session.ts'
 import type { Tracer } from '../core/tracer.ts'
@@ -13,8 +14,6 @@ import type { SessionPoints } from './session-points.ts'
 
 /** What a session may keep for a client that does not read, in octets. */
 export const OUTPUT_BUDGET = 1024 * 1024
-/** What an envelope takes besides its payload, roughly. */
-const OVERHEAD = 200
 
 type Stage = HookPoint<'user_receive_packet' | 'user_receive_message' | 'xmpp_presend_element'>
 
@@ -272,8 +271,4 @@ export class Outbound {
     const failure = new StanzaError('internal-server-error', { type: 'wait' })
     this.#router.bounce(envelope, failure, 'user_receive')
   }
-}
-
-function weigh(envelope: Envelope): number {
-  return envelope.stanza.payload.length + envelope.stanza.head.length + OVERHEAD
 }

@@ -3,26 +3,24 @@ import { duration, size } from '../core/config-types.ts'
 import type { Envelope } from '../core/envelope.ts'
 import { DROP, stop } from '../core/hooks.ts'
 import { defineModule, type ModuleContext } from '../core/module.ts'
+import { weigh } from '../core/portions.ts'
 import { isStreamSession, type StreamSession } from '../core/session.ts'
 import { isChatStateOnly } from '../xmpp/chat-states.ts'
-import { type Element, el } from '../xmpp/xml.ts'
+import { carbonOf, isCopy } from '../xmpp/forward.ts'
+import { Stanza } from '../xmpp/stanza.ts'
+import { el } from '../xmpp/xml.ts'
 
 const NS = 'urn:xmpp:csi:0'
-const CARBONS_NS = 'urn:xmpp:carbons:2'
-const FORWARD_NS = 'urn:xmpp:forward:0'
-const CHAT_STATES_NS = 'http://jabber.org/protocol/chatstates'
 const EVENT_NS = 'http://jabber.org/protocol/pubsub#event'
 
 const FEATURE = el('csi', { xmlns: NS })
 /** How often it is looked for what has waited long enough, milliseconds. */
 const LOOK = 5_000
-/** What a stanza takes besides itself, in octets, roughly. */
-const OVERHEAD = 200
 
 /** What a client that nobody looks at gets later: oldest first, one presence of each resource. */
 type Waiting = {
   readonly session: StreamSession
-  readonly stanzas: Map<string, Envelope>
+  readonly stanzas: Map<string | Envelope, Envelope>
   bytes: number
   /** When the oldest came, milliseconds since the epoch. */
   since: number
@@ -51,7 +49,7 @@ export const csi = defineModule({
     const inactive = lasting(() => new InactiveSessions())
     attend(inactive, hooks)
 
-    const wait = (waiting: Waiting, envelope: Envelope, key: string) => {
+    const wait = (waiting: Waiting, envelope: Envelope, key: string | Envelope) => {
       const { stanzas } = waiting
       if (stanzas.size === 0) waiting.since = clock.now()
       const before = stanzas.get(key)
@@ -180,7 +178,7 @@ function activate(inactive: InactiveSessions, session: StreamSession): void {
 
 function deactivate(inactive: InactiveSessions, session: StreamSession): void {
   if (inactive.has(session)) return
-  const stanzas = new Map<string, Envelope>()
+  const stanzas = new Map<string | Envelope, Envelope>()
   inactive.set(session, { session, stanzas, bytes: 0, since: 0, isFlushing: false })
 }
 
@@ -195,35 +193,21 @@ function flush(waiting: Waiting): void {
   waiting.isFlushing = false
 }
 
-let lastNews = 0
-
-/** What a stanza takes the place of while it waits; undefined if it does not wait. */
-function keyOf({ from, stanza }: Envelope): string | undefined {
+/** What a stanza takes the place of while it waits, if only its own; undefined if it does not wait. */
+function keyOf(envelope: Envelope): string | Envelope | undefined {
+  const { from, stanza } = envelope
   const { kind, type } = stanza
   if (kind === 'presence') {
     return type === undefined || type === 'unavailable' ? from.full : undefined
   }
   const isNews = kind === 'message' && stanza.hasNamespace(EVENT_NS) && !stanza.has('body')
-  return isNews ? `news ${++lastNews}` : undefined
+  return isNews ? envelope : undefined
 }
 
 /** Whether it says that somebody is typing, or that another device of ours got to know of it. */
 function isTyping({ stanza }: Envelope): boolean {
   if (isChatStateOnly(stanza)) return true
-  if (stanza.kind !== 'message' || !stanza.hasNamespace(CARBONS_NS)) return false
-  const copy = stanza.child('received', CARBONS_NS) ?? stanza.child('sent', CARBONS_NS)
-  const [message] = copy?.child('forwarded', FORWARD_NS)?.elements() ?? []
-  return message !== undefined && isTypingOnly(message)
-}
-
-function isTypingOnly(message: Element): boolean {
-  const children = message.elements()
-  return (
-    children.some(({ ns }) => ns === CHAT_STATES_NS) &&
-    children.every(({ name, ns }) => ns === CHAT_STATES_NS || name === 'thread')
-  )
-}
-
-function weigh({ stanza }: Envelope): number {
-  return stanza.head.length + stanza.payload.length + OVERHEAD
+  if (!isCopy(stanza)) return false
+  const copied = carbonOf(stanza, 'received') ?? carbonOf(stanza, 'sent')
+  return copied !== undefined && isChatStateOnly(Stanza.fromElement(copied))
 }

@@ -1,12 +1,13 @@
 import type { Octets } from './octets.ts'
-import type { Stanza } from './stanza.ts'
+import { CLIENT_NS, type Stanza } from './stanza.ts'
 import { type Element, serialise } from './xml.ts'
 
 export const FORWARD_NS = 'urn:xmpp:forward:0'
+export const CARBONS_NS = 'urn:xmpp:carbons:2'
 
 /** What stands around a copy that a server makes for its own users' clients: names by namespace. */
 const COPIES: ReadonlyMap<string, readonly string[]> = new Map([
-  ['urn:xmpp:carbons:2', ['sent', 'received']],
+  [CARBONS_NS, ['sent', 'received']],
   ['urn:xmpp:carbons:1', ['sent', 'received']],
   ['urn:xmpp:mam:2', ['result']],
 ])
@@ -17,6 +18,14 @@ const COPIES: ReadonlyMap<string, readonly string[]> = new Map([
  */
 export function isCopy({ kind, children }: Stanza): boolean {
   return kind === 'message' && children.some(({ name, ns }) => COPIES.get(ns)?.includes(name))
+}
+
+/** The message in a carbon of one that another resource has sent, or received. */
+export function carbonOf(carbon: Stanza, which: 'sent' | 'received'): Element | undefined {
+  return carbon
+    .child(which, CARBONS_NS)
+    ?.child('forwarded', FORWARD_NS)
+    ?.child('message', CLIENT_NS)
 }
 
 /**

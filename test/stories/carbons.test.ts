@@ -591,6 +591,30 @@ test('inactive clients get copies at once, but not of somebody typing', async ()
   assert.deepEqual(bodies, ['Madam!'])
 })
 
+for (const [when, fail] of [
+  [
+    'at once',
+    () => {
+      throw new Error('nobody can help it')
+    },
+  ],
+  ['later', () => Promise.reject(new Error('nobody can help it'))],
+] as const) {
+  test(`a handler of sent_message_copied that fails ${when} takes no copy away`, async () => {
+    await using server = await startServer()
+    const desk = await server.connect('romeo', 'desk')
+    const phone = await server.connect('romeo', 'phone')
+    const juliet = await server.connect('juliet')
+    await phone.ask('set', undefined, el('enable', { xmlns: 'urn:xmpp:carbons:2' }))
+    server.server.hooks.on('sent_message_copied', fail, { order: 1, by: 'test' })
+
+    desk.send(chat(juliet.fullJid, 'Speak again'))
+
+    const copy = await phone.receivesNext({ name: 'message', child: 'urn:xmpp:carbons:2' })
+    assert.match(copy.toString(), /Speak again/)
+  })
+}
+
 test('copies of one account keep their order', async () => {
   await using server = await startServer()
   const garden = await server.connect('romeo', 'garden')

@@ -1,7 +1,7 @@
 import type { Envelope } from '../../core/envelope.ts'
+import { CARBONS_NS } from '../../xmpp/forward.ts'
 import type { Stanza } from '../../xmpp/stanza.ts'
 
-export const CARBONS_NS = 'urn:xmpp:carbons:2'
 const HINTS_NS = 'urn:xmpp:hints'
 const MUC_USER_NS = 'http://jabber.org/protocol/muc#user'
 

@@ -3,14 +3,14 @@ import { Envelope, idOf, SERVER } from '../../core/envelope.ts'
 import { resultOf } from '../../core/hooks.ts'
 import type { IqRequest } from '../../core/iq.ts'
 import { Lanes } from '../../core/lanes.ts'
-import { after } from '../../core/maybe.ts'
+import { after, type Maybe } from '../../core/maybe.ts'
 import { defineModule } from '../../core/module.ts'
 import type { Resource, Session } from '../../core/session.ts'
-import { forwarded, isCopy } from '../../xmpp/forward.ts'
+import { CARBONS_NS, forwarded, isCopy } from '../../xmpp/forward.ts'
 import type { Octets } from '../../xmpp/octets.ts'
 import { Stanza } from '../../xmpp/stanza.ts'
 import { StanzaError } from '../../xmpp/stanza-error.ts'
-import { CARBONS_NS, isEligible, isFromOccupant, isKeptApart } from './eligibility.ts'
+import { isEligible, isFromOccupant, isKeptApart } from './eligibility.ts'
 import { COPIED, SentMessages } from './sent-messages.ts'
 
 declare module '../../core/session.ts' {
@@ -84,12 +84,21 @@ export const carbons = defineModule({
 
     const copySentTo = (targets: readonly Resource[], envelope: Envelope, sender: Session) => {
       if (targets.length === 0) return
-      const { from } = envelope
-      const copied = lanes.run(from.bare, () => {
-        const shown = hooks.at('sent_message_copied', sender.domainType).run(envelope, {})
-        return after(shown, (verdict) => copy('sent', resultOf(verdict, envelope), targets))
-      })
-      if (copied instanceof Promise) copied.catch(() => copy('sent', envelope, targets))
+      void lanes.run(envelope.from.bare, () =>
+        after(shown(envelope, sender), (known) => copy('sent', known, targets)),
+      )
+    }
+
+    /** With what others have to say of it; as it is, where they fail. */
+    const shown = (envelope: Envelope, { domainType }: Session): Maybe<Envelope> => {
+      const asIs = () => envelope
+      try {
+        const verdict = hooks.at('sent_message_copied', domainType).run(envelope, {})
+        if (!(verdict instanceof Promise)) return resultOf(verdict, envelope)
+        return verdict.then((later) => resultOf(later, envelope), asIs)
+      } catch {
+        return asIs()
+      }
     }
 
     hooks.on(

@@ -1,13 +1,10 @@
+import { isPassing } from '../../xmpp/chat-states.ts'
 import { DELAY_NS } from '../../xmpp/delay.ts'
 import { tryParseJid } from '../../xmpp/jid.ts'
-import { CLIENT_NS, type Stanza } from '../../xmpp/stanza.ts'
+import type { Stanza } from '../../xmpp/stanza.ts'
 
 const HINTS_NS = 'urn:xmpp:hints'
-const CHAT_STATES_NS = 'http://jabber.org/protocol/chatstates'
 const EVENT_NS = 'jabber:x:event'
-
-/** Says nothing by itself. */
-const ACCOMPANYING: ReadonlySet<string> = new Set([HINTS_NS, DELAY_NS, 'urn:xmpp:sid:0'])
 
 /**
  * What to do with a message for somebody who is not there: keep it, forget it (nobody misses it), or
@@ -24,17 +21,14 @@ export type Verdict = 'keep' | 'forget' | 'refuse'
 export function verdictOn(stanza: Stanza): Verdict {
   const { type } = stanza
   if (type === 'error' || type === 'headline' || type === 'groupchat') return 'refuse'
-  if (isPassing(stanza) && !stanza.has('store', HINTS_NS)) return 'forget'
+  if (isTypingOnly(stanza) && !stanza.has('store', HINTS_NS)) return 'forget'
   return stanza.has('no-store', HINTS_NS) ? 'refuse' : 'keep'
 }
 
-/** Whether there is nothing in it that somebody would want to know afterwards. */
-function isPassing(stanza: Stanza): boolean {
-  return stanza.children.every(({ name, ns }, index) => {
-    if (ns === CHAT_STATES_NS || ACCOMPANYING.has(ns)) return true
-    if (ns === CLIENT_NS) return name === 'thread'
-    return ns === EVENT_NS && isComposing(stanza, index)
-  })
+function isTypingOnly(stanza: Stanza): boolean {
+  return stanza.children.every(
+    (child, index) => isPassing(child) || (child.ns === EVENT_NS && isComposing(stanza, index)),
+  )
 }
 
 /** Without a body, `<id/>` alone says that the typing has stopped (XEP-0022 §3). */

@@ -7,6 +7,7 @@ import { after, type Maybe } from '../../core/maybe.ts'
 import { isOwn, refuse } from '../../core/privacy.ts'
 import type { Resource, Session } from '../../core/session.ts'
 import type { Sessions } from '../../core/sessions.ts'
+import { carbonOf } from '../../xmpp/forward.ts'
 import { type BareJid, type Jid, tryParseJid } from '../../xmpp/jid.ts'
 import { type AccountLists, NO_LISTS } from './account-lists.ts'
 import {
@@ -38,8 +39,6 @@ type Passage = Envelope | typeof DROP
 type Question = { readonly owner: BareJid; readonly peer: Jid; readonly kind: number }
 
 const STRANGER: ContactInfo = { subscription: 'none', groups: [] }
-const CARBONS_NS = 'urn:xmpp:carbons:2'
-const FORWARD_NS = 'urn:xmpp:forward:0'
 
 /**
  * Applies privacy lists to what comes and goes.
@@ -221,9 +220,5 @@ function chosen(recipients: readonly Jid[], verdicts: readonly unknown[]): reado
 /** Of a message that is a copy (XEP-0280) of one that another resource received: who sent that. */
 function quotedSender({ from, to, stanza }: Envelope): Jid | undefined {
   if (stanza.kind !== 'message' || from.full !== to.bare) return undefined
-  const message = stanza
-    .child('received', CARBONS_NS)
-    ?.child('forwarded', FORWARD_NS)
-    ?.child('message', 'jabber:client')
-  return message && tryParseJid(message.attr('from'))
+  return tryParseJid(carbonOf(stanza, 'received')?.attr('from'))
 }

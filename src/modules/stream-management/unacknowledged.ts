@@ -1,8 +1,7 @@
 import type { Envelope } from '../../core/envelope.ts'
+import { weigh } from '../../core/portions.ts'
 import { countAfter, countBetween } from '../../xmpp/stream-management.ts'
 
-/** What an envelope takes besides its stanza, in octets, roughly. */
-const OVERHEAD = 200
 /** Acknowledged places at the front that are worth moving the rest for. */
 const COMPACT_AT = 64
 
@@ -86,8 +85,4 @@ export class Unacknowledged {
     }
     this.#head = 0
   }
-}
-
-function weigh({ stanza }: Envelope): number {
-  return stanza.head.length + stanza.payload.length + OVERHEAD
 }
