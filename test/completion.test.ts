@@ -109,3 +109,12 @@ test('zsh takes the script', { skip: without('zsh') }, async () => {
   const written = execFileSync('zsh', ['-f', '-c', source], { encoding: 'utf8', env })
   assert.match(written, /_bash_complete.* -F _meerkat/)
 })
+
+test('each group of commands says what it is about', async () => {
+  const script = await scriptFor('fish')
+  const words = commandsWith(modules).flatMap(({ name }) => name.split(' ').slice(0, -1))
+  for (const group of new Set(words)) {
+    const bare = new RegExp(`-a ${group} -d '?${group}'?$`, 'm')
+    assert.doesNotMatch(script, bare)
+  }
+})

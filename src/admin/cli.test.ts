@@ -153,7 +153,7 @@ test('the other commands', async () => {
 test('wrong usage is exit code 2, and nothing is run or asked for', async () => {
   const cases: [string, RegExp][] = [
     ['wall paint', /^error: missing required argument 'wall'\n$/],
-    ['wall paint north --code ab', /^error: code: expected at least 3 characters\n$/],
+    ['wall paint north --code ab', /^error: code: expected a text of at least 3 characters\n$/],
     ['wall paint north --coats many', /^error: coats: expected a number\n$/],
     ['wall paint nothing', /^no code given\n$/],
     ['wall pain north', /^error: unknown command 'pain' \(Did you mean paint\?\)\n$/],

@@ -152,7 +152,9 @@ function programOf(cli: Cli): CliCommand {
 
 const GROUPS: Readonly<Record<string, string>> = {
   account: 'Accounts',
+  admin: 'Administrators besides those of the configuration',
   archive: 'Archives of messages',
+  blacklist: 'Addresses elsewhere that nobody here communicates with',
   blocklist: 'Whom accounts have blocked',
   cluster: 'Nodes that serve the same domains',
   component: 'External components',
@@ -161,6 +163,7 @@ const GROUPS: Readonly<Record<string, string>> = {
   hook: 'Handlers along the route of stanzas',
   message: 'Messages from the server',
   module: 'Modules',
+  motd: 'The message of the day',
   offline: 'Messages that wait for their recipients',
   outcome: 'What became of stanzas',
   privacy: 'Privacy lists of accounts',
@@ -170,6 +173,8 @@ const GROUPS: Readonly<Record<string, string>> = {
   session: 'Connected clients',
   stanza: 'Stanzas',
   token: 'Tokens for the HTTP API',
+  welcome: 'The message for new accounts',
+  whitelist: 'The only addresses elsewhere that people here communicate with',
 }
 
 function completionNode(command: CliCommand): CompletionNode {

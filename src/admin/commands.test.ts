@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { z } from 'zod'
 import { emptyContext } from '../../test/support/admin.ts'
-import { declareCommand, ModuleCommands, UNWATCHED } from '../core/command.ts'
+import { checkedArgs, declareCommand, ModuleCommands, UNWATCHED } from '../core/command.ts'
 import type { Resource } from '../core/session.ts'
 import { type BareJid, parseBare, parseJid } from '../xmpp/jid.ts'
 import { PrecisError } from '../xmpp/precis.ts'
@@ -103,6 +103,7 @@ test('sessions are told with where they come from', async () => {
         node: 'local',
         priority: null,
         connection: 'tls',
+        is_connected: null,
         address: '192.0.2.1',
         mechanism: 'SCRAM-SHA-256',
         opened_at: '1970-01-01T00:00:00.000Z',
@@ -113,6 +114,28 @@ test('sessions are told with where they come from', async () => {
     command('session list').text(listed),
     'alice@a.example/phone  local  -  tls  192.0.2.1  SCRAM-SHA-256  1970-01-01T00:00:00.000Z',
   )
+})
+
+test('a session without a connection is told as one that may be resumed', async () => {
+  const interrupted = { ...resource, isConnected: false } as unknown as Resource
+  const sessions = { size: 1, values: () => [interrupted], of: () => [interrupted] }
+  const listed = await command('session list').run({ ...context([]), sessions }, {})
+  assert.match(command('session list').text(listed), / interrupted /)
+})
+
+test('what is wrong with the arguments is told in the terms of JSON', () => {
+  const schema = z.strictObject({ count: z.int().min(1), name: z.string().min(2) })
+  const wrongs: [unknown, string][] = [
+    [[], 'expected an object'],
+    [
+      { count: 0, name: 'a' },
+      'count: expected a number of at least 1; name: expected a text of at least 2 characters',
+    ],
+    [{ count: 1.5, name: 5 }, 'count: expected a whole number; name: expected a text'],
+  ]
+  for (const [args, message] of wrongs) {
+    assert.throws(() => checkedArgs(schema, args), { code: 'invalid', message })
+  }
 })
 
 test('the status of a running server', async () => {

@@ -223,7 +223,7 @@ test('what goes wrong is told with its code; our bugs keep their text', async ()
   await using control = await openControl({ ...options, path })
   control.serve(emptyContext)
   const cases: [string, unknown, string, RegExp][] = [
-    ['say twice', { word: 5 }, 'invalid', /^word: expected a string$/],
+    ['say twice', { word: 5 }, 'invalid', /^word: expected a text$/],
     ['say twice', { word: 'a', loud: true }, 'invalid', /^unknown argument loud$/],
     ['say twice', 'x'.repeat(70_000), 'invalid', /too long/],
     ['no such', {}, 'not-found', /^there is no command at \/commands\/no\/such$/],

@@ -3,8 +3,9 @@ import { createRequire } from 'node:module'
 import { isAbsolute, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { z } from 'zod'
+import { oneOf } from '../core/expectations.ts'
 import { nearest } from './near.ts'
-import { check, didYouMean, oneOf, type Placed, type Problem } from './problems.ts'
+import { check, didYouMean, type Placed, type Problem } from './problems.ts'
 import { type FileSettings, ROUTING_MODULES } from './schema.ts'
 
 /** What the configuration needs of a module's definition. */

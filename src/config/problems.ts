@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { expectations, oneOf } from '../core/expectations.ts'
 import { nearest } from './near.ts'
 import type { Path, Position } from './positions.ts'
 import { isSecret, withoutPasswords } from './secrets.ts'
@@ -138,11 +139,6 @@ export function didYouMean(near: string | undefined): string {
   return near === undefined ? '' : `; did you mean ${JSON.stringify(near)}?`
 }
 
-export function oneOf(values: readonly unknown[]): string {
-  const quoted = values.map((value) => JSON.stringify(value))
-  return quoted.length === 1 ? `${quoted[0]}` : `one of ${quoted.join(', ')}`
-}
-
 /** A value as one writes it in the file, cut short; never a secret one. */
 function shown(value: unknown, path: Path): string {
   if (isSecret(path)) return 'a value (not shown: it is a secret)'
@@ -177,55 +173,9 @@ function isTable(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null
 }
 
-const TYPES: Readonly<Record<string, string>> = {
+const expectation = expectations({
   string: 'a text in quotes',
-  number: 'a number',
-  int: 'a whole number',
-  boolean: 'true or false',
   array: 'an array',
   object: 'a table',
   record: 'a table',
-}
-
-/** What the schema wanted, as a noun phrase. Schemas with a message of their own overrule it. */
-function expectation(issue: z.core.$ZodRawIssue): string {
-  switch (issue.code) {
-    case 'invalid_type':
-      return TYPES[issue.expected] ?? `a value of type ${issue.expected}`
-    case 'invalid_value':
-      return oneOf(issue.values)
-    case 'too_small':
-      return amount(
-        issue.origin,
-        issue.inclusive === false ? 'more than' : 'at least',
-        issue.minimum,
-      )
-    case 'too_big':
-      return amount(
-        issue.origin,
-        issue.inclusive === false ? 'less than' : 'at most',
-        issue.maximum,
-      )
-    case 'not_multiple_of':
-      return `a multiple of ${issue.divisor}`
-    case 'invalid_format':
-      return `a text of the form ${issue.pattern ?? issue.format}`
-    case 'invalid_union':
-      return alternatives((issue.errors ?? []).flat())
-    default:
-      return 'another value'
-  }
-}
-
-function amount(origin: string, limit: string, bound: number | bigint): string {
-  const elements = bound === 1 ? 'element' : 'elements'
-  const characters = bound === 1 ? 'character' : 'characters'
-  if (origin === 'array') return `an array of ${limit} ${bound} ${elements}`
-  if (origin === 'string') return `a text of ${limit} ${bound} ${characters}`
-  return `a number of ${limit} ${bound}`
-}
-
-function alternatives(issues: readonly Issue[]): string {
-  const messages = issues.map(({ message }) => message)
-  return [...new Set(messages)].join(' or ') || 'another value'
-}
+})

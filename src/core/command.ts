@@ -8,6 +8,7 @@ import type { BareJid } from '../xmpp/jid.ts'
 import { type Caller, ensureMayGive, OPERATOR, type Permission } from './command-access.ts'
 import { CommandError } from './command-error.ts'
 import { accountJid } from './config-types.ts'
+import { expectations } from './expectations.ts'
 
 export type { Permission } from './command-access.ts'
 export { CommandError, type CommandErrorCode } from './command-error.ts'
@@ -123,6 +124,8 @@ function argumentsOf({ shape }: z.ZodObject, titles: ReadonlySet<unknown>): stri
 /** The account that a command is about. */
 export const accountArgument = accountJid().describe('The account, such as alice@localhost.')
 
+const expectation = expectations({})
+
 /** Checks the arguments and whether the caller may, carries the command out, checks the result. Throws CommandError. */
 export async function carryOut<Args extends z.ZodObject, Result extends z.ZodType>(
   command: DeclaredCommand<Args, Result>,
@@ -143,14 +146,7 @@ export function checkedArgs<Args extends z.ZodObject>(schema: Args, args: unknow
 
 function complaint({ code, path, message, ...issue }: z.core.$ZodIssue): string {
   if (code === 'unrecognized_keys' && 'keys' in issue) return `unknown argument ${issue.keys}`
-  return `${path.join('.')}: expected ${message}`
-}
-
-/** Messages of the schemas we write are noun phrases already. */
-function expectation(issue: z.core.$ZodRawIssue): string {
-  if (issue.code === 'invalid_type') return `a ${issue.expected}`
-  if (issue.code === 'too_small') return `at least ${issue.minimum} characters`
-  return 'another value'
+  return `${path.length === 0 ? '' : `${path.join('.')}: `}expected ${message}`
 }
 
 /**

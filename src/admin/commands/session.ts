@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { counted, table } from '../../core/command-text.ts'
 import { accountJid, domain, duration, sessionJid } from '../../core/config-types.ts'
-import type { Resource } from '../../core/session.ts'
+import { isStreamSession, type Resource } from '../../core/session.ts'
 import { StreamError } from '../../xmpp/stream-error.ts'
 import { type Command, CommandError, defineCommand } from '../command.ts'
 import { ensureServed } from './domain.ts'
@@ -51,6 +51,10 @@ const listSessions = defineCommand({
         node: z.string().describe('Which node has its connection.'),
         priority: z.int().nullable().describe('Null while the resource is not available.'),
         connection: z.string(),
+        is_connected: z
+          .boolean()
+          .nullable()
+          .describe('False while its client may come back and resume it. Null: its node knows.'),
         address: z.string(),
         mechanism: z.string(),
         opened_at: z.iso.datetime(),
@@ -63,7 +67,7 @@ const listSessions = defineCommand({
         session.jid,
         session.node,
         session.priority === null ? '-' : String(session.priority),
-        session.connection,
+        session.is_connected === false ? 'interrupted' : session.connection,
         session.address,
         session.mechanism,
         session.opened_at,
@@ -85,18 +89,23 @@ const listSessions = defineCommand({
         info.address.includes(search)
       if (isFound) wanted.push(session)
     }
-    const sessions = wanted.map(({ jid, priority, info, shared }) => ({
-      jid: jid.full,
-      node: shared.clusterNode ?? context.node,
-      priority: priority ?? null,
-      connection: info.connection,
-      address: info.address,
-      mechanism: info.mechanism,
-      opened_at: new Date(info.openedAt).toISOString(),
-    }))
-    return { sessions }
+    return { sessions: wanted.map((session) => described(session, context.node)) }
   },
 })
+
+function described(session: Resource, here: string) {
+  const { jid, priority, info, shared } = session
+  return {
+    jid: jid.full,
+    node: shared.clusterNode ?? here,
+    priority: priority ?? null,
+    connection: info.connection,
+    is_connected: isStreamSession(session) ? session.isConnected : null,
+    address: info.address,
+    mechanism: info.mechanism,
+    opened_at: new Date(info.openedAt).toISOString(),
+  }
+}
 
 const listOnline = defineCommand({
   name: 'account online',

@@ -37,7 +37,11 @@ export const sessions = {
           text: ({ priority }) => (priority === null ? 'not available' : String(priority)),
         },
         { name: 'Node', isOptional: true, text: ({ node }) => node },
-        { name: 'Connection', text: ({ connection }) => connection },
+        {
+          name: 'Connection',
+          text: ({ connection, is_connected }) =>
+            is_connected === false ? 'interrupted, may be resumed' : connection,
+        },
         { name: 'Address', text: ({ address }) => address },
         { name: 'Mechanism', text: ({ mechanism }) => mechanism },
         { name: 'For', text: ({ opened_at }) => since(opened_at) },
