@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -93,7 +93,7 @@ test('bash completes commands, options and their values', { skip: without('bash'
 })
 
 test('fish completes commands, options and their values', { skip: without('fish') }, async () => {
-  const script = await scriptFor('fish')
+  const script = readFileSync(await scriptFor('fish'), 'utf8')
   const env = { ...process.env, HOME: directory, XDG_CONFIG_HOME: directory }
   check('fish', (typed) => {
     const source = `source ${script}; complete -C '${typed}'`
@@ -111,7 +111,7 @@ test('zsh takes the script', { skip: without('zsh') }, async () => {
 })
 
 test('each group of commands says what it is about', async () => {
-  const script = await scriptFor('fish')
+  const script = readFileSync(await scriptFor('fish'), 'utf8')
   const words = commandsWith(modules).flatMap(({ name }) => name.split(' ').slice(0, -1))
   for (const group of new Set(words)) {
     const bare = new RegExp(`-a ${group} -d '?${group}'?$`, 'm')
