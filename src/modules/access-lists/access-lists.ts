@@ -1,3 +1,4 @@
+import { Lanes } from '../../core/lanes.ts'
 import { scopesOf } from '../../core/privacy.ts'
 import { type Jid, parseJid } from '../../xmpp/jid.ts'
 import type { AccessListStore, ListName } from './store.ts'
@@ -5,6 +6,7 @@ import type { AccessListStore, ListName } from './store.ts'
 /** Addresses by list, both in memory: every stanza asks. */
 export class AccessLists {
   readonly #store: Pick<AccessListStore, 'all'>
+  readonly #lanes = new Lanes()
   #blacklist: ReadonlySet<string> = new Set()
   #whitelist: ReadonlySet<string> = new Set()
   /** Of everything on the whitelist. */
@@ -26,6 +28,11 @@ export class AccessLists {
 
   /** What is stored, from now on. */
   async load(): Promise<void> {
+    // Of two reads at the same time the earlier could come to its end last.
+    await this.#lanes.run('load', () => this.#load())
+  }
+
+  async #load(): Promise<void> {
     const rows = await this.#store.all()
     const named = (which: ListName) =>
       new Set(rows.filter(({ list }) => list === which).map(({ address }) => address))

@@ -8,6 +8,7 @@ import { type Jid, parseJid } from '../../xmpp/jid.ts'
 import { Stanza } from '../../xmpp/stanza.ts'
 import { el } from '../../xmpp/xml.ts'
 import { announcementCommands, motd, welcome } from './admin-commands.ts'
+import { CurrentAnnouncements } from './current.ts'
 import {
   type Announcement,
   AnnouncementStore,
@@ -58,20 +59,14 @@ export const announcements = defineModule({
     log,
   }) {
     const store = new AnnouncementStore(storage)
-    const current = lasting(() => new Map<string, Announcement>())
-    const keyOf = (domain: string, kind: Kind) => `${kind} ${domain}`
-    const load = async () => {
-      const all = await store.all()
-      current.clear()
-      for (const each of all) current.set(keyOf(each.domain, each.kind), each)
-    }
-    await load()
+    const current = lasting(() => new CurrentAnnouncements(store))
+    await current.load()
     cluster.on('announcements', async () => {
-      await load()
+      await current.load()
       return null
     })
     const changed = async () => {
-      await load()
+      await current.load()
       await cluster.tell('announcements', null)
     }
 
@@ -82,18 +77,18 @@ export const announcements = defineModule({
       await router.route(new Envelope(parseJid(to.domain), to, message, SERVER))
     }
     const greet = async ({ jid: to, info }: Session) => {
-      const first = current.get(keyOf(to.domain, 'welcome'))
+      const first = current.of(to.domain, 'welcome')
       if (first !== undefined && !info.isAnonymous && (await store.takeDue(to.bare))) {
         await send(first, to)
       }
-      const daily = current.get(keyOf(to.domain, 'motd'))
+      const daily = current.of(to.domain, 'motd')
       if (daily === undefined) return
       // An account that is gone afterwards has seen nothing before.
       if (info.isAnonymous || (await store.see(to.bare, daily.id))) await send(daily, to)
     }
     hooks.on('user_available', (available, { session }) => {
       // The presence goes on at once.
-      if (current.size > 0) {
+      if (!current.isEmpty) {
         greet(session).catch((error) =>
           log.warn('announcement_not_sent', { to: available.full, error }),
         )
@@ -103,7 +98,7 @@ export const announcements = defineModule({
     hooks.on(
       'register_user',
       async (account) => {
-        if (current.has(keyOf(account.domain, 'welcome'))) await store.expect(account.full)
+        if (current.of(account.domain, 'welcome') !== undefined) await store.expect(account.full)
         return account
       },
       { onError: 'skip' },
@@ -117,7 +112,7 @@ export const announcements = defineModule({
       { onError: 'skip' },
     )
     hooks.on('remove_domain', (domain) => {
-      for (const kind of ['motd', 'welcome'] as const) current.delete(keyOf(domain, kind))
+      current.forgetDomain(domain)
       return domain
     })
 
@@ -141,7 +136,7 @@ export const announcements = defineModule({
     ] as const) {
       commands.on(show, ({ domain }) => ({
         messages: meant(domain)
-          .flatMap((each) => current.get(keyOf(each, kind)) ?? [])
+          .flatMap((each) => current.of(each, kind) ?? [])
           .map((each) => ({
             domain: each.domain,
             set_at: new Date(each.set_at).toISOString(),
@@ -169,7 +164,7 @@ export const announcements = defineModule({
       for (const account of accounts) {
         if (signal.aborted) break
         const to = parseJid(account)
-        const message = current.get(keyOf(to.domain, 'motd'))
+        const message = current.of(to.domain, 'motd')
         if (message !== undefined && (await store.see(account, message.id))) {
           await send(message, to)
           sent++
