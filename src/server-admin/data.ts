@@ -2,6 +2,7 @@ import { realpath } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { CommandError } from '../admin/command.ts'
 import type { AdminData, Place } from '../admin/commands/data.ts'
+import { whyUnusable } from '../config/paths.ts'
 import type { CommandCall } from '../core/command.ts'
 import { resultOf } from '../core/hooks.ts'
 import { NOT_TAKEN } from '../core/user-data.ts'
@@ -93,6 +94,8 @@ async function explained<T>(work: () => Promise<T>): Promise<T> {
     if (cause instanceof UserDataError) throw new CommandError('invalid', cause.message, { cause })
     if (!(cause instanceof Error) || !('syscall' in cause)) throw cause
     const isMissing = 'code' in cause && cause.code === 'ENOENT'
-    throw new CommandError(isMissing ? 'not-found' : 'unavailable', cause.message, { cause })
+    const where = 'path' in cause ? `${cause.path} ` : ''
+    const text = `${where}${whyUnusable(cause)}`
+    throw new CommandError(isMissing ? 'not-found' : 'unavailable', text, { cause })
   }
 }

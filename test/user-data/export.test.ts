@@ -247,6 +247,16 @@ test('what is no such document is refused with its line, whatever came before st
   assert.deepEqual(accounts, [`nurse@${DOMAIN}`])
 })
 
+test('a file that is not there is named', async () => {
+  await using directory = await emptyDirectory()
+  await using server = await startServer()
+  const nowhere = join(directory.path, 'none', 'all.xml')
+  await assert.rejects(give(server, 'account import', { file: nowhere }), {
+    code: 'not-found',
+    message: `${nowhere} does not exist`,
+  })
+})
+
 test('its documents are well-formed by the judgement of others', async () => {
   await using directory = await emptyDirectory()
   await using server = await startServer()
