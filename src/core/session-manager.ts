@@ -4,18 +4,18 @@ import { type StanzaCondition, StanzaError } from '../xmpp/stanza-error.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
 import type { Cluster } from './cluster.ts'
 import type { Envelope } from './envelope.ts'
+import { AGAIN, envelopeOf, HandOff } from './hand-off.ts'
 import { HeldBack } from './held-back.ts'
 import type { EndReason, InboundSubscription, SubscriptionType } from './hook-map.ts'
 import { DROP, type HookName, type HookPoint, type Hooks, Stop, type Verdict } from './hooks.ts'
 import type { IqDispatcher } from './iq.ts'
 import { after, type Maybe, settled } from './maybe.ts'
-import { answered, dropped, Outcome } from './outcome.ts'
+import { answered, dropped, type Outcome } from './outcome.ts'
 import type { Places } from './places.ts'
 import { RateLimit } from './rate-limit.ts'
 import type { Router } from './router.ts'
 import { isLocalSession, type Resource, type Session, type StreamSession } from './session.ts'
 import { Sessions } from './sessions.ts'
-import { SharedDelivery } from './shared-delivery.ts'
 import { systemTimers, type Timers } from './timers.ts'
 import type { Tracer } from './tracer.ts'
 
@@ -49,9 +49,6 @@ const BY = 'sm'
 /** How long an account's stanzas wait for those of a session that ends, milliseconds. */
 const HOLD_BACK = 5_000
 const UNWANTED: InboundSubscription = { isWanted: false }
-/** If nobody is there any more, it is decided anew; or this is what becomes of it. */
-type Otherwise = typeof AGAIN | Outcome
-const AGAIN = Symbol('again')
 const HEADLINE_TO_NOBODY = dropped(BY, 'headline to nobody')
 const NOBODY_AVAILABLE = dropped(BY, 'nobody available')
 const RECORDED = answered('roster')
@@ -60,13 +57,11 @@ const MUC_USER_NS = 'http://jabber.org/protocol/muc#user'
 /**
  * Route step 7. Knows which resources of an account are there and decides which of them get a
  * stanza, by its kind and type, the address and their priorities (RFC 6121 §8.5).
- *
- * Delivering to a session is a hand-off that its owner acknowledges. If the session is gone, the
- * decision is made again without it: another resource, or the offline hook.
  */
 export class SessionManager {
   readonly sessions = new Sessions()
   readonly #parts: Parts
+  readonly #handOff: HandOff
   /** Stanzas that wait for what sessions of their account give back, by its bare JID. */
   readonly #heldBack: HeldBack
   /** Messages to nobody, by their sender's bare JID. */
@@ -75,6 +70,13 @@ export class SessionManager {
 
   constructor(parts: Parts) {
     this.#parts = parts
+    const { hooks } = parts
+    this.#handOff = new HandOff({
+      hooks,
+      sessions: this.sessions,
+      decideAgain: (envelope, domainType) => this.#deliver(envelope, domainType),
+      unreachable: (envelope, domainType) => this.unreachable(envelope, domainType),
+    })
     this.#heldBack = new HeldBack(parts.timers ?? systemTimers, HOLD_BACK)
     this.#astray = new RateLimit({
       get limit() {
@@ -228,7 +230,7 @@ export class SessionManager {
   #deliverNow(envelope: Envelope, domainType: string): Outcome | Promise<Outcome> {
     const { to } = envelope
     const target = this.#addressed(envelope)
-    if (target !== undefined) return this.#handOff(envelope, target, domainType)
+    if (target !== undefined) return this.#handOff.to(envelope, [target], domainType, AGAIN)
     if (this.sessions.of(to.bare).length > 0) return this.#decide(envelope, domainType)
     const exists = this.#exists(envelope, domainType)
     if (exists instanceof Promise) {
@@ -241,7 +243,7 @@ export class SessionManager {
   #decideFor(known: boolean, envelope: Envelope, domainType: string): Outcome | Promise<Outcome> {
     if (!known) return this.#unknown(envelope)
     const target = this.#addressed(envelope)
-    if (target !== undefined) return this.#handOff(envelope, target, domainType)
+    if (target !== undefined) return this.#handOff.to(envelope, [target], domainType, AGAIN)
     return this.#decide(envelope, domainType)
   }
 
@@ -311,7 +313,7 @@ export class SessionManager {
   /** Every available resource of non-negative priority, else nobody. */
   #headline(envelope: Envelope, domainType: string): Outcome | Promise<Outcome> {
     const targets = this.sessions.of(envelope.to.bare).filter(({ priority = -1 }) => priority >= 0)
-    return this.#handOffAll(envelope, targets, domainType, HEADLINE_TO_NOBODY)
+    return this.#handOff.to(envelope, targets, domainType, HEADLINE_TO_NOBODY)
   }
 
   /**
@@ -324,12 +326,12 @@ export class SessionManager {
     for (const { priority = -1 } of resources) if (priority > highest) highest = priority
     const targets = resources.filter(({ priority }) => priority === highest)
     if (targets.length === 0) return this.#offline(envelope, domainType)
-    return this.#handOffAll(envelope, targets, domainType, AGAIN)
+    return this.#handOff.to(envelope, targets, domainType, AGAIN)
   }
 
   /** Nobody is there. Someone may keep the message; else its sender is told. */
   #offline(envelope: Envelope, domainType: string): Outcome | Promise<Outcome> {
-    const decided = this.#decided(envelope, [], domainType)
+    const decided = this.#handOff.decided(envelope, [], domainType)
     if (decided instanceof Promise) return decided.then((last) => this.#keep(last, domainType))
     return this.#keep(decided, domainType)
   }
@@ -372,11 +374,11 @@ export class SessionManager {
     if (to.resource !== '') {
       const target = this.sessions.get(to)
       if (target === undefined) return dropped(BY, 'resource is not connected')
-      return this.#handOff(envelope, target, domainType)
+      return this.#handOff.to(envelope, [target], domainType, AGAIN)
     }
     if (stanza.isError) return dropped(BY, 'error to nobody')
     const targets = this.sessions.available(to.bare)
-    return this.#handOffAll(envelope, targets, domainType, NOBODY_AVAILABLE)
+    return this.#handOff.to(envelope, targets, domainType, NOBODY_AVAILABLE)
   }
 
   /** RFC 6121 §3: between bare JIDs, the roster first. */
@@ -406,7 +408,7 @@ export class SessionManager {
       if (verdict === DROP) return answered('roster')
       const { isWanted, afterDelivery } = verdict instanceof Stop ? verdict.acc : verdict
       const targets = isWanted ? this.sessions.available(to.bare) : []
-      const outcome = this.#handOffAll(envelope, targets, domainType, RECORDED)
+      const outcome = this.#handOff.to(envelope, targets, domainType, RECORDED)
       if (afterDelivery === undefined) return outcome
       if (outcome instanceof Promise) return outcome.finally(afterDelivery)
       afterDelivery()
@@ -446,124 +448,6 @@ export class SessionManager {
     return mayBeKept ? this.#offline(envelope, domainType) : dropped(BY, 'out of reach')
   }
 
-  // --- Hand-off.
-
-  #handOff(envelope: Envelope, target: Resource, domainType: string): Outcome | Promise<Outcome> {
-    return this.#handOffAll(envelope, [target], domainType, AGAIN)
-  }
-
-  /** To each of `targets`; if not one of them is there (any more), as `otherwise` says. */
-  #handOffAll(
-    envelope: Envelope,
-    targets: readonly Resource[],
-    domainType: string,
-    otherwise: Otherwise,
-  ): Outcome | Promise<Outcome> {
-    if (targets.length === 0) return this.#nobody(envelope, domainType, otherwise)
-    const decided = this.#decided(envelope, targets, domainType)
-    return decided instanceof Promise
-      ? this.#giveLater(decided, targets, domainType, otherwise)
-      : this.#give(decided, targets, domainType, otherwise)
-  }
-
-  #nobody(
-    envelope: Envelope,
-    domainType: string,
-    otherwise: Otherwise,
-  ): Outcome | Promise<Outcome> {
-    return otherwise === AGAIN ? this.#deliver(envelope, domainType) : otherwise
-  }
-
-  async #giveLater(
-    decided: Promise<Envelope | typeof DROP>,
-    targets: readonly Resource[],
-    domainType: string,
-    otherwise: Otherwise,
-  ): Promise<Outcome> {
-    return this.#give(await decided, targets, domainType, otherwise)
-  }
-
-  #give(
-    envelope: Envelope | typeof DROP,
-    targets: readonly Resource[],
-    domainType: string,
-    otherwise: Otherwise,
-  ): Outcome | Promise<Outcome> {
-    if (envelope === DROP) return dropped('sm_message_decided', 'filtered')
-    const [only] = targets
-    if (only === undefined || targets.length > 1 || envelope.delivery !== undefined) {
-      return this.#giveAll(envelope, targets, domainType, otherwise)
-    }
-    // Nearly always: one session of this node, which is there.
-    const taken = only.deliver(envelope)
-    if (taken === true) {
-      this.#delivered(envelope, targets, domainType)
-      return new Outcome('delivered', BY, undefined, [only.jid])
-    }
-    return this.#given(envelope, [taken], targets, domainType, otherwise)
-  }
-
-  #giveAll(
-    envelope: Envelope,
-    targets: readonly Resource[],
-    domainType: string,
-    otherwise: Otherwise,
-  ): Outcome | Promise<Outcome> {
-    const isMessage = envelope.stanza.kind === 'message'
-    const delivery =
-      targets.length > 1 && isMessage ? new SharedDelivery(targets.length) : undefined
-    const handed = delivery === envelope.delivery ? envelope : envelope.shared(delivery)
-    const answers = targets.map((target) => target.deliver(handed))
-    return this.#given(envelope, answers, targets, domainType, otherwise, delivery)
-  }
-
-  /** Each of `targets` has answered whether it takes the stanza, or will. */
-  #given(
-    envelope: Envelope,
-    answers: readonly Maybe<boolean>[],
-    targets: readonly Resource[],
-    domainType: string,
-    otherwise: Otherwise,
-    delivery?: SharedDelivery,
-  ): Outcome | Promise<Outcome> {
-    const end = (taken: readonly boolean[]): Outcome | Promise<Outcome> => {
-      let isOutOfReach = false
-      const reached = targets.filter((target, index) => {
-        if (taken[index] === true) return true
-        // A session that is gone is not asked again; a node that takes nothing more has it still.
-        if (isLocalSession(target)) this.sessions.remove(target)
-        else isOutOfReach = true
-        delivery?.giveBack()
-        return false
-      })
-      if (reached.length === 0) {
-        return isOutOfReach
-          ? this.unreachable(envelope, domainType)
-          : this.#nobody(envelope, domainType, otherwise)
-      }
-      this.#delivered(envelope, reached, domainType)
-      return new Outcome('delivered', BY, undefined, jidsOf(reached))
-    }
-    if (answers.some((answer) => answer instanceof Promise)) return Promise.all(answers).then(end)
-    return end(answers as boolean[])
-  }
-
-  #decided(
-    envelope: Envelope,
-    targets: readonly Resource[],
-    domainType: string,
-  ): Envelope | typeof DROP | Promise<Envelope | typeof DROP> {
-    if (envelope.stanza.kind !== 'message') return envelope
-    const verdict = this.#point('sm_message_decided', domainType).run(envelope, { targets })
-    return verdict instanceof Promise ? verdict.then(envelopeOf) : envelopeOf(verdict)
-  }
-
-  #delivered(envelope: Envelope, reached: readonly Resource[], domainType: string): void {
-    if (envelope.stanza.kind !== 'message') return
-    const point = this.#point('sm_message_delivered', domainType)
-    if (!point.isEmpty) point.tell(envelope, { reached })
-  }
-
   // --- What it needs for that.
 
   #refuse(envelope: Envelope, condition: StanzaCondition): Outcome {
@@ -584,14 +468,6 @@ export class SessionManager {
 
 function isTrue(verdict: unknown): boolean {
   return verdict === true || (verdict instanceof Stop && verdict.acc === true)
-}
-
-function envelopeOf(verdict: Envelope | Stop<Envelope> | typeof DROP): Envelope | typeof DROP {
-  return verdict instanceof Stop ? verdict.acc : verdict
-}
-
-function jidsOf(resources: readonly Resource[]) {
-  return resources.map(({ jid }) => jid)
 }
 
 /** A component, or a service of this server's own. */
