@@ -105,6 +105,12 @@ describe('the admin page', { skip: skipWithoutBrowser }, () => {
     await first.getByText('delivered by sm').waitFor()
     await first.click()
     await page.getByRole('cell', { name: 'route localdomain' }).waitFor()
+    // What one step causes is set in.
+    const cells = "document.querySelectorAll('.steps td:first-child')"
+    const indents = await page.evaluate<string[]>(
+      `Array.from(${cells}, (cell) => getComputedStyle(cell).paddingLeft)`,
+    )
+    assert.ok(indents.includes('8px') && indents.includes('20px'), indents.join())
     assert.equal(await page.getByText('But soft').count(), 0)
     await page.getByLabel('Show what is in messages').check()
     await page.getByRole('button', { name: 'Follow' }).click()

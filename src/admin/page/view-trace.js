@@ -52,6 +52,8 @@ export const trace = {
       forget()
       stop.disabled = false
       const address = jid.value.trim()
+      // Until the server follows it, nothing of it is seen.
+      say(state, `Beginning to follow ${address} …`)
       const { signal: current } = following
       const onState = (now) => {
         if (now === 'live') return say(state, `Following ${address}.`)
