@@ -12,7 +12,7 @@ import { execute, giveByForm } from '../support/adhoc.ts'
 import { giveOverHttp, tokenFor } from '../support/api.ts'
 import { giveOnCommandLine } from '../support/cli.ts'
 import { conditionOf } from '../support/client.ts'
-import { type Case, cases, DOMAIN, openStage, type Stage } from './cases.ts'
+import { type Case, cases, DOMAIN, type Look, openStage, type Stage } from './cases.ts'
 
 const commands = commandsWith(modules)
 
@@ -29,7 +29,7 @@ async function plays(stage: Stage, face: Face): Promise<void> {
     const isRefusedOnly = refused.some(([wrong]) => wrong === args || isSame(wrong, args))
     if (isRefusedOnly) continue
     const given = await face(command, args)
-    if (typeof result === 'function') await result(given, stage)
+    if (typeof result === 'function') await (result as Look)(given as never, stage)
     else assert.deepEqual(given, result, command)
   }
 }

@@ -7,15 +7,33 @@ import { test } from 'node:test'
 import { Validator } from '@seriousme/openapi-schema-validator'
 import { commandsWith } from '../../src/admin/commands.ts'
 import { streams } from '../../src/admin/streams.ts'
+import type { TokenAnswer } from '../../src/admin/token-answer.ts'
 import { Envelope, SERVER } from '../../src/core/envelope.ts'
 import { createLogger } from '../../src/log.ts'
 import { modules } from '../../src/modules.ts'
 import { parseBare, parseJid } from '../../src/xmpp/jid.ts'
 import { Stanza } from '../../src/xmpp/stanza.ts'
 import { el } from '../../src/xmpp/xml.ts'
-import { ask, giveOverHttp, tokenFor } from '../support/api.ts'
+import { ask, giveOverHttp, type Problem, tokenFor } from '../support/api.ts'
 import { startServer } from '../support/server.ts'
 import { cases, DOMAIN, OTHER, openStage } from './cases.ts'
+
+type OneJson<Schema> = { readonly 'application/json': { readonly schema: Schema } }
+
+/** As far as it is looked at. */
+type OpenApi = {
+  readonly paths: Readonly<
+    Record<
+      string,
+      {
+        readonly post: {
+          readonly requestBody: { readonly content: OneJson<{ readonly properties: object }> }
+          readonly responses: { readonly '200': { readonly content: OneJson<object> } }
+        }
+      }
+    >
+  >
+}
 
 const commands = commandsWith(modules)
 const permissionOf = (name: string) => commands.find((each) => each.name === name)?.permission ?? ''
@@ -40,7 +58,10 @@ test('without a good token nothing is told or done, and guesses are slowed down'
     `${head}.`,
   ]
   for (const given of wrong) {
-    const { status, body, headers } = await ask(`${url}/api/status`, { token: given, args: {} })
+    const { status, body, headers } = await ask<Problem>(`${url}/api/status`, {
+      token: given,
+      args: {},
+    })
     assert.deepEqual([status, body.code], [401, 'unauthorized'], String(given))
     assert.match(headers.get('www-authenticate') ?? '', /^Bearer/)
   }
@@ -140,7 +161,7 @@ test('what comes in is bounded, and what goes out is safe', async () => {
     [{ args: {} }, 200],
   ]
   for (const [options, status] of answers) {
-    const answer = await ask(url, { token, ...options })
+    const answer = await ask<Problem>(url, { token, ...options })
     assert.equal(answer.status, status, JSON.stringify(options).slice(0, 100))
     const { headers, body } = answer
     assert.equal(headers.get('x-content-type-options'), 'nosniff')
@@ -194,14 +215,17 @@ test('nothing secret gets into the log', async () => {
 test('the OpenAPI document is valid, and has every command', async () => {
   await using server = await startServer({ http: {} })
   const token = await tokenFor(server, 'read-only')
-  const { body } = await ask(`${server.urlOf()}/api/openapi.json`, { token, method: 'GET' })
+  const { body } = await ask<OpenApi>(`${server.urlOf()}/api/openapi.json`, {
+    token,
+    method: 'GET',
+  })
   const validator = new Validator()
   const { valid, errors } = await validator.validate(structuredClone(body))
   assert.ok(valid, JSON.stringify(errors))
   assert.equal(validator.version, '3.1')
   for (const { name } of commands) {
-    const { post } = body.paths[`/api/${name.replaceAll(' ', '/')}`]
-    assert.ok(post.requestBody.content['application/json'].schema.properties, name)
+    const post = body.paths[`/api/${name.replaceAll(' ', '/')}`]?.post
+    assert.ok(post?.requestBody.content['application/json'].schema.properties, name)
     assert.ok(post.responses['200'].content['application/json'].schema, name)
   }
 })
@@ -218,7 +242,7 @@ test('who asks for events is told how far long work is', async () => {
     'event: progress\ndata: {"done":1,"total":1,"of":"sessions"}\n\n' +
       'event: result\ndata: {"sent":1}\n\n',
   )
-  const wrong = await ask(url, { token, headers, args: {} })
+  const wrong = await ask<string>(url, { token, headers, args: {} })
   assert.match(wrong.body, /^event: error\ndata: \{.*"code":"invalid".*\}\n\n$/)
   const refused = await ask(url, { token: 'x', headers, args: {} })
   assert.equal(refused.status, 401)
@@ -282,7 +306,7 @@ test('health: alive, and ready while it serves', async () => {
 test('health: not ready without its storage', async () => {
   await using server = await startServer({ http: {} })
   await server.server.storage.close()
-  const { status, body } = await ask(`${server.urlOf()}/health/ready`, { method: 'GET' })
+  const { status, body } = await ask<Problem>(`${server.urlOf()}/health/ready`, { method: 'GET' })
   assert.deepEqual([status, body.detail], [503, 'the storage does not answer'])
 })
 
@@ -324,7 +348,7 @@ function noticeFor(jid: string): Envelope {
 test('a token is told what it is good for', async () => {
   await using server = await startServer({ domains: [DOMAIN, OTHER], http: {} })
   const about = async (token: string | undefined) =>
-    await ask(`${server.urlOf()}/api/token`, { method: 'GET', token })
+    await ask<TokenAnswer>(`${server.urlOf()}/api/token`, { method: 'GET', token })
   assert.equal((await about(undefined)).status, 401)
 
   const { body: admin } = await about(await tokenFor(server, 'admin'))
@@ -345,7 +369,7 @@ test('a token is told what it is good for', async () => {
 test('the admin page is served to everybody, and lets nothing in from elsewhere', async () => {
   await using server = await startServer({ http: [{}, { services: ['api', 'health'] }] })
   const url = `${server.urlOf()}/admin/`
-  const page = await ask(url, { method: 'GET' })
+  const page = await ask<string>(url, { method: 'GET' })
   assert.equal(page.status, 200)
   assert.doesNotMatch(page.body, /https?:|<style|style=|<script(?! type="module" src=)|\son\w+=/)
   const { headers } = page
@@ -360,7 +384,7 @@ test('the admin page is served to everybody, and lets nothing in from elsewhere'
   const again = await ask(url, { method: 'GET', headers: { 'if-none-match': etag } })
   assert.deepEqual([again.status, again.body], [304, ''])
   assert.equal((await ask(url, { method: 'GET', headers: { 'if-none-match': '"x"' } })).status, 200)
-  const names = [...page.body.matchAll(/(?:src|href)="([^"#]+)"/g)].map(([, name]) => name)
+  const names = [...page.body.matchAll(/(?:src|href)="([^"#]+)"/g)].map(([, name = '']) => name)
   assert.deepEqual(new Set(names), new Set(['icon.svg', 'page.css', 'app.js']))
   for (const name of names) {
     assert.equal((await ask(`${url}${name}`, { method: 'GET' })).status, 200, name)

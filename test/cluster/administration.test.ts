@@ -13,11 +13,12 @@ test('lists, standing messages and activity are those of all nodes', options, as
   await using scene = await apart({ component: {} })
   const { one, two, romeo, juliet } = scene
 
-  const online = async (args: object) => (await give(one, 'account online', { ...args })).accounts
+  const online = async (args: object) =>
+    (await give<{ accounts: string[] }>(one, 'account online', args)).accounts
   assert.deepEqual((await online({ state: 'active' })).toSorted(), [juliet.bareJid, romeo.bareJid])
   assert.deepEqual(await online({ state: 'idle' }), [])
 
-  const { sent } = await give(one, 'motd set', { body: 'Curtain at eight' })
+  const { sent } = await give<{ sent: number }>(one, 'motd set', { body: 'Curtain at eight' })
   assert.equal(sent, 2)
   await juliet.receives({ body: 'Curtain at eight' })
   const nurse = await two.connect('nurse', 'hall')

@@ -12,7 +12,15 @@ import { giveAsOperator as give } from '../support/operator.ts'
 import { DOMAIN, type TestServer } from '../support/server.ts'
 import { chat } from '../support/stanzas.ts'
 
-type Named = { readonly name: string; readonly stanzas: number }
+type Stages = {
+  readonly stages: readonly { readonly name: string; readonly stanzas: number }[]
+  readonly silent: readonly string[]
+}
+type Sessions = { readonly sessions: readonly { readonly jid: string; readonly node: string }[] }
+type Components = {
+  readonly components: readonly { readonly node: string; readonly here: boolean }[]
+}
+type Enabled = { readonly failures: readonly object[] }
 
 test('each node tells of the route, sessions and connections of all', {
   skip: skipWithoutCluster,
@@ -20,9 +28,9 @@ test('each node tells of the route, sessions and connections of all', {
   await using pair = await startPair({ http: {}, component: {} })
   const { one, two } = pair
   const token = await tokenFor(one, 'admin')
-  const give = async (node: TestServer, name: string, args: object = {}) => {
+  const giveTo = async <Result>(node: TestServer, name: string, args: object = {}) => {
     const url = `${node.urlOf()}/api/${name.replace(' ', '/')}`
-    const { status, body } = await ask(url, { token, args })
+    const { status, body } = await ask<Result>(url, { token, args })
     assert.equal(status, 200, JSON.stringify(body))
     return body
   }
@@ -33,9 +41,9 @@ test('each node tells of the route, sessions and connections of all', {
   for (let n = 0; n < 5; n++) await juliet.receives({ body: `line ${n}` })
 
   const written = async (args: object, node = one) => {
-    const { stages, silent } = await give(node, 'route list', args)
+    const { stages, silent } = await giveTo<Stages>(node, 'route list', args)
     assert.deepEqual(silent, [])
-    const found = (stages as readonly Named[]).find(({ name }) => name === 'c2s_out')
+    const found = stages.find(({ name }) => name === 'c2s_out')
     return found?.stanzas ?? 0
   }
   const parts = [await written({ node: 'one' }), await written({ node: 'two' })] as const
@@ -46,21 +54,17 @@ test('each node tells of the route, sessions and connections of all', {
   for (const node of [one, two]) {
     const { sessionManager, components: known } = node.server
     await until(() => sessionManager.sessions.size === 2 && [...known.connections].length === 1)
-    const { sessions } = await give(node, 'session list')
-    const places = sessions.map(({ jid, node: place }: { jid: string; node: string }) => [
-      jid,
-      place,
-    ])
+    const { sessions } = await giveTo<Sessions>(node, 'session list')
     assert.deepEqual(
-      new Map(places),
+      new Map(sessions.map((each) => [each.jid, each.node])),
       new Map([
         [romeo.fullJid, 'one'],
         [juliet.fullJid, 'two'],
       ]),
     )
-    const { components } = await give(node, 'component list')
+    const { components } = await giveTo<Components>(node, 'component list')
     assert.deepEqual(
-      components.map((each: { node: string; here: boolean }) => [each.node, each.here]),
+      components.map((each) => [each.node, each.here]),
       [['two', node === two]],
     )
   }
@@ -96,6 +100,9 @@ test('who adds a domain is told of nodes that cannot host it, until they can', {
   await assert.rejects(node('three'), /verona\.example has no certificate/)
 
   await writeSelfSigned(two.directory, VERONA)
-  assert.deepEqual((await give(one.server, 'domain enable', { domain: VERONA })).failures, [])
+  assert.deepEqual(
+    (await give<Enabled>(one.server, 'domain enable', { domain: VERONA })).failures,
+    [],
+  )
   assert.deepEqual(hosting(), [true, true])
 })

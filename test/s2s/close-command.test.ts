@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Element, el } from '../../src/xmpp/xml.ts'
-import { ask, tokenFor } from '../support/api.ts'
+import { type ApiAnswer, ask, tokenFor } from '../support/api.ts'
 import type { Client } from '../support/client.ts'
 import { Internet, type ServerWishes } from '../support/federation.ts'
 import { type ProsodyWishes, startProsody, withoutProsody } from '../support/prosody.ts'
@@ -21,7 +21,18 @@ const LINES = Array.from({ length: MESSAGES }, (_, number) => `line-${number}`)
 const line = (to: Client, id: string) =>
   el('message', { to: to.fullJid, type: 'chat', id }, el('body', {}, id))
 
-type Command = (name: string, args: object) => ReturnType<typeof ask>
+type Closed = { readonly closed: number }
+type Links = {
+  readonly connections: readonly [
+    {
+      readonly node: string
+      readonly state: string
+      readonly waiting: number
+      readonly unacknowledged: number
+    },
+  ]
+}
+type Command = <Body>(name: string, args: object) => Promise<ApiAnswer<Body>>
 
 async function commandsOf(server: TestServer): Promise<Command> {
   const token = await tokenFor(server, 'admin')
@@ -67,7 +78,7 @@ async function exchange(capulet: TestServer, juliet: Client, romeo: Client) {
     }
     if (number % EVERY !== EVERY - 1) continue
     await juliet.roundTrip()
-    const { status, body } = await command('s2s close', { remote: REMOTE })
+    const { status, body } = await command<Closed>('s2s close', { remote: REMOTE })
     assert.equal(status, 200, JSON.stringify(body))
     closed += body.closed
   }
@@ -136,11 +147,11 @@ test('what waits for a server that takes nothing goes over the next connection',
   const few = LINES.slice(0, 100)
   juliet.send(...few.map((id) => line(romeo, id)))
   await juliet.roundTrip()
-  const { body } = await command('s2s list', {})
+  const { body } = await command<Links>('s2s list', {})
   const [{ node, state, waiting, unacknowledged }] = body.connections
   assert.deepEqual([node, state], ['local', 'open'])
   assert.ok(waiting + unacknowledged >= few.length)
-  assert.equal((await command('s2s close', { remote: REMOTE })).body.closed, 1)
+  assert.equal((await command<Closed>('s2s close', { remote: REMOTE })).body.closed, 1)
   juliet.send(line(romeo, 'last'))
   // Nobody says goodbye on a connection that hangs.
   relay.cut()

@@ -5,13 +5,15 @@ import { giveAsOperator as give } from '../support/operator.ts'
 import { startServer } from '../support/server.ts'
 import { chat } from '../support/stanzas.ts'
 
+type Online = { readonly accounts: readonly string[]; readonly total: number }
+
 test('who sends messages or presence is active; what clients send by themselves does not count', async () => {
   await using server = await startServer()
   const romeo = await server.connect('romeo', 'orchard')
   const juliet = await server.connect('juliet', 'balcony')
   const window = await server.connect('juliet', 'window')
   const which = async (state: string) =>
-    (await give(server, 'account online', { state, idle_after: '5m' })).accounts
+    (await give<Online>(server, 'account online', { state, idle_after: '5m' })).accounts
   const hour = 3_600_000
   const goesIdle = (client: typeof romeo) => {
     const session = server.sessionOf(client) as { lastActivity?: number; lastAction?: number }
@@ -32,5 +34,5 @@ test('who sends messages or presence is active; what clients send by themselves 
   await juliet.receives({ body: 'Art thou there?' })
   assert.deepEqual(await which('active'), [romeo.bareJid])
   assert.deepEqual(await which('idle'), [juliet.bareJid])
-  assert.equal((await give(server, 'account online', { limit: 1 })).total, 2)
+  assert.equal((await give<Online>(server, 'account online', { limit: 1 })).total, 2)
 })

@@ -48,19 +48,21 @@ async function answersPing(peer: Client): Promise<void> {
   peer.send(el('iq', { type: 'result', id: ping.attr('id'), ...addresses }))
 }
 
-async function enables(peer: AcceptedPeer): Promise<void> {
+/** The stream that a first message has opened: with acknowledgements, and not closed by itself. */
+async function opened({ juliet, montague, shown }: Stage): Promise<AcceptedPeer> {
+  await juliet.sends(greeting)
+  const peer = await montague.next()
+  peer.keepsOpen = true
+  await peer.acceptsExternal(shown, SM)
   await peer.receives({ name: 'enable', ns: SM_NS })
   peer.send(el('enabled', { xmlns: SM_NS, id: 'some-id', resume: 'true' }))
+  await peer.receives({ body: 'Wherefore art thou Romeo?' })
+  return peer
 }
 
 test('what comes after an idle connection is closed waits for nobody to close its side', async () => {
   await using stage = await setStage({ s2s: { idle_timeout: '1s' } })
-  await stage.juliet.sends(greeting)
-  const idle = await stage.montague.next()
-  idle.keepsOpen = true
-  await idle.acceptsExternal(stage.shown, SM)
-  await enables(idle)
-  await idle.receives({ name: 'message' })
+  const idle = await opened(stage)
   acknowledge(idle, 1)
   await idle.receivesStreamEnd()
 
@@ -168,12 +170,7 @@ test('what is no stanza is not listened to any more', async () => {
 
 test('a last acknowledgement counts: nothing is sent twice', async () => {
   await using stage = await setStage()
-  await stage.juliet.sends(greeting)
-  const peer = await stage.montague.next()
-  peer.keepsOpen = true
-  await peer.acceptsExternal(stage.shown, SM)
-  await enables(peer)
-  await peer.receives({ body: 'Wherefore art thou Romeo?' })
+  const peer = await opened(stage)
   await stage.juliet.sends(chat('romeo@montague.example', 'Deny thy father'))
   await peer.receives({ body: 'Deny thy father' })
   for (const link of stage.capulet.server.federation?.links ?? []) link.disconnect()

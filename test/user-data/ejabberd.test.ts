@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import type { Imported } from '../../src/admin/commands/data.ts'
 import { startEjabberd, withoutEjabberd } from '../support/ejabberd.ts'
 import { Internet } from '../support/federation.ts'
 import { giveAsOperator } from '../support/operator.ts'
@@ -36,9 +37,9 @@ test('what ejabberd exports is here afterwards', { skip: withoutEjabberd }, asyn
 
   await using server = await startServer({ domains: [DOMAIN] })
   const file = join(directory, main)
-  const first = await giveAsOperator(server, 'account import', { file })
+  const first = await giveAsOperator<Imported>(server, 'account import', { file })
   assert.deepEqual([first.accounts, first.problems], [2, []])
-  const again = await giveAsOperator(server, 'account import', { file })
+  const again = await giveAsOperator<Imported>(server, 'account import', { file })
   assert.deepEqual([again.existing, again.added], [2, 0])
   await showsEverything(await server.connect('romeo', 'garden'))
   const benvolio = await server.connect('benvolio')

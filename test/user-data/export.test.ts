@@ -4,6 +4,7 @@ import { mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
+import type { Imported } from '../../src/admin/commands/data.ts'
 import { CommandError } from '../../src/core/command.ts'
 import { Envelope } from '../../src/core/envelope.ts'
 import { jid, parseJid } from '../../src/xmpp/jid.ts'
@@ -79,9 +80,9 @@ test('what one server writes another reads: everything of everybody, and nothing
   await assert.rejects(give(one, 'account export', { file }), { code: 'conflict' })
 
   await using other = await startServer()
-  const first = await give(other, 'account import', { file })
+  const first = await give<Imported>(other, 'account import', { file })
   assert.deepEqual([first.accounts, first.existing, first.problems], [2, 0, []])
-  const again = await give(other, 'account import', { file })
+  const again = await give<Imported>(other, 'account import', { file })
   assert.deepEqual([again.accounts, again.existing, again.added], [0, 2, 0])
   assert.equal(again.there, first.added)
   const copy = join(directory.path, 'copy.xml')
@@ -168,7 +169,7 @@ test('documents of other servers: passwords, foreign archives, what nobody knows
       <x:thing xmlns:x='urn:example:thing'/></user>
       <user name='a@b'/></host><host jid='elsewhere.example'><user name='paris' password='x'/>`),
   )
-  const result = await give(server, 'account import', { file })
+  const result = await give<Imported>(server, 'account import', { file })
   assert.deepEqual([result.accounts, result.added, result.problem_count], [1, 5, 6])
   const problems = result.problems.join('\n')
   assert.match(problems, /in\.xml:\d+: juliet@im\.example\.com: contact "@"/)
@@ -179,7 +180,7 @@ test('documents of other servers: passwords, foreign archives, what nobody knows
   const { bodies, results: found } = await askArchive(juliet, {})
   assert.deepEqual(bodies, ['b', 'a', 'c', 'd'])
   assert.equal(found[0]?.stamp, '2009-07-10T23:08:25.000Z')
-  assert.equal((await give(server, 'account import', { file })).added, 0)
+  assert.equal((await give<Imported>(server, 'account import', { file })).added, 0)
 })
 
 test('a document in many files; none from outside of its directory', async () => {
@@ -198,7 +199,7 @@ test('a document in many files; none from outside of its directory', async () =>
     path(`${DOMAIN}/juliet.xml`),
     `<user ${xi} name='juliet' password='x'><vCard xmlns='vcard-temp'><FN>J</FN></vCard></user>`,
   )
-  const { accounts, added, problems } = await give(server, 'account import', {
+  const { accounts, added, problems } = await give<Imported>(server, 'account import', {
     file: path('main.xml'),
   })
   assert.deepEqual([accounts, added, problems], [1, 1, []])
@@ -243,7 +244,7 @@ test('what is no such document is refused with its line, whatever came before st
       return true
     })
   }
-  const { accounts } = await give(server, 'account list', {})
+  const { accounts } = await give<{ accounts: string[] }>(server, 'account list', {})
   assert.deepEqual(accounts, [`nurse@${DOMAIN}`])
 })
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import type { Imported } from '../../src/admin/commands/data.ts'
 import { el } from '../../src/xmpp/xml.ts'
 import { askArchive } from '../support/archive.ts'
 import { Internet } from '../support/federation.ts'
@@ -30,13 +31,13 @@ test('what Prosody keeps in files is here afterwards', { skip: withoutProsody },
 
   await using server = await startServer({ domains: [DOMAIN] })
   const { directory } = prosody.place
-  const first = await giveAsOperator(server, 'import prosody', { directory })
+  const first = await giveAsOperator<Imported>(server, 'import prosody', { directory })
   assert.deepEqual([first.accounts, first.existing], [2, 0])
   assert.deepEqual(
-    first.problems.filter((text: string) => !/personal eventing/.test(text)),
+    first.problems.filter((text) => !/personal eventing/.test(text)),
     [],
   )
-  const again = await giveAsOperator(server, 'import prosody', { directory })
+  const again = await giveAsOperator<Imported>(server, 'import prosody', { directory })
   assert.deepEqual([again.accounts, again.existing, again.added], [0, 2, 0])
 
   // With the password that only Prosody was ever told, of which it kept keys alone.
@@ -56,7 +57,7 @@ test('what Prosody keeps in files is here afterwards', { skip: withoutProsody },
   const home = join(directory, 'montague%2eexample')
   await writeFile(join(home, 'roster', 'romeo.dat'), 'return { ["x@y.example"] = os.exit(1) };')
   await giveAsOperator(server, 'account remove', { jid: `romeo@${DOMAIN}` })
-  const damaged = await giveAsOperator(server, 'import prosody', { directory })
+  const damaged = await giveAsOperator<Imported>(server, 'import prosody', { directory })
   assert.match(damaged.problems.join('\n'), /montague%2eexample\/roster\/romeo: line 1: no value/)
   assert.ok(damaged.accounts === 1 && damaged.added > 150)
   await rm(home, { recursive: true })

@@ -111,6 +111,8 @@ const accountData = defineCommand({
   },
 })
 
+export type Imported = z.output<typeof imported>
+
 const imported = z.strictObject({
   accounts: z.int().describe('Accounts that are new.'),
   existing: z.int().describe('Accounts that were there; their passwords stay.'),
@@ -120,7 +122,7 @@ const imported = z.strictObject({
   problem_count: z.int(),
 })
 
-function importedText(result: z.output<typeof imported>): string {
+function importedText(result: Imported): string {
   const { accounts, existing, added, there, problems, problem_count } = result
   const more = problem_count - problems.length
   return [
