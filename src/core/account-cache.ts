@@ -122,7 +122,6 @@ export class AccountCache<T extends object> {
     this.#weight = 0
   }
 
-  /** What is at hand of an account may be old. */
   /** All accounts of a domain are gone. */
   forgetDomain(domain: string): void {
     for (const key of [...this.#young.keys(), ...this.#old.keys(), ...this.#loading.keys()]) {
@@ -130,6 +129,7 @@ export class AccountCache<T extends object> {
     }
   }
 
+  /** What is at hand of an account may be old. */
   forget(key: string): void {
     this.#loading.delete(key)
     this.#old.delete(key)

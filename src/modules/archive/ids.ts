@@ -101,6 +101,11 @@ export function timeOf(id: string): number {
   return Number.parseInt(id.slice(0, TIME_DIGITS), 32) + EPOCH
 }
 
+/** Sorts behind that id, and before all that do. */
+export function behind(id: string): string {
+  return `${id}0`
+}
+
 /** Sorts before every id of that millisecond or later, and behind all earlier ones. */
 export function boundAt(at: number): string {
   const time = Math.floor(at) - EPOCH

@@ -9,7 +9,7 @@ import { pageElement } from '../../xmpp/rsm.ts'
 import { Stanza } from '../../xmpp/stanza.ts'
 import { StanzaError } from '../../xmpp/stanza-error.ts'
 import { type Element, el, escapeAttribute } from '../../xmpp/xml.ts'
-import { timeOf } from './ids.ts'
+import { behind, timeOf } from './ids.ts'
 import { type ArchiveQuery, MAM_NS } from './query.ts'
 import type { ArchiveStore, Found, Kept, Selection } from './store.ts'
 
@@ -112,10 +112,12 @@ export class ArchiveReader {
     // One more tells whether there are more.
     const window = { from, limit: limit + 1, maxBytes: MAX_PAGE_BYTES } as const
     let found = await this.#store.window(selection, window)
-    const unsettled = this.#unsettledFor(found, from)
-    if (unsettled > 0) {
+    const newest = from === 'oldest' ? found.at(-1) : found[0]
+    const unsettled = newest === undefined ? 0 : this.#unsettledFor(newest)
+    if (newest !== undefined && unsettled > 0) {
       await new Promise((resolve) => setTimeout(resolve, unsettled))
-      found = await this.#store.window(selection, window)
+      // What has come meanwhile is not settled itself: it is for whoever asks next.
+      found = await this.#store.window({ ...selection, before: behind(newest.id) }, window)
     }
     let bytes = 0
     for (const { xml } of found) bytes += Buffer.byteLength(xml)
@@ -128,11 +130,9 @@ export class ArchiveReader {
    * How long to wait until nothing can appear before the newest message of a page: a client that goes on
    * from there would never see it.
    */
-  #unsettledFor(found: readonly Found[], from: 'oldest' | 'newest'): number {
+  #unsettledFor({ id }: Found): number {
     const { settlesIn, now } = this.#settings
-    const newest = from === 'oldest' ? found.at(-1) : found[0]
-    if (settlesIn === 0 || newest === undefined) return 0
-    return timeOf(newest.id) + settlesIn - now()
+    return settlesIn === 0 ? 0 : timeOf(id) + settlesIn - now()
   }
 
   /** Of messages chosen by their ids. */
