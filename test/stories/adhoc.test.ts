@@ -9,6 +9,7 @@ import { el } from '../../src/xmpp/xml.ts'
 import { type Execution, execute } from '../support/adhoc.ts'
 import type { Client } from '../support/client.ts'
 import { conditionOf } from '../support/client.ts'
+import { giveAsOperator } from '../support/operator.ts'
 import { DOMAIN, type Settings, startServer } from '../support/server.ts'
 
 const INFO = 'http://jabber.org/protocol/disco#info'
@@ -287,6 +288,14 @@ test('service administration: accounts come, go and are told about', async () =>
   await juliet.receives({ body: 'The palace\nis on fire' })
   await give('end-user-session', { accountjids: juliet.fullJid })
   await juliet.receivesStreamError('policy-violation')
+  // One stanza holds so much and no more.
+  for (let i = 0; i < 210; i++) {
+    const [contact, name] = [`c${i}@example.net`, 'x'.repeat(1_000)]
+    await giveAsOperator(server, 'roster set', { jid: juliet.bareJid, contact, name })
+  }
+  await assert.rejects(give('get-user-roster', { accountjids: juliet.bareJid }), {
+    condition: 'resource-constraint',
+  })
   await give('delete-user', { accountjids: [nurse] })
   assert.deepEqual(await valuesOf('get-registered-users-num', 'registeredusersnum'), ['2'])
   await assert.rejects(give('delete-user', { accountjids: nurse }), { condition: 'item-not-found' })

@@ -1,6 +1,6 @@
 /** Arguments asked for by a form, and results shown as forms. */
 import { z } from 'zod'
-import { badPayload } from '../../core/adhoc.ts'
+import { type AdhocCompletion, badPayload } from '../../core/adhoc.ts'
 import {
   type DataForm,
   type FieldType,
@@ -9,7 +9,8 @@ import {
   form,
   table,
 } from '../../xmpp/data-form.ts'
-import type { Element } from '../../xmpp/xml.ts'
+import { StanzaError } from '../../xmpp/stanza-error.ts'
+import { type Element, serialise } from '../../xmpp/xml.ts'
 import type { Command } from '../command.ts'
 import { type Field, fieldsOf } from '../fields.ts'
 
@@ -65,6 +66,17 @@ function filledIn(filled: DataForm, { name, type, isLong }: Field): unknown {
   } catch (error) {
     throw badPayload(error instanceof Error ? error.message : String(error))
   }
+}
+
+/** Of a result, in octets: it is one stanza. */
+const MAX_SHOWN = 200_000
+
+/** A result that is not too large to be shown. Throws `resource-constraint`. */
+export function completion(shown: AdhocCompletion): AdhocCompletion {
+  const size = shown.payload.reduce((sum, each) => sum + serialise(each).length, 0)
+  if (size <= MAX_SHOWN) return shown
+  const text = 'too much for a form: ask for less, or on the command line'
+  throw new StanzaError('resource-constraint', { text })
 }
 
 /** As far as JSON Schema is used in results. */

@@ -10,11 +10,10 @@ import type { Logger } from '../../core/log.ts'
 import type { DataForm } from '../../xmpp/data-form.ts'
 import type { Jid } from '../../xmpp/jid.ts'
 import { type StanzaCondition, StanzaError } from '../../xmpp/stanza-error.ts'
-import { serialise } from '../../xmpp/xml.ts'
 import type { Command } from '../command.ts'
 import type { AdminContext } from '../context.ts'
 import { give } from '../giving.ts'
-import { argsForm, argsOf, resultForms } from './forms.ts'
+import { argsForm, argsOf, completion, resultForms } from './forms.ts'
 import { serviceCommands } from './service-administration.ts'
 
 export type AdhocParts = {
@@ -29,8 +28,6 @@ export type AdhocParts = {
 /** Gives one of the commands in somebody's name; refusals are `StanzaError`s. */
 export type Giver = (name: string, args: Readonly<Record<string, unknown>>) => Promise<unknown>
 
-/** Of a result, in octets: it is one stanza. */
-const MAX_SHOWN = 200_000
 const OWN = 'urn:meerkat:command:'
 
 export function nodeOf(command: string): string {
@@ -63,11 +60,7 @@ export function offerCommands(parts: AdhocParts): Handler<'adhoc_commands'> {
 function asked(command: Command, giver: Giver): AdhocStep | Promise<AdhocStep> {
   const finish = async (args: Readonly<Record<string, unknown>>): Promise<AdhocStep> => {
     const result = await giver(command.name, args)
-    const payload = resultForms(command, result)
-    const size = payload.reduce((sum, each) => sum + serialise(each).length, 0)
-    if (size <= MAX_SHOWN) return { payload }
-    const text = 'too much for a form: ask for less, or on the command line'
-    throw new StanzaError('resource-constraint', { text })
+    return completion({ payload: resultForms(command, result) })
   }
   if (Object.keys(command.args.shape).length === 0) return finish({})
   return {

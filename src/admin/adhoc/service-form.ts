@@ -1,7 +1,8 @@
 /** What all forms of XEP-0133 have in common. */
-import { type AdhocCommand, type AdhocStep, badPayload } from '../../core/adhoc.ts'
+import { type AdhocCommand, type AdhocCompletion, badPayload } from '../../core/adhoc.ts'
 import { type DataForm, type Field, form } from '../../xmpp/data-form.ts'
 import type { Element } from '../../xmpp/xml.ts'
+import { completion } from './forms.ts'
 
 export const ADMIN_NS = 'http://jabber.org/protocol/admin'
 
@@ -13,17 +14,17 @@ export const nodeOf = (name: string) => `${ADMIN_NS}#${name}`
 export function asks(
   title: string,
   fields: readonly Field[],
-  submit: (form: DataForm) => Promise<AdhocStep>,
+  submit: (form: DataForm) => Promise<AdhocCompletion>,
 ) {
   const content = { type: 'form', formType: ADMIN_NS, title, fields } as const
   return () => ({
     form: form({ ...content, instructions: 'Fill out this form.' }),
     isLast: true,
-    submit: (filled: DataForm) => {
+    submit: async (filled: DataForm) => {
       if (filled.formType !== undefined && filled.formType !== ADMIN_NS) {
         throw badPayload(`expected a FORM_TYPE of ${ADMIN_NS}`)
       }
-      return submit(filled)
+      return completion(await submit(filled))
     },
   })
 }
@@ -32,7 +33,7 @@ export function result(...fields: readonly Field[]): Element {
   return form({ type: 'result', formType: ADMIN_NS, fields })
 }
 
-export const DONE: AdhocStep = { payload: [] }
+export const DONE: AdhocCompletion = { payload: [] }
 
 /** Throws `bad-payload` unless it is filled in. */
 export function filledIn(given: DataForm, name: string): string {
