@@ -8,14 +8,15 @@ import { startCore } from '../../test/support/core.ts'
 import { silentLogger } from '../core/log.ts'
 import { SESSION_PREFIX, SessionTable } from './session-table.ts'
 
-test('a row that was written without hearing so goes with its session', async () => {
+/** A node on its own that juliet connects to. */
+async function open() {
   const scheduler = new Scheduler()
   const network = new Network(scheduler, new Random(1))
   const registry = new SimulatedRegistry(scheduler, new Random(1), network)
   const process = new Process(scheduler)
   const client = registry.open(network.open('one', process))
   const run = (ms: number) => scheduler.run(scheduler.now + ms)
-  await using core = await startCore({ accounts: ['juliet'] })
+  const core = await startCore({ accounts: ['juliet'] })
   const { sessions } = core.sessionManager
   const nobody = () => assert.fail('there is no other node')
   const table = new SessionTable({
@@ -38,6 +39,12 @@ test('a row that was written without hearing so goes with its session', async ()
   const opened = table.opened(session)
   await run(100)
   await opened
+  return { core, registry, table, session, run }
+}
+
+test('a row that was written without hearing so goes with its session', async () => {
+  const { core, registry, table, session, run } = await open()
+  await using _ = core
   const key = [...registry.rows.keys()].find((one) => one.startsWith(SESSION_PREFIX)) as string
 
   // The request arrives, the answer does not.
@@ -60,4 +67,19 @@ test('a row that was written without hearing so goes with its session', async ()
   await run(1_000)
   await closed
   assert.deepEqual([...registry.rows.keys()], [])
+})
+
+test('a session that ends is not written once more before its row goes', async () => {
+  const { core, registry, table, session, run } = await open()
+  await using _ = core
+  const before = [...registry.rows]
+  void session.end('closed')
+  session.setPresence(undefined, undefined)
+  table.changed(session)
+  await run(100)
+  assert.deepEqual([...registry.rows], before)
+  const closed = table.closed(session)
+  await run(100)
+  await closed
+  assert.equal(registry.rows.size, 0)
 })

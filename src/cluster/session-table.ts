@@ -101,6 +101,8 @@ export class SessionTable {
   changed(session: Session): void {
     const own = this.#own.get(session)
     if (own === undefined || own.isDirty || own.isClosed) return
+    // What ends is removed soon. Until then others hand over what comes for it, so that nothing is overtaken.
+    if (session.isClosed) return
     own.isDirty = true
     // What else changes in this turn goes along.
     queueMicrotask(() => void this.#write(own))
