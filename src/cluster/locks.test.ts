@@ -118,48 +118,38 @@ test('who waits for too long is refused', async () => {
   await refused
 })
 
-test('a lock that was taken without an answer is given back', async () => {
-  const nodes = new Nodes()
-  const [one, two] = [await nodes.open('one'), await nodes.open('two')]
+/** Asks for the lock and gets no answer; the request arrives, after so many milliseconds. */
+async function asksInVain(nodes: Nodes, locks: Locks, arrivesIn: number): Promise<void> {
   const rejected = assert.rejects(
-    one.exclusively('name', async () => {}),
+    locks.exclusively('name', async () => {}),
     /no answer/,
   )
-  // The request arrives, the answer does not.
-  const { registry } = nodes
+  const { registry, scheduler } = nodes
   const original = registry.change.bind(registry)
-  registry.change = (key, value, expected) => {
+  registry.change = (...asked) => {
     registry.change = original
-    original(key, value, expected)
+    if (arrivesIn === 0) original(...asked)
+    else scheduler.in(arrivesIn, () => void original(...asked))
     throw new Error('no answer')
   }
   await nodes.run(1_000)
   await rejected
-  assert.equal(registry.rows.size, 0)
+}
+
+test('a lock that was taken without an answer is given back', async () => {
+  const { nodes, one, two } = await open()
+  await asksInVain(nodes, one, 0)
+  assert.equal(nodes.registry.rows.size, 0)
   const done = [one, two].map((locks) => locks.exclusively('name', async () => {}))
   await nodes.run(1_000)
   await Promise.all(done)
 })
 
 test('so is one that was taken when nobody waited for it any more', async () => {
-  const nodes = new Nodes()
-  const [one, two] = [await nodes.open('one'), await nodes.open('two')]
-  const rejected = assert.rejects(
-    one.exclusively('name', async () => {}),
-    /no answer/,
-  )
-  // The request arrives late.
-  const { registry } = nodes
-  const original = registry.change.bind(registry)
-  registry.change = (key, value, expected) => {
-    registry.change = original
-    nodes.scheduler.in(10_000, () => void original(key, value, expected))
-    throw new Error('no answer')
-  }
-  await nodes.run(1_000)
-  await rejected
+  const { nodes, one, two } = await open()
+  await asksInVain(nodes, one, 10_000)
   await nodes.run(11_000)
-  assert.equal(registry.rows.size, 0)
+  assert.equal(nodes.registry.rows.size, 0)
   const done = two.exclusively('name', async () => {})
   await nodes.run(1_000)
   await done

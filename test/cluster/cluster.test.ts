@@ -7,7 +7,7 @@ import { parseJid } from '../../src/xmpp/jid.ts'
 import { el } from '../../src/xmpp/xml.ts'
 import { askArchive } from '../support/archive.ts'
 import { skipWithoutCluster, TestCluster, until } from '../support/cluster.ts'
-import { apart, knows, resumableAt, startPair } from '../support/cluster-pair.ts'
+import { apart, knows, type Resumable, resumableAt, startPair } from '../support/cluster-pair.ts'
 import { chat, iq, presence } from '../support/stanzas.ts'
 import {
   acknowledge,
@@ -179,14 +179,19 @@ test(
   },
 )
 
-test('a session that was let go, and nobody has fetched, is where it was', options, async () => {
-  await using scene = await resumableAt('one')
-  const { one, two, romeo, juliet, id, fullJid } = scene
+/** `one` lets her session go, and a message that she has not got with it; `two` does not fetch it. */
+async function letGo({ two, romeo, juliet, id, fullJid }: Resumable): Promise<void> {
   await juliet.vanishes()
   romeo.send(chat(fullJid, 'one'))
   await romeo.roundTrip()
   const asked = { id, account: juliet.bareJid }
   assert.notEqual(await two.server.cluster.ask('one', 'stream_release', asked), null)
+}
+
+test('a session that was let go, and nobody has fetched, is where it was', options, async () => {
+  await using scene = await resumableAt('one')
+  const { one, romeo, id, fullJid } = scene
+  await letGo(scene)
   romeo.send(chat(fullJid, 'two'))
   await until(knows(one, fullJid))
   const { client } = await resume(one, { id, h: 0, fullJid })
@@ -195,12 +200,8 @@ test('a session that was let go, and nobody has fetched, is where it was', optio
 
 test('what it had goes on if its client began another meanwhile', options, async () => {
   await using scene = await resumableAt('one')
-  const { one, two, romeo, juliet, id, fullJid } = scene
-  await juliet.vanishes()
-  romeo.send(chat(fullJid, 'one'))
-  await romeo.roundTrip()
-  const asked = { id, account: juliet.bareJid }
-  assert.notEqual(await two.server.cluster.ask('one', 'stream_release', asked), null)
+  const { one, romeo, fullJid } = scene
+  await letGo(scene)
   const client = await one.connect('juliet', 'balcony')
   romeo.send(chat(fullJid, 'two'))
   for (const body of ['one', 'two']) await client.receives({ body })

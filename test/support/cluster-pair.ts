@@ -23,10 +23,13 @@ export async function startPair(settings: Settings = {}): Promise<Pair> {
 export const knows = (node: TestServer, jid: string) => () =>
   node.server.sessionManager.sessions.get(parseJid(jid))?.priority !== undefined
 
+export type Apart = Pair & { readonly romeo: Client; readonly juliet: Client }
+
+/** `id`: of her stream, `fullJid`: of her session. */
+export type Resumable = Apart & { readonly id: string; readonly fullJid: string }
+
 /** Romeo at `one`, which knows that Juliet is at `two`. */
-export async function apart(
-  settings: Settings = {},
-): Promise<Pair & { readonly romeo: Client; readonly juliet: Client }> {
+export async function apart(settings: Settings = {}): Promise<Apart> {
   await using stack = new AsyncDisposableStack()
   const pair = stack.use(await startPair(settings))
   const romeo = await pair.one.connect('romeo', 'orchard')
@@ -40,14 +43,7 @@ export async function apart(
  * Romeo at `one`, and Juliet at the node of that name, with a session that she can resume by `id`; the
  * other node knows of it.
  */
-export async function resumableAt(where: 'one' | 'two'): Promise<
-  Pair & {
-    readonly romeo: Client
-    readonly juliet: Client
-    readonly id: string
-    readonly fullJid: string
-  }
-> {
+export async function resumableAt(where: 'one' | 'two'): Promise<Resumable> {
   await using stack = new AsyncDisposableStack()
   const pair = stack.use(await startPair())
   const romeo = await pair.one.connect('romeo', 'orchard')

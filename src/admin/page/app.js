@@ -1,6 +1,6 @@
 /** The page: who looks at it, and which view. */
 import { onUnauthorized, token, tokenAnswer } from './api.js'
-import { el, keep } from './dom.js'
+import { el, keep, NO_PROSE } from './dom.js'
 import { accounts } from './view-accounts.js'
 import { connections } from './view-connections.js'
 import { modules } from './view-modules.js'
@@ -51,8 +51,7 @@ function showLogin(why = '') {
     type: 'password',
     name: 'token',
     required: true,
-    autocomplete: 'off',
-    spellcheck: 'false',
+    ...NO_PROSE,
     'aria-describedby': 'how',
   })
   const button = el('button.solid', { type: 'submit' }, 'Log in')

@@ -1,4 +1,4 @@
-import { el } from './dom.js'
+import { el, NO_PROSE } from './dom.js'
 
 /**
  * A question in front of everything else; the browser keeps the focus in it and gives it back.
@@ -13,7 +13,7 @@ import { el } from './dom.js'
 export function askFor({ title, text, button, isDangerous = false, fields = [], act }) {
   const problem = el('p.problem', { role: 'alert' })
   const inputs = fields.map(({ label, type = 'text', ...rest }) =>
-    el('label', {}, label, el('input', { type, required: true, ...COMMON, ...rest })),
+    el('label', {}, label, el('input', { type, required: true, ...NO_PROSE, ...rest })),
   )
   const close = () => dialog.close()
   const go = el(isDangerous ? 'button.danger.solid' : 'button.solid', { type: 'submit' }, button)
@@ -54,5 +54,3 @@ export function askFor({ title, text, button, isDangerous = false, fields = [], 
   document.body.append(dialog)
   dialog.showModal()
 }
-
-const COMMON = { autocomplete: 'off', autocapitalize: 'off', spellcheck: 'false' }

@@ -11,6 +11,9 @@ export function el(tag, attributes = {}, ...children) {
   return fill(document.createElement(name), classes, attributes, children)
 }
 
+/** Attributes of inputs for addresses and the like, which no browser should mend. */
+export const NO_PROSE = { autocomplete: 'off', autocapitalize: 'off', spellcheck: 'false' }
+
 /** As `el`, of SVG. */
 export function svg(tag, attributes = {}, ...children) {
   const [name, ...classes] = tag.split('.')

@@ -1,5 +1,5 @@
 import { ask } from './api.js'
-import { el, say } from './dom.js'
+import { el, NO_PROSE, say } from './dom.js'
 import { count } from './format.js'
 import { table } from './table.js'
 
@@ -32,12 +32,7 @@ export const modules = {
         { name: 'Failures', isNumber: true, text: ({ failures }) => count(failures) },
       ],
     })
-    const search = el('input', {
-      type: 'search',
-      name: 'search',
-      autocomplete: 'off',
-      spellcheck: 'false',
-    })
+    const search = el('input', { type: 'search', name: 'search', ...NO_PROSE })
     const problem = el('p.problem')
     root.append(
       el(

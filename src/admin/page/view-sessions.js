@@ -1,6 +1,6 @@
 import { ask } from './api.js'
 import { askFor } from './dialog.js'
-import { el, say } from './dom.js'
+import { el, NO_PROSE, say } from './dom.js'
 import { domainChoice } from './domain-choice.js'
 import { since } from './format.js'
 import { repeat } from './live.js'
@@ -52,12 +52,7 @@ export const sessions = {
           ]
         : undefined,
     })
-    const search = el('input', {
-      type: 'search',
-      name: 'search',
-      autocomplete: 'off',
-      spellcheck: 'false',
-    })
+    const search = el('input', { type: 'search', name: 'search', ...NO_PROSE })
     const domain = domainChoice(self, () => again())
     const state = el('p.note')
     root.append(

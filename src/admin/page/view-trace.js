@@ -1,4 +1,4 @@
-import { el, say } from './dom.js'
+import { el, NO_PROSE, say } from './dom.js'
 import { count, time } from './format.js'
 import { stayOn } from './live.js'
 
@@ -20,9 +20,7 @@ export const trace = {
     const jid = el('input', {
       name: 'jid',
       required: true,
-      autocomplete: 'off',
-      autocapitalize: 'off',
-      spellcheck: 'false',
+      ...NO_PROSE,
       inputmode: 'email',
     })
     const body = el('input', { type: 'checkbox', name: 'body' })
