@@ -126,7 +126,7 @@ export class Backlog {
     if (!this.#parts.isShared) return
     const before = this.#owed.get(account)
     this.#owed.delete(account)
-    this.#owed.set(account, before === undefined ? written : Promise.allSettled([before, written]))
+    this.#owed.set(account, before === undefined ? written : bothOver(before, written))
     for (const oldest of this.#owed.keys()) {
       if (this.#owed.size <= MAX_OWED) break
       this.#owed.delete(oldest)
@@ -377,6 +377,11 @@ export class Backlog {
       queue.claimant === undefined && queue.inFlight.size === 0 && queue.slow === undefined
     if (isUnused && this.#queues.get(queue.account) === queue) this.#queues.delete(queue.account)
   }
+}
+
+/** Without what they came to, which would hold that of all before. */
+async function bothOver(one: Promise<unknown>, other: Promise<unknown>): Promise<void> {
+  await Promise.allSettled([one, other])
 }
 
 function isOlder(a: Resource, b: Resource): boolean {
