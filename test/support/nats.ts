@@ -15,6 +15,9 @@ export const skipWithoutNats =
     ? false
     : 'NATS is not installed (Debian: nats-server)'
 
+/** How often servers that are one are begun, should one of them not be able to listen. */
+const ATTEMPTS = 3
+
 /** A real NATS server of a test's own, with JetStream, on a port of the loopback interface. */
 export class NatsServer implements AsyncDisposable {
   readonly port: number
@@ -39,9 +42,21 @@ export class NatsServer implements AsyncDisposable {
   /** Several that are one: what they keep outlives the loss of fewer than half of them. */
   static async startCluster(count: number): Promise<NatsServer[]> {
     if (count === 1) return [await NatsServer.start()]
+    for (let attempt = 1; ; attempt++) {
+      const servers = await NatsServer.#together(count)
+      const begun = await Promise.allSettled(servers.map((server) => server.begin()))
+      const failed = begun.find((one) => one.status === 'rejected')
+      if (failed === undefined) return servers
+      await Promise.all(servers.map((server) => server[Symbol.asyncDispose]()))
+      // A port that was free may be somebody else's end of a connection by now.
+      if (attempt === ATTEMPTS) throw failed.reason
+    }
+  }
+
+  static async #together(count: number): Promise<NatsServer[]> {
     const routes = await Promise.all(Array.from({ length: count }, () => freePort()))
     const all = routes.map((port) => `nats-route://127.0.0.1:${port}`)
-    const servers = await Promise.all(
+    return Promise.all(
       all.map(async (own, index) => {
         const options = ['-js', '-n', `n${index}`, '--cluster_name', 'test', '--cluster', own]
         const directory = mkdtempSync(join(tmpdir(), 'meerkat-nats-'))
@@ -49,8 +64,6 @@ export class NatsServer implements AsyncDisposable {
         return new NatsServer(await freePort(), directory, routed)
       }),
     )
-    await Promise.all(servers.map((server) => server.begin()))
-    return servers
   }
 
   get url(): string {
