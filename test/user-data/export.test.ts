@@ -164,19 +164,30 @@ test('documents of other servers: passwords, foreign archives, what nobody knows
     file,
     document(`<!-- by hand --><user name='juliet' password='Capulet'>
       <query xmlns='jabber:iq:roster'><item jid='${ROMEO}' subscription='both'/><item jid='@'/></query>
+      <query xmlns='jabber:iq:privacy'><list name='broken'><item type='jid' value='@' action='deny' order='1'/></list>
+      <list name='feud'><item type='jid' value='tybalt@x.example' action='deny' order='1'/></list></query>
       <archive xmlns='urn:xmpp:pie:0#mam'>${results.join('')}<result/></archive>
       <last-presence xmlns='urn:meerkat:data:0' stamp='2009-07-10T23:08:25Z'><presence xmlns='jabber:client'/></last-presence>
       <x:thing xmlns:x='urn:example:thing'/></user>
       <user name='a@b'/></host><host jid='elsewhere.example'><user name='paris' password='x'/>`),
   )
   const result = await give<Imported>(server, 'account import', { file })
-  assert.deepEqual([result.accounts, result.added, result.problem_count], [1, 5, 6])
+  assert.deepEqual([result.accounts, result.added, result.problem_count], [1, 6, 7])
   const problems = result.problems.join('\n')
   assert.match(problems, /in\.xml:\d+: juliet@im\.example\.com: contact "@"/)
+  assert.match(problems, /privacy list "broken"/)
   assert.match(problems, /<thing\/> in namespace "urn:example:thing": nobody here knows it/)
   assert.match(problems, /user "a@b@im\.example\.com": no address/)
   assert.match(problems, /elsewhere\.example is not served here/)
   const juliet = await server.connect('juliet', 'x', { password: 'Capulet' })
+  const lists = await juliet.ask('get', undefined, el('query', { xmlns: 'jabber:iq:privacy' }))
+  assert.deepEqual(
+    lists
+      .child('query', 'jabber:iq:privacy')
+      ?.elements('list')
+      .map((list) => list.attr('name')),
+    ['feud'],
+  )
   const { bodies, results: found } = await askArchive(juliet, {})
   assert.deepEqual(bodies, ['b', 'a', 'c', 'd'])
   assert.equal(found[0]?.stamp, '2009-07-10T23:08:25.000Z')

@@ -6,6 +6,7 @@ import { after } from '../../core/maybe.ts'
 import { defineModule } from '../../core/module.ts'
 import { partFrom, taken } from '../../core/user-data.ts'
 import type { BareJid } from '../../xmpp/jid.ts'
+import { StanzaError } from '../../xmpp/stanza-error.ts'
 import { el } from '../../xmpp/xml.ts'
 import { blockedBy, NO_LISTS, unblocked } from './account-lists.ts'
 import { listsResult, showPrivacyLists } from './admin-commands.ts'
@@ -127,7 +128,16 @@ export const privacy = defineModule({
     ])
     hooks.on('import_user_data', async (nobody, { account, portion: { part } }) => {
       if (part.name !== 'query' || part.ns !== PRIVACY_NS) return nobody
-      const read = part.elements('list').map(readList)
+      const problems: string[] = []
+      const read = part.elements('list').flatMap((element) => {
+        try {
+          return readList(element)
+        } catch (error) {
+          if (!(error instanceof StanzaError)) throw error
+          problems.push(`privacy list "${element.attr('name') ?? ''}": ${error.message}`)
+          return []
+        }
+      })
       const wanted = part.child('default')?.attr('name')
       let added = 0
       await lists.change(account, {
@@ -145,7 +155,7 @@ export const privacy = defineModule({
           if (after.default !== before.default) await store.setDefault(account, after.default?.name)
         },
       })
-      return stop(taken({ added, there: read.length - added }))
+      return stop(taken({ added, there: read.length - added, problems }))
     })
 
     hooks.on('remove_domain', (domain) => {
