@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 /** Arguments, signals, exit code. */
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { text } from 'node:stream/consumers'

@@ -1,7 +1,8 @@
 /** What `npm publish` would hand out, as those get it who install it. */
 import assert from 'node:assert/strict'
-import { execFile, spawn } from 'node:child_process'
+import { execFile, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -12,6 +13,8 @@ import { promisify } from 'node:util'
 
 const run = promisify(execFile)
 const root = fileURLToPath(new URL('../', import.meta.url))
+/** Debian's own, where there is one. */
+const MACHINES_NODE = '/usr/bin/node'
 const tsc = join(root, 'node_modules/.bin/tsc')
 
 type Manifest = {
@@ -21,6 +24,14 @@ type Manifest = {
 }
 
 type Listening = { readonly kind: string; readonly port: number }
+
+function isOld(node: string): boolean {
+  if (!existsSync(node)) return false
+  const [major] = execFileSync(node, ['-p', 'process.versions.node'], { encoding: 'utf8' }).split(
+    '.',
+  )
+  return Number(major) < 24
+}
 
 describe('the package', () => {
   let manifest: Manifest
@@ -62,7 +73,7 @@ describe('the package', () => {
 
   test('holds what is needed, and neither sources nor tests', () => {
     for (const file of [
-      'dist/main.js',
+      'dist/bin.js',
       'dist/index.d.ts',
       'dist/admin/page/index.html',
       'docs/route.md',
@@ -108,6 +119,16 @@ describe('the package', () => {
       server.kill('SIGTERM')
     }
     assert.deepEqual(await exited, [0, null])
+  })
+
+  test('says which Node it needs to one that is too old', {
+    skip: isOld(MACHINES_NODE) ? false : 'the machine has no old Node',
+  }, async () => {
+    const started = run(MACHINES_NODE, [meerkat(), '--version'])
+    await assert.rejects(started, {
+      code: 1,
+      stderr: /^Meerkat needs Node\.js 24 or newer; this is /,
+    })
   })
 
   test('is a library with types', async () => {
