@@ -5,6 +5,7 @@ import { encode, NO_OCTETS, type Octets } from '../xmpp/octets.ts'
 import { STREAMS_NS, StreamError } from '../xmpp/stream-error.ts'
 import { escapeAttribute } from '../xmpp/xml.ts'
 import type { Frame, ParserLimits } from '../xmpp/xml-parser.ts'
+import { isTrue } from '../xmpp/xml-schema.ts'
 import { COMPONENT_NS } from './inbound.ts'
 import type { ConflictBehaviour } from './registry.ts'
 import { ComponentSession, type SessionEnvironment } from './session.ts'
@@ -154,8 +155,4 @@ export class Negotiation implements ConnectionHandler {
 function domainOf(to: string | undefined): string | undefined {
   const address = to === undefined ? undefined : tryParseJid(to)
   return address?.isDomain === true && address.resource === '' ? address.domain : undefined
-}
-
-function isTrue(text: string | undefined): boolean {
-  return text === 'true' || text === '1'
 }

@@ -2,8 +2,9 @@ import type { Connection } from '../connection/connection.ts'
 import type { Maybe } from '../core/maybe.ts'
 import type { Octets } from '../xmpp/octets.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
-import { enabled, failed, isResumable, readCount, resumed } from '../xmpp/stream-management.ts'
+import { enabled, failed, readCount, resumed } from '../xmpp/stream-management.ts'
 import type { Frame } from '../xmpp/xml-parser.ts'
+import { isTrue } from '../xmpp/xml-schema.ts'
 import type { Accepts } from './addresses.ts'
 import { type Ending, Ledger } from './ledger.ts'
 import type { Pair } from './proofs.ts'
@@ -98,7 +99,7 @@ export class IncomingTraffic {
     const { connection, resumptions, pair } = this.#options
     if (before.isManaged) return connection.write(failed('unexpected-request'))
     const ledger = new Ledger()
-    if (isResumable(frame.attribute('resume'))) ledger.id = resumptions.newId()
+    if (isTrue(frame.attribute('resume'))) ledger.id = resumptions.newId()
     connection.write(enabled({ id: ledger.id, max: Math.floor(resumptions.patience / 1_000) }))
     const traffic = this.#begin(ledger)
     traffic.manage()

@@ -1,8 +1,9 @@
 import type { Connection } from '../connection/connection.ts'
 import type { Octets } from '../xmpp/octets.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
-import { ENABLE, isResumable, readCount, resume, SM_NS } from '../xmpp/stream-management.ts'
+import { ENABLE, readCount, resume, SM_NS } from '../xmpp/stream-management.ts'
 import type { Frame } from '../xmpp/xml-parser.ts'
+import { isTrue } from '../xmpp/xml-schema.ts'
 import type { Features } from './features.ts'
 import { acknowledged, Ledger } from './ledger.ts'
 import type { Pair } from './proofs.ts'
@@ -109,7 +110,7 @@ export class OutgoingTraffic {
       if (frame.name === 'failed') return this.#open()
       if (frame.name !== 'enabled') throw new StreamError('policy-violation')
       const fresh = new Ledger()
-      fresh.id = isResumable(frame.attribute('resume')) ? frame.attribute('id') : undefined
+      fresh.id = isTrue(frame.attribute('resume')) ? frame.attribute('id') : undefined
       return this.#open(fresh)
     }
     if (this.#state !== 'resuming' || ledger === undefined) {

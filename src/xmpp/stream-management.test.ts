@@ -7,7 +7,6 @@ import {
   enabled,
   failed,
   handledCountTooHigh,
-  isResumable,
   readCount,
   readMaximum,
   resume,
@@ -38,9 +37,7 @@ test('a count is an unsigned integer of 32 bits, as XML Schema writes it', () =>
   }
 })
 
-test('what a client wants of resumption', () => {
-  for (const text of ['true', '1', ' true ']) assert.ok(isResumable(text))
-  for (const text of [undefined, 'false', '0', 'yes', '']) assert.ok(!isResumable(text))
+test('for how long a client wants to be waited for, in seconds', () => {
   assert.equal(readMaximum('600'), 600)
   for (const text of [undefined, 'long', '-1', '1.5']) assert.equal(readMaximum(text), undefined)
 })

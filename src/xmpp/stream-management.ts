@@ -72,12 +72,6 @@ export function handledCountTooHigh(h: number, sent: number): StreamError {
   return new StreamError('undefined-condition', text, { detail })
 }
 
-/** The value of `resume`, of `<enable/>` and `<enabled/>`. */
-export function isResumable(text: string | undefined): boolean {
-  const value = text?.trim()
-  return value === 'true' || value === '1'
-}
-
 /** The value of `max` of `<enable/>`, in seconds; undefined where it is missing or malformed. */
 export function readMaximum(text: string | undefined): number | undefined {
   return text !== undefined && /^\s*\+?\d{1,10}\s*$/.test(text) ? Number(text) : undefined

@@ -4,6 +4,7 @@ import { type BareJid, tryParseJid } from '../../xmpp/jid.ts'
 import type { Octets } from '../../xmpp/octets.ts'
 import { CLIENT_NS, Stanza } from '../../xmpp/stanza.ts'
 import { type Element, el, serialise } from '../../xmpp/xml.ts'
+import { isTrue } from '../../xmpp/xml-schema.ts'
 import { ROSTER_NS, writeItem } from './item-xml.ts'
 import type { Roster, RosterItem } from './roster.ts'
 import type { Changed, Rosters } from './rosters.ts'
@@ -60,7 +61,7 @@ function withItem(element: Element): (before: RosterItem) => RosterItem {
       name: element.attr('name') ?? '',
       groups: [...new Set(groups.filter((group) => group !== ''))],
       state: stateOf(element, isAsked(before.state)),
-      isApproved: element.attr('approved') === 'true' || element.attr('approved') === '1',
+      isApproved: isTrue(element.attr('approved')),
       isListed: true,
     }
   }

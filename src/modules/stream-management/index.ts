@@ -10,8 +10,9 @@ import { isChatStateOnly } from '../../xmpp/chat-states.ts'
 import { isCopy } from '../../xmpp/forward.ts'
 import type { BareJid } from '../../xmpp/jid.ts'
 import { StreamError } from '../../xmpp/stream-error.ts'
-import { enabled, failed, isResumable, readMaximum, SM_NS } from '../../xmpp/stream-management.ts'
+import { enabled, failed, readMaximum, SM_NS } from '../../xmpp/stream-management.ts'
 import { type Element, el } from '../../xmpp/xml.ts'
+import { isTrue } from '../../xmpp/xml-schema.ts'
 import { Eventually } from './eventually.ts'
 import { KeptMessages } from './kept-messages.ts'
 import { ManagedStream } from './managed-stream.ts'
@@ -137,8 +138,8 @@ function manage(
     if (!isOffered) return session.write(failed('feature-not-implemented'))
     const wanted = readMaximum(element.attr('max')) ?? Number.POSITIVE_INFINITY
     const patience = Math.min(wanted * 1000, config.resume_timeout)
-    const mayComeBack = isResumable(element.attr('resume')) && patience > 0
-    const id = mayComeBack ? randomBytes(18).toString('base64url') : undefined
+    const isResumable = isTrue(element.attr('resume')) && patience > 0
+    const id = isResumable ? randomBytes(18).toString('base64url') : undefined
     streams.add(new ManagedStream(session, { id, patience }, parts(session.domainType)))
     if (id !== undefined && cluster.isShared) session.share({ stream: id })
     session.write(enabled({ id, max: Math.ceil(patience / 1000), location: config.location }))
