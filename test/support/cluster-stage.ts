@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { callCommand } from '../../src/admin/control-client.ts'
 import { PROTOCOL } from '../../src/cluster/message.ts'
 import type { Client } from './client.ts'
+import { until } from './cluster.ts'
 import { emptyDirectory } from './directory.ts'
 import { NatsServer } from './nats.ts'
 import { PostgresServer } from './postgres.ts'
@@ -107,15 +108,17 @@ export async function meet(
   return { romeo, juliet }
 }
 
-/** Sends until an answer shows that the other node knows the recipient. */
+/** Sends until something arrives, which shows that the other node knows the recipient; and waits for all of it. */
 export async function arrives(from: Client, to: Client): Promise<void> {
-  for (let attempt = 0; to.inbox({ body: 'anybody there?' }).length === 0; attempt++) {
-    assert.ok(attempt < 200, 'nothing arrives')
-    from.send(chat(to.fullJid, 'anybody there?'))
+  const body = 'anybody there?'
+  let sent = 0
+  while (to.inbox({ body }).length === 0) {
+    assert.ok(sent++ < 200, 'nothing arrives')
+    from.send(chat(to.fullJid, body))
     await from.roundTrip()
     await to.roundTrip()
   }
-  await from.roundTrip()
-  await to.roundTrip()
+  const answered = () => to.inbox({ body }).length + from.inbox({ type: 'error' }).length
+  await until(() => answered() === sent, 'what was sent on its way')
   for (const client of [from, to]) client.forgets(() => true)
 }
