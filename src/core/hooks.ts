@@ -57,8 +57,9 @@ export type HandlerOptions<N extends HookName = HookName> = {
   readonly order?: number
   /**
    * What an exception does. `stop` (fail closed): the run ends with it and the caller refuses the
-   * stanza. `skip`: it is logged and the next handler gets what this one got. A `StanzaError` or
-   * `StreamError` is a refusal, not a failure, and always ends the run.
+   * stanza, unless the hook tells what has happened already (`HookPoint.tell`). `skip`: it is logged and
+   * the next handler gets what this one got. A `StanzaError` or `StreamError` is a refusal, not a
+   * failure, and always ends the run.
    */
   readonly onError?: 'stop' | 'skip'
   /** Only for domains of these types; for all when absent. Global hooks run it in any case. */
