@@ -193,30 +193,6 @@ key = "old.pem"
   )
 })
 
-test('administrators whose names strangers may register are told of', () => {
-  const register = {
-    name: 'register',
-    config: z.strictObject({ reserved: z.array(z.string()).default(['root']) }),
-  }
-  const warningsOf = (registration: boolean, ...more: string[]) =>
-    loadConfig(
-      [
-        'domains = ["localhost"]',
-        '[admin]',
-        'jids = ["root@localhost", "alice@localhost"]',
-        `[auth]\nregistration = ${registration}`,
-        ...more,
-      ].join('\n'),
-      { modules: [register] },
-    ).warnings
-  assert.deepEqual(warningsOf(false), [])
-  assert.deepEqual(warningsOf(true), [
-    'configuration:3:27: admin.jids[1]: strangers may register alice@localhost, and with it give ' +
-      'every command, until somebody has; "reserved" in [modules.register] keeps names from them',
-  ])
-  assert.deepEqual(warningsOf(true, '[modules.register]', 'reserved = ["root", "alice"]'), [])
-})
-
 test('a secret is not repeated in the error', () => {
   const config = z.strictObject({ api_token: z.string().min(20) })
   const settings = { domains: ['localhost'], modules: { push: { api_token: 'hunter2' } } }

@@ -8,7 +8,6 @@
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import type { z } from 'zod'
-import { administratorWarnings } from './config/administrators.ts'
 import {
   authorityProblems,
   certificateFiles,
@@ -192,7 +191,6 @@ export function checkConfig(input: unknown, context: Context): LoadedConfig {
     const text = 'found a domain that is not in "domains"; this is for when it is added'
     warnings.push({ path: ['host', name], text })
   }
-  warnings.push(...administratorWarnings(settings, loaded.modules))
   const dataDir = resolve(directory, data_dir ?? '')
   const socket = resolve(directory, settings.admin?.socket ?? resolve(dataDir, 'meerkat.sock'))
   problems.push(...socketProblems(socket, dataDir))

@@ -52,12 +52,12 @@ export async function chooseModules(
 
 /** In the order in which they run. */
 async function candidatesOf(loaded: LoadedConfig): Promise<Candidate[]> {
-  const { modules, auth } = loaded.config
+  const { modules } = loaded.config
   const candidates: Candidate[] = []
   for (const module of builtinModules) {
     const known = modules.get(module.name)
     if (known?.from !== undefined) continue
-    const setting = known === undefined ? OFF : settingsOf(module, known, auth)
+    const setting = known === undefined ? OFF : settingsOf(module, known, loaded.config)
     candidates.push({ module, setting })
   }
   for (const [name, { from }] of modules) {
@@ -82,7 +82,7 @@ function differencesOf(
       own === 'off'
         ? OFF
         : name === undefined
-          ? settingsOf(module, own, loaded.config.auth)
+          ? settingsOf(module, own, loaded.config)
           : loaded.checkModule(name, module.config, domain)
     if (!isDeepStrictEqual(setting, general)) found.set(module, setting)
   }
@@ -116,13 +116,19 @@ function wantedFor(module: Module, config: Setting): WantedModule[] {
   return [{ module, config: module.config.parse({}), isRetired: true }]
 }
 
-/** `[auth] registration` is the switch of the module that does it. */
+/**
+ * `[auth] registration` is the switch of the module that does it; strangers do not register the names of
+ * administrators, who give every command.
+ */
 function settingsOf(
   { name }: Module,
   { settings }: ModuleSettings,
-  { registration }: LoadedConfig['config']['auth'],
+  { auth, admin }: LoadedConfig['config'],
 ): unknown {
-  return name === 'register' ? { ...(settings as object), enabled: registration } : settings
+  if (name !== 'register') return settings
+  const { reserved, ...others } = settings as { readonly reserved: readonly string[] }
+  const names = new Set([...reserved, ...admin.jids.map(({ local }) => local)])
+  return { ...others, enabled: auth.registration, reserved: [...names] }
 }
 
 function embedded({ module, settings }: ExtraModule): Candidate {

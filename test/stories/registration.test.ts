@@ -55,6 +55,14 @@ test('a name that is taken is refused, and another one taken', async () => {
   assert.equal((await stranger.ask('set', DOMAIN, fields('rosaline', 'x'))).attr('type'), 'result')
 })
 
+test('the name of an administrator is not to be had', async () => {
+  await using server = await startServer({ ...open, admin: { jids: [`prince@${DOMAIN}`] } })
+  const stranger = await server.openStream()
+  const refused = await stranger.ask('set', DOMAIN, fields('Prince', 'x'))
+  assert.equal(conditionOf(refused), 'conflict')
+  assert.equal((await stranger.ask('set', DOMAIN, fields('page', 'x'))).attr('type'), 'result')
+})
+
 test('without leave of the operator there is no registration', async () => {
   await using server = await startServer({ listen: { tls: 'required' } })
   const stranger = await server.openStream()
