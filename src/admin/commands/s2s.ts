@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { counted, table } from '../../core/command-text.ts'
+import { domain } from '../../core/config-types.ts'
 import type { Everywhere } from '../../core/everywhere.ts'
 import { type Command, CommandError, defineCommand } from '../command.ts'
 import { silenceText, silentNodes } from '../tallies.ts'
@@ -83,7 +84,7 @@ const closeLink = defineCommand({
   description: 'Close the connections to another server; what comes later opens new ones',
   permission: 'server:write',
   needsServer: true,
-  args: z.strictObject({ remote: z.string().min(1).describe('The domain of the other server.') }),
+  args: z.strictObject({ remote: domain().describe('The domain of the other server.') }),
   positional: ['remote'],
   examples: ['example.org'],
   result: z.strictObject({ closed: z.int(), silent: silentNodes }),
