@@ -1,33 +1,21 @@
 import type { Envelope } from '../core/envelope.ts'
 import { Lanes } from '../core/lanes.ts'
 import { after, type Maybe, settled } from '../core/maybe.ts'
-import { Settlement } from '../core/settlement.ts'
-import type { DeliveryShare } from '../core/shared-delivery.ts'
-import { packEnvelope, unpackEnvelope } from './handed-envelope.ts'
+import {
+  ARRIVED,
+  COMPONENT,
+  FAILED,
+  NODE,
+  readNumbers,
+  SESSION,
+  SETTLED,
+} from './hand-off-entries.ts'
+import { packEnvelope } from './handed-envelope.ts'
+import { Intake, type Taker } from './intake.ts'
 import type { Link } from './link.ts'
 import type { RemoteResource } from './remote-resource.ts'
-import { type Clock, keyOf } from './transport.ts'
+import type { Clock } from './transport.ts'
 import { Window } from './window.ts'
-
-/** What a node does with stanzas that others hand to it. */
-export interface Taker {
-  /**
-   * For a session of this node; if it is not here, it is decided about anew. Resolves, when it is decided
-   * about, to whether another node may have it now.
-   */
-  toSession(target: string, envelope: Envelope): Maybe<boolean>
-  /** Resolves when the other node has dealt with it; `undefined` if it has. */
-  passedOn(envelope: Envelope): Promise<unknown> | undefined
-  toComponent(target: string, envelope: Envelope): Maybe<unknown>
-  /** The answer to a request of this node's own. */
-  toNode(envelope: Envelope): void
-  /** To be decided about anew: its node is lost, or no resource has got it. */
-  again(envelope: Envelope): Maybe<unknown>
-  /** Another node answers for it, of which there is a durable copy here. */
-  keptElsewhere(envelope: Envelope): void
-  /** Waited too long for a node that is out of reach. */
-  unreachable(envelope: Envelope): Maybe<unknown>
-}
 
 type Parts = {
   readonly link: Link
@@ -51,15 +39,6 @@ type Open = {
   isSettled: boolean
 }
 
-export const SESSION = 'D'
-export const COMPONENT = 'C'
-const NODE = 'N'
-const SETTLED = 'S'
-const FAILED = 'F'
-const ARRIVED = 'V'
-const RETURNED = 'R'
-export const HAND_OFF_ENTRIES = SESSION + COMPONENT + NODE + SETTLED + FAILED + ARRIVED + RETURNED
-
 /** What may wait for one node, in octets. */
 const MAX_WAITING = 64 * 1024 * 1024
 const FAILURE = 'the node that has it could not keep it'
@@ -74,6 +53,7 @@ const FAILURE = 'the node that has it could not keep it'
  */
 export class HandOff {
   readonly #parts: Parts
+  readonly #intake: Intake
   readonly #open = new Window<Open>()
   /** What was given back to this node, until that is safe. */
   readonly #returning = new Map<number, Promise<void>>()
@@ -85,19 +65,12 @@ export class HandOff {
   /** And what it left is decided about. */
   #isSettled = false
   #last = 0
-  #settled: number[] = []
-  #isReportDue = false
-
-  /** What was taken is decided about in the order in which it came, for each account. */
-  readonly #lanes = new Lanes()
-  /** How many stanzas are being decided about. */
-  #deciding = 0
-  #onDecided: PromiseWithResolvers<void> | undefined
   #onSafe: PromiseWithResolvers<void> | undefined
   readonly #whenLeft = Promise.withResolvers<void>()
 
   constructor(parts: Parts) {
     this.#parts = parts
+    this.#intake = new Intake(parts)
   }
 
   // --- To the other node.
@@ -200,6 +173,7 @@ export class HandOff {
   /** The other node is lost. */
   lose(): void {
     this.#isLost = true
+    this.#intake.lose()
   }
 
   /**
@@ -259,7 +233,7 @@ export class HandOff {
       case SESSION:
       case COMPONENT:
       case NODE:
-        return this.#take(entry[0], body, number)
+        return this.#intake.take(entry[0], body, number)
       case SETTLED:
         for (const number of readNumbers(body)) this.#onSettled(number)
         return undefined
@@ -274,99 +248,7 @@ export class HandOff {
 
   /** Resolves when what was taken is decided about; `undefined` if it is. */
   get decidedAll(): Promise<void> | undefined {
-    if (this.#deciding === 0) return undefined
-    this.#onDecided ??= Promise.withResolvers()
-    return this.#onDecided.promise
-  }
-
-  #take(type: string, body: string, number: number): Maybe<unknown> {
-    // It is never acknowledged: the other node decides about it when this run is over.
-    if (this.#parts.isClosing()) return new Promise(() => {})
-    const { handed, envelope: make } = unpackEnvelope(body)
-    const { target, wantsSettlement, isShared } = handed
-    const settlement = wantsSettlement ? new Settlement() : undefined
-    const as = wantsSettlement ? this.#nameOf(number, isShared) : undefined
-    const envelope = make(as, settlement, isShared ? this.#share(number) : undefined)
-    const taken = this.#give(type, target, envelope)
-    if (settlement === undefined) return taken
-    if (!(taken instanceof Promise)) {
-      this.#report(number, settlement)
-      return undefined
-    }
-    return taken.finally(() => this.#report(number, settlement))
-  }
-
-  #nameOf(number: number, isShared: boolean): string {
-    const { self, peer } = this.#parts.link
-    return writeHanded({ from: keyOf(peer), to: keyOf(self), number, isShared })
-  }
-
-  #give(type: string, target: string, envelope: Envelope): Maybe<unknown> {
-    const { taker } = this.#parts
-    switch (type) {
-      case SESSION:
-        return after(this.#inOrder(target, envelope), (isPassedOn) =>
-          isPassedOn ? taker.passedOn(envelope) : undefined,
-        )
-      case COMPONENT:
-        return taker.toComponent(target, envelope)
-      default:
-        return taker.toNode(envelope)
-    }
-  }
-
-  /** What has been given back does not wait: others wait for it. */
-  #inOrder(target: string, envelope: Envelope): Maybe<boolean> {
-    const { taker } = this.#parts
-    const decide = () => taker.toSession(target, envelope)
-    const isRetry = envelope.notes.isRetry === true
-    const decided = isRetry ? decide() : this.#lanes.run(envelope.to.bare, decide)
-    if (!(decided instanceof Promise)) return decided
-    this.#deciding++
-    return decided.finally(() => {
-      if (--this.#deciding > 0) return
-      this.#onDecided?.resolve()
-      this.#onDecided = undefined
-    })
-  }
-
-  #share(number: number): DeliveryShare {
-    const { link } = this.#parts
-    return {
-      acknowledge: () => void link.send(ARRIVED + number),
-      giveBack: (held) => {
-        if (this.#isLost) return true
-        const returned = link.send(RETURNED + number)
-        if (held.notes.kept !== undefined) void this.#letGo(held, returned)
-        return false
-      },
-    }
-  }
-
-  /** A durable copy stays until the other node answers for what was given back to it. */
-  async #letGo(held: Envelope, returned: number): Promise<void> {
-    await this.#parts.link.acknowledged(returned)
-    if (this.#isLost) await this.#parts.taker.again(held.shared(undefined))
-    else this.#keptElsewhere(held)
-  }
-
-  #report(number: number, settlement: Settlement): void {
-    if (settlement.isSettled) return this.#isNowSettled(number)
-    settlement.tell({
-      onSettled: () => this.#isNowSettled(number),
-      onUnsettled: () => void this.#parts.link.send(FAILED + number),
-    })
-  }
-
-  #isNowSettled(number: number): void {
-    this.#settled.push(number)
-    if (this.#isReportDue) return
-    this.#isReportDue = true
-    queueMicrotask(() => {
-      this.#isReportDue = false
-      this.#parts.link.send(SETTLED + writeNumbers(this.#settled))
-      this.#settled = []
-    })
+    return this.#intake.decidedAll
   }
 
   #onSettled(number: number): void {
@@ -433,41 +315,5 @@ export class HandOff {
       settlement?.fail(error)
       throw error
     }
-  }
-}
-
-/** What a stanza is known by that one run handed to another: those two, and its number between them. */
-export type Handed = {
-  readonly from: string
-  readonly to: string
-  readonly number: number
-  readonly isShared: boolean
-}
-
-function writeHanded({ from, to, number, isShared }: Handed): string {
-  return `${from} ${to} ${number}${isShared ? ' shared' : ''}`
-}
-
-export function readHanded(handed: string): Handed {
-  const [from = '', to = '', number, shared] = handed.split(' ')
-  return { from, to, number: Number(number), isShared: shared !== undefined }
-}
-
-/** Ascending runs: `3-7,9`. */
-function writeNumbers(numbers: readonly number[]): string {
-  let text = ''
-  for (let i = 0; i < numbers.length; ) {
-    const from = numbers[i] as number
-    let to = from
-    while (numbers[++i] === to + 1) to++
-    text += `${text === '' ? '' : ','}${from}${to === from ? '' : `-${to}`}`
-  }
-  return text
-}
-
-function* readNumbers(text: string): Generator<number> {
-  for (const run of text.split(',')) {
-    const [from, to = from] = run.split('-')
-    for (let number = Number(from); number <= Number(to); number++) yield number
   }
 }
