@@ -40,7 +40,9 @@ export function adminContext(server: Server, version: string): AdminContext {
     modules: server.commands,
     get cluster() {
       const { nodes } = server.cluster
-      return server.startedAt === 0 ? undefined : { nodes, drain: server.drain.bind(server) }
+      return server.startedAt === 0
+        ? undefined
+        : { nodes, drain: server.drain.run.bind(server.drain) }
     },
     get reload() {
       return server.reloadFile

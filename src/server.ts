@@ -34,14 +34,16 @@ import type { HttpListener } from './http/server.ts'
 import { modules as builtinModules } from './modules.ts'
 import type { Federation } from './s2s/federation.ts'
 import type { ServerListener } from './s2s/listener.ts'
+import { keepAdministrators } from './server/administrators.ts'
 import { certificateStep } from './server/certificates.ts'
 import { clientListeners } from './server/client-listener.ts'
-import { clusterOf, type Ground, nodeOf, openGround, type Worker } from './server/cluster.ts'
+import { clusterOf, type Ground, openGround, type Worker } from './server/cluster.ts'
 import { ClusterLinks } from './server/cluster-links.ts'
 import { ClusterTallies } from './server/cluster-tallies.ts'
 import { ClusterTraces } from './server/cluster-traces.ts'
 import { componentListeners, expectedComponents } from './server/component-listener.ts'
 import { Domains } from './server/domains.ts'
+import { Drain } from './server/drain.ts'
 import { DynamicDomains } from './server/dynamic-domains.ts'
 import { FederationPart, serverListeners } from './server/federation.ts'
 import { HttpPart } from './server/http.ts'
@@ -76,26 +78,6 @@ export type ServerOptions = {
   readonly worker?: Worker | undefined
 }
 
-declare module './core/cluster.ts' {
-  interface Topics {
-    /** What is stored of administrators is another. */
-    administrators: { readonly question: null; readonly answer: null }
-    /** A worker is to send its clients elsewhere: where, if that is known. */
-    worker_drain: { readonly question: { readonly to: string | null }; readonly answer: Drained }
-  }
-}
-
-export type DrainOptions = {
-  /** A host, with a port if it is not the usual one. */
-  readonly to?: string | undefined
-  /** The account, as text, whose sessions go last. */
-  readonly spare?: string
-  readonly onProgress: (done: number, total: number) => void
-}
-
-/** How many sessions there were, and how many of them may be resumed elsewhere. */
-export type Drained = { readonly sessions: number; readonly resumable: number }
-
 /** What a reload is to change cannot change while the server runs; nothing was changed. */
 export class NeedsRestartError extends Error {
   override readonly name = 'NeedsRestartError'
@@ -109,10 +91,6 @@ export class NeedsRestartError extends Error {
 
 /** Exit code of a node that the others have given up (`EX_TEMPFAIL`). */
 export const FENCED = 75
-/** Sessions that are sent elsewhere together. */
-const DRAINED_AT_ONCE = 100
-/** For how long the sessions of whoever asked for that stay, milliseconds. */
-const SPARED_FOR = 1_000
 /** How long a graceful stop waits for sessions to end, milliseconds. */
 const STOP_TIMEOUT = 10_000
 /** And for other nodes to answer for what they were handed, milliseconds. */
@@ -139,6 +117,8 @@ export class Server {
   /** What all workers of this machine count; `undefined` if this is none of several. */
   readonly workerMetrics: WorkerMetrics | undefined
   readonly activity: SessionActivity
+  /** Sends clients elsewhere. */
+  readonly drain: Drain
   readonly iq: IqDispatcher
   readonly routes = new LocalRoutes()
   readonly accounts: Accounts
@@ -179,7 +159,6 @@ export class Server {
   #changing: Promise<unknown> = Promise.resolve()
   #stopped: Promise<void> | undefined
   #isStopping = false
-  #isDrained = false
 
   private constructor(options: ServerOptions, storage: Storage, ground: Ground | undefined) {
     const { loaded, log, onFenced = endAtOnce } = options
@@ -255,12 +234,10 @@ export class Server {
     this.links = new ClusterLinks(this)
     this.workerMetrics = options.worker && new WorkerMetrics(this, options.worker)
     this.activity = new SessionActivity(sessionManager.sessions, this.cluster)
-    this.cluster.on('worker_drain', ({ to }) =>
-      this.#drain({ ...(to !== null && { to }), onProgress() {} }),
-    )
-    this.cluster.on('administrators', async () => {
-      await this.administrators.load()
-      return null
+    this.drain = new Drain(this, {
+      worker: options.worker,
+      stopListening: () => this.#stopListening(),
+      inTurn: (work) => this.#inTurn(work),
     })
     this.#knownAccounts = new Coherence(this.cluster, 'accounts')
     this.#knownAccounts.keep({ forget: (account) => accounts.forget(parseBare(account)) })
@@ -305,24 +282,8 @@ export class Server {
       by: 'accounts',
       explain: 'pure',
     })
-    // Whoever gets its address later is somebody else.
-    hooks.on(
-      'remove_user',
-      async (account) => {
-        await this.administrators.remove(account)
-        return account
-      },
-      { by: 'administrators' },
-    )
-    hooks.on(
-      'remove_domain',
-      async (domain) => {
-        await this.administrators.load()
-        return domain
-      },
-      { by: 'administrators' },
-    )
     enforcePrivacy(hooks, routes)
+    keepAdministrators(this)
     offerAdministration(this)
   }
 
@@ -386,7 +347,7 @@ export class Server {
 
   /** Started, and neither drained nor about to stop. */
   get isServing(): boolean {
-    return this.startedAt > 0 && !this.#isStopping && !this.#isDrained
+    return this.startedAt > 0 && !this.#isStopping && !this.drain.hasBegun
   }
 
   /** The ways to other servers; `undefined` when this one speaks with none. */
@@ -442,57 +403,6 @@ export class Server {
     return this.#stopped
   }
 
-  /**
-   * Sends all clients and components elsewhere: to `to` (RFC 6120 §4.9.3.19), or wherever they find
-   * another node. Those with stream management lose nothing, and resume there. Nothing new is accepted;
-   * what is on its way goes on.
-   */
-  async drain(options: DrainOptions): Promise<Drained> {
-    const { worker } = this.#options
-    const own = await this.#drain(options)
-    const { to } = options
-    const others = await Promise.all(
-      (worker?.names ?? [])
-        .filter((name) => name !== worker?.name)
-        .map((name) =>
-          this.cluster.ask(nodeOf(this.#config, name), 'worker_drain', { to: to ?? null }),
-        ),
-    )
-    return others.reduce(
-      (sum, { sessions, resumable }) => ({
-        sessions: sum.sessions + sessions,
-        resumable: sum.resumable + resumable,
-      }),
-      own,
-    )
-  }
-
-  #drain({ to, spare, onProgress }: DrainOptions): Promise<Drained> {
-    return this.#inTurn(async () => {
-      this.#isDrained = true
-      for (const listener of this.#listeners.all) listener.stopListening()
-      await this.cluster.drain()
-      const error = new StreamError(to === undefined ? 'system-shutdown' : 'see-other-host', to)
-      const all = [...this.sessionManager.sessions.values()].filter(isLocalSession)
-      const sessions = all.filter(({ jid }) => jid.bare !== spare)
-      const last = all.filter(({ jid }) => jid.bare === spare)
-      setTimeout(() => {
-        for (const session of last) void session.close(error)
-      }, SPARED_FOR).unref()
-      let resumable = 0
-      for (let i = 0; i < sessions.length; i += DRAINED_AT_ONCE) {
-        const some = sessions.slice(i, i + DRAINED_AT_ONCE)
-        await Promise.all(some.map((session) => session.close(error)))
-        resumable += some.filter(({ isClosed }) => !isClosed).length
-        onProgress(i + some.length, sessions.length)
-      }
-      for (const component of this.components.connections) {
-        if (component.isLocal) await component.close(new StreamError('system-shutdown'))
-      }
-      return { sessions: sessions.length, resumable }
-    })
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop()
   }
@@ -503,12 +413,15 @@ export class Server {
     return turn
   }
 
+  #stopListening(): void {
+    for (const listener of this.#listeners.all) listener.stopListening()
+  }
+
   async #stop(timeout: number): Promise<void> {
     this.#isStopping = true
     // What others leave from now on is not for this one to take care of.
     await this.cluster.drain().catch((error) => this.log.warn('cluster_not_told', { error }))
-    const listeners = this.#listeners.all
-    for (const listener of listeners) listener.stopListening()
+    this.#stopListening()
     this.federation?.drain()
     const shutdown = new StreamError('system-shutdown')
     const sessions = [...this.sessionManager.sessions.values()].filter(isLocalSession)
@@ -519,6 +432,7 @@ export class Server {
     }
     await this.federation?.close(timeout)
     for (const listener of this.serverListeners) await listener.shutDown()
+    const listeners = this.#listeners.all
     await within(timeout, Promise.all(listeners.map((listener) => listener.drained())))
     for (const listener of listeners) listener.destroy()
     await Promise.all(listeners.map((listener) => listener.drained()))

@@ -233,7 +233,7 @@ test('offline messages go to whoever comes, on whatever node', options, async ()
 test('a drained node sends its clients elsewhere, where they go on', options, async () => {
   await using scene = await resumableAt('two')
   const { one, two, romeo, juliet, id, fullJid } = scene
-  const drained = await two.server.drain({ to: 'one.example.com', onProgress() {} })
+  const drained = await two.server.drain.run({ to: 'one.example.com', onProgress() {} })
   assert.deepEqual(drained, { sessions: 1, resumable: 1 })
   await juliet.receivesStreamError('see-other-host')
   romeo.send(chat(fullJid, 'on the way'))
