@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { conditionOf, DOMAIN, startCore } from '../../test/support/core.ts'
+import { sendPresence } from '../../test/support/presence.ts'
 import { Envelope } from '../core/envelope.ts'
 import { jid } from '../xmpp/jid.ts'
 import { Stanza } from '../xmpp/stanza.ts'
 import { el } from '../xmpp/xml.ts'
 import { last } from './last.ts'
+import { presence } from './presence/index.ts'
+import { roster } from './roster/index.ts'
 
 const JULIET = `juliet@${DOMAIN}`
 const ROMEO = 'romeo@elsewhere.example'
@@ -49,6 +52,21 @@ test('an account that is here was active just now', async () => {
   assert.deepEqual(await ask(core), { seconds: 0, status: '' })
   const own = await core.ask(juliet, JULIET, 'get', QUERY)
   assert.equal(own.childAt(0)?.attr('seconds'), '0')
+})
+
+test('one that ends without a word is written once', async (context) => {
+  await using core = await startCore({
+    accounts: ['juliet'],
+    modules: [[roster], [presence], [last]],
+  })
+  const juliet = await core.connect('juliet')
+  await sendPresence(core, juliet)
+  const write = context.mock.method(core.storage, 'write')
+  core.now += 1_000
+  await juliet.end('lost')
+  const texts = write.mock.calls.map(({ arguments: [text] }) => text)
+  assert.equal(texts.filter((text) => text.includes('last_activity')).length, 1)
+  assert.equal(juliet.priority, undefined)
 })
 
 test('who left with a word is told with it, also after the connection closed', async () => {

@@ -88,6 +88,8 @@ export const last = defineModule({
 
     hooks.on('unset_presence', (envelope, { session }) => {
       const status = envelope.stanza.child('status')?.text ?? ''
+      // Of a session that ends without a word `user_terminate` has told.
+      if (session.isClosed && status === '') return envelope
       record(session.jid.bare, status)
       return envelope
     })
