@@ -92,8 +92,12 @@ export class PreferenceStore {
   }
 
   async remove(owner: BareJid): Promise<void> {
-    await this.#storage.write(DELETE, [owner.bare])
-    this.#cached.delete(owner.bare)
+    try {
+      await this.#storage.write(DELETE, [owner.bare])
+    } finally {
+      this.forget(owner.bare)
+      await this.#coherence?.changed(owner.bare)
+    }
   }
 
   #load(owner: string): Promise<Preferences> {

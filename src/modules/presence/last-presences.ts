@@ -15,6 +15,13 @@ type Options = {
   readonly coherence?: Coherence
 }
 
+type Read = {
+  readonly wanted: Set<string>
+  /** Changed elsewhere since it began: what it finds of these may be old. */
+  readonly outdated: Set<string>
+  readonly found: Promise<ReadonlyMap<string, LastPresence>>
+}
+
 /**
  * How accounts were last seen. A client that comes online asks about hundreds of contacts at once:
  * what is asked in one turn of the event loop is read in one query.
@@ -24,8 +31,10 @@ export class LastPresences {
   readonly #options: Options
   /** `undefined`: never seen. The least recently asked for first. */
   readonly #cached = new Map<string, LastPresence | undefined>()
-  #wanted: Set<string> | undefined
-  #reading: Promise<ReadonlyMap<string, LastPresence>> | undefined
+  /** The read that is about to begin. */
+  #next: Read | undefined
+  /** What is outdated of the reads that have begun. */
+  readonly #underWay = new Set<Set<string>>()
 
   constructor(options: Options) {
     this.#store = options.store
@@ -57,28 +66,39 @@ export class LastPresences {
 
   forget(account: string): void {
     this.#cached.delete(account)
+    for (const outdated of this.#underWay) outdated.add(account)
   }
 
   async remove(owner: BareJid): Promise<void> {
-    this.#cached.delete(owner.full)
+    this.forget(owner.full)
     await this.#store.remove(owner)
-    this.#cached.delete(owner.full)
+    this.forget(owner.full)
+    await this.#options.coherence?.changed(owner.full)
   }
 
   async #read(key: string): Promise<LastPresence | undefined> {
-    if (this.#wanted === undefined || this.#reading === undefined) {
-      const wanted = new Set<string>()
-      this.#wanted = wanted
-      this.#reading = new Promise<void>((resolve) => setImmediate(resolve)).then(() => {
-        this.#wanted = undefined
-        return this.#store.find([...wanted])
-      })
-    }
-    this.#wanted.add(key)
-    const found = await this.#reading
-    // It may have been seen since.
-    if (!this.#cached.has(key)) this.#remember(key, found.get(key))
+    this.#next ??= this.#readSoon()
+    const { wanted, outdated, found: reading } = this.#next
+    wanted.add(key)
+    const found = await reading
+    // It may have been seen since, here or elsewhere.
+    if (!this.#cached.has(key) && !outdated.has(key)) this.#remember(key, found.get(key))
     return this.#cached.get(key) ?? found.get(key)
+  }
+
+  #readSoon(): Read {
+    const wanted = new Set<string>()
+    const outdated = new Set<string>()
+    const found = new Promise<void>((resolve) => setImmediate(resolve)).then(async () => {
+      this.#next = undefined
+      this.#underWay.add(outdated)
+      try {
+        return await this.#store.find([...wanted])
+      } finally {
+        this.#underWay.delete(outdated)
+      }
+    })
+    return { wanted, outdated, found }
   }
 
   #remember(key: string, last: LastPresence | undefined): void {
