@@ -6,7 +6,7 @@ import { after, type Maybe } from '../../core/maybe.ts'
 import { defineModule } from '../../core/module.ts'
 import { dropped, Outcome } from '../../core/outcome.ts'
 import { isLocalSession } from '../../core/session.ts'
-import { StorageError } from '../../core/storage.ts'
+import { StorageError, type StorageErrorKind } from '../../core/storage.ts'
 import { PIE_NS } from '../../core/user-data.ts'
 import type { BareJid } from '../../xmpp/jid.ts'
 import { StanzaError } from '../../xmpp/stanza-error.ts'
@@ -30,6 +30,9 @@ const BY = 'offline'
 const RETRY = 1_000
 /** How often it is looked whether who was not there is there after all, milliseconds. */
 const LOOK = 1_000
+
+/** After these a write may have been carried out, for all that is known. */
+const MAY_BE_STORED: ReadonlySet<string> = new Set(['io', 'other'] satisfies StorageErrorKind[])
 
 type Decided = Verdict<'offline_message'>
 
@@ -105,8 +108,20 @@ export const offline = defineModule({
       await hooks.at('failed_to_store_message', domainType).run(envelope, {})
     }
 
-    /** The message was not kept after all: its sender is told. */
-    const refuse = async (envelope: Envelope, account: BareJid, error: unknown) => {
+    /** It may have been: whoever were told that it was not would be surprised by an answer. */
+    const isKept = async (
+      envelope: Envelope,
+      account: BareJid,
+      place: number,
+      error: unknown,
+    ): Promise<boolean> => {
+      if (!(error instanceof StorageError) || !MAY_BE_STORED.has(error.kind)) return false
+      return await store.holds(account, envelope, place).catch(() => false)
+    }
+
+    /** Unless the message was kept after all its sender is told. */
+    const refuse = async (envelope: Envelope, account: BareJid, place: number, error: unknown) => {
+      if (await isKept(envelope, account, place, error)) return
       log.error('offline_message_not_stored', { account, error })
       usage.forget(account.full)
       // Somebody has a durable copy still, and comes back with it; or a client counts what we handle, and
@@ -125,9 +140,10 @@ export const offline = defineModule({
 
     /** The write is on its way, in its place; nobody but the acknowledgement waits for its end. */
     const write = (envelope: Envelope, account: BareJid): Stop<Outcome> => {
+      const place = envelope.notes.place ?? places.next()
       const settled = store
-        .add(account, envelope, clock.now(), envelope.notes.place ?? places.next())
-        .catch((error) => refuse(envelope, account, error))
+        .add(account, envelope, clock.now(), place)
+        .catch((error) => refuse(envelope, account, place, error))
       settled.catch(() => {})
       envelope.settlement?.waitFor(settled)
       const looked = backlog.look(account.full, settled)

@@ -4,7 +4,7 @@ import { conditionOf, DOMAIN, startCore } from '../../../test/support/core.ts'
 import type { RecordingSession } from '../../../test/support/recording-session.ts'
 import { Envelope, idOf } from '../../core/envelope.ts'
 import { Settlement } from '../../core/settlement.ts'
-import { type Storage, StorageError } from '../../core/storage.ts'
+import { type SqlValue, type Storage, StorageError } from '../../core/storage.ts'
 import { jid, parseJid } from '../../xmpp/jid.ts'
 import { Stanza } from '../../xmpp/stanza.ts'
 import { type Element, el } from '../../xmpp/xml.ts'
@@ -345,6 +345,28 @@ test('a write that fails is told to the sender', async () => {
   // Handled: not by keeping it, but by an answer.
   await settlement.done
   assert.equal(conditionOf((broken.sentAway[0] as Envelope).stanza), 'resource-constraint')
+})
+
+test('nobody is told of a failure after which the message is kept all the same', async () => {
+  await using core = await start()
+  // The connection is lost behind the commit.
+  const write = async (sql: string, parameters: readonly SqlValue[]) => {
+    await core.storage.write(sql, parameters)
+    throw new StorageError('io', 'the connection was closed')
+  }
+  const storage = new Proxy(core.storage, {
+    get: (target, key: keyof Storage) =>
+      key === 'write' ? write : (target[key] as (...all: unknown[]) => unknown).bind(target),
+  })
+  await using broken = await startCore({ accounts: ['juliet'], modules: [[offline]], storage })
+  const settlement = new Settlement()
+  const outcome = await broken.router.route(toJuliet(chat('one'), settlement))
+  assert.equal(outcome.fate, 'stored')
+  await settlement.done
+  assert.deepEqual(broken.sentAway, [])
+  const juliet = await login(broken, 'balcony')
+  await rest(core)
+  assert.deepEqual(bodiesOf(juliet), ['one'])
 })
 
 test('a client that counts what is handled is not told, and sends it again', async () => {

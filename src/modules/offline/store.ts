@@ -92,6 +92,8 @@ const PAGE = `select seq, stored_at, stanza, notes, size, place from offline_mes
 const LIST = `select seq, stored_at, stanza, notes, size, place from offline_message
   where account = ? and seq > ? order by seq limit ?`
 const LAST_PLACE = 'select cast(coalesce(max(place), 0) as bigint) as place from offline_message'
+const HOLDS =
+  'select stanza from offline_message where account = ? and place = ? order by seq limit 10'
 const REMOVE = 'delete from offline_message where seq = ?'
 const REMOVE_ALL = 'delete from offline_message where account = ?'
 const USAGE = `select count(*) as count, cast(coalesce(sum(size), 0) as bigint) as bytes
@@ -138,6 +140,13 @@ export class OfflineStore {
     }
     await this.#storage.writeAll(statements)
     return statements.length
+  }
+
+  /** Whether a message is kept after all whose write has failed. */
+  async holds(account: BareJid, { stanza, from, to }: Envelope, place: number): Promise<boolean> {
+    const rows = await this.#storage.read<{ stanza: string }>(HOLDS, [account.full, place])
+    const text = decode(stanza.toOctets(from, to))
+    return rows.some((row) => row.stanza === text)
   }
 
   /** The oldest `limit` messages behind `after`. */
