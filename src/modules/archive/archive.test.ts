@@ -5,12 +5,14 @@ import type { RecordingSession } from '../../../test/support/recording-session.t
 import { openEmpty } from '../../../test/support/storage-backends.ts'
 import { UNWATCHED } from '../../core/command.ts'
 import { Envelope } from '../../core/envelope.ts'
+import { resultOf } from '../../core/hooks.ts'
 import { Settlement } from '../../core/settlement.ts'
 import type { Storage } from '../../core/storage.ts'
 import { StorageError } from '../../core/storage.ts'
-import { jid, parseJid } from '../../xmpp/jid.ts'
+import { NOT_TAKEN, type Taken } from '../../core/user-data.ts'
+import { jid, parseBare, parseJid } from '../../xmpp/jid.ts'
 import { Stanza } from '../../xmpp/stanza.ts'
-import { el } from '../../xmpp/xml.ts'
+import { type Element, el } from '../../xmpp/xml.ts'
 import { archive } from './index.ts'
 
 const JULIET = `juliet@${DOMAIN}`
@@ -215,4 +217,32 @@ test('ids go on behind those of an earlier run, though the clock was set back', 
   const rows = await storage.read<{ id: string }>('select id from archive order by seq', [])
   const ids = rows.map(({ id }) => id)
   assert.deepEqual(ids, ids.toSorted())
+})
+
+/** Takes in what a document of XEP-0227 has of Juliet. */
+async function take(core: Core, part: Element): Promise<Taken> {
+  const portion = { part, items: part.elements() }
+  const point = core.hooks.at('import_user_data', 'default')
+  return resultOf(await point.run(NOT_TAKEN, { account: parseBare(JULIET), portion }), NOT_TAKEN)
+}
+
+test('preferences from elsewhere: one entry that is no address keeps no other out', async () => {
+  const { core, juliet } = await start()
+  await using _ = core
+  const list = (name: string, ...all: string[]) =>
+    el(name, {}, ...all.map((address) => el('jid', {}, address)))
+  const prefs = (...lists: Element[]) =>
+    el('prefs', { xmlns: 'urn:xmpp:mam:2', default: 'roster' }, ...lists)
+  const damaged = prefs(
+    list('always', '@', ROMEO),
+    list('never', 'paris@', 'tybalt@verona.example'),
+  )
+  const { added, problems } = await take(core, damaged)
+  assert.equal(added, 1)
+  assert.equal(problems.length, 2)
+  const kept = await core.ask(juliet, JULIET, 'get', el('prefs', { xmlns: 'urn:xmpp:mam:2' }))
+  assert.deepEqual(
+    kept.child('prefs', 'urn:xmpp:mam:2'),
+    prefs(list('always', ROMEO), list('never', 'tybalt@verona.example')),
+  )
 })

@@ -22,7 +22,12 @@ import { Archive } from './archive.ts'
 import { RETRACT_NS } from './eligibility.ts'
 import { boundAt } from './ids.ts'
 import { preferencesMigration } from './preference-store.ts'
-import { DEFAULT_MODES, preferencesElement, readPreferences } from './preferences.ts'
+import {
+  DEFAULT_MODES,
+  lenientPreferences,
+  preferencesElement,
+  readPreferences,
+} from './preferences.ts'
 import { FULL_TEXT_NS, MAM_NS, queryForm, readQuery } from './query.ts'
 import { ArchiveReader } from './reader.ts'
 import { SID_NS, withoutIdsBy } from './stanza-ids.ts'
@@ -286,8 +291,9 @@ export const archive = defineModule({
       }
       if (name !== 'prefs' || ns !== MAM_NS) return nobody
       if ((await preferences.own(account)) !== undefined) return stop(taken({ there: 1 }))
-      await preferences.set(account, readPreferences(portion.part, Number.POSITIVE_INFINITY))
-      return stop(taken({ added: 1 }))
+      const { preferences: wanted, problems } = lenientPreferences(portion.part)
+      await preferences.set(account, wanted)
+      return stop(taken({ added: 1, problems: problems.map((text) => `<prefs/>: ${text}`) }))
     })
     hooks.on('remove_domain', (domain) => {
       preferences.forgetAll()

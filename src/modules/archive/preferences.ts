@@ -26,27 +26,38 @@ export function wishFor({ defaultMode, always, never }: Preferences, peer: Jid):
 
 /** Reads `<prefs/>`. Throws `bad-request`, or `resource-constraint` over `maxJids`. */
 export function readPreferences(prefs: Element, maxJids: number): Preferences {
+  const { preferences, problems } = lenientPreferences(prefs)
+  const [text] = problems
+  if (text !== undefined) throw new StanzaError('bad-request', { text })
+  const { always, never } = preferences
+  if (always.size + never.size > maxJids) {
+    throw new StanzaError('resource-constraint', { text: 'too many addresses' })
+  }
+  return preferences
+}
+
+/** `<prefs/>` without what is no address, which `problems` name. Throws `bad-request` without a default. */
+export function lenientPreferences(prefs: Element): {
+  readonly preferences: Preferences
+  readonly problems: readonly string[]
+} {
   const defaultMode = DEFAULT_MODES.find((mode) => mode === prefs.attr('default'))
   if (defaultMode === undefined) {
     throw new StanzaError('bad-request', { text: 'default is always, never or roster' })
   }
+  const problems: string[] = []
+  const addresses = (list: Element | undefined) => {
+    const found = new Set<string>()
+    for (const { text } of list?.elements('jid') ?? []) {
+      const jid = tryParseJid(text.trim())
+      if (jid === undefined) problems.push(`${text.trim()}: no address`)
+      else found.add(jid.full)
+    }
+    return found
+  }
   const always = addresses(prefs.child('always'))
   const never = addresses(prefs.child('never'))
-  if (always.size + never.size > maxJids) {
-    throw new StanzaError('resource-constraint', { text: 'too many addresses' })
-  }
-  return { defaultMode, always, never }
-}
-
-function addresses(list: Element | undefined): ReadonlySet<string> {
-  const texts = list?.elements('jid').map(({ text }) => text.trim()) ?? []
-  return new Set(
-    texts.map((text) => {
-      const jid = tryParseJid(text)
-      if (jid === undefined) throw new StanzaError('bad-request', { text: `${text}: no address` })
-      return jid.full
-    }),
-  )
+  return { preferences: { defaultMode, always, never }, problems }
 }
 
 export function preferencesElement(ns: string, preferences: Preferences): Element {

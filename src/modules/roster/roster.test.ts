@@ -8,6 +8,8 @@ import {
   sendPresence,
 } from '../../../test/support/presence.ts'
 import type { RecordingSession } from '../../../test/support/recording-session.ts'
+import { resultOf } from '../../core/hooks.ts'
+import { NOT_TAKEN } from '../../core/user-data.ts'
 import { type BareJid, parseBare } from '../../xmpp/jid.ts'
 import type { Stanza } from '../../xmpp/stanza.ts'
 import { type Element, el } from '../../xmpp/xml.ts'
@@ -459,4 +461,26 @@ test('a change that cannot be stored is refused, and nobody hears of it', async 
   await assert.rejects(sendPresence(core, romeo, presence('subscribe'), TYBALT))
   assert.deepEqual(pushesOf(romeo), [])
   assert.deepEqual(presencesAway(core), [])
+})
+
+test('a request from elsewhere that a contact from elsewhere has been granted waits no more', async () => {
+  await using core = await start()
+  const owner = parseBare(ROMEO)
+  const take = (part: Element) =>
+    core.hooks
+      .at('import_user_data', 'default')
+      .run(NOT_TAKEN, { account: owner, portion: { part, items: part.elements() } })
+  const request = (from: string) =>
+    el('presence', { xmlns: 'jabber:client', type: 'subscribe', from })
+  await take(request(TYBALT))
+  await take(request(JULIET))
+  await take(query(item(TYBALT, { subscription: 'from' }), item(JULIET, { subscription: 'to' })))
+  const point = core.hooks.at('roster_get_subscription_lists', 'default')
+  const none = { from: [], to: [], pending: [] }
+  const { from, pending } = resultOf(await point.run(none, { owner }), none)
+  assert.deepEqual(from.map(String), [TYBALT])
+  assert.deepEqual(
+    pending.map((envelope) => envelope.from.bare),
+    [JULIET],
+  )
 })

@@ -56,13 +56,15 @@ function withItem(element: Element): (before: RosterItem) => RosterItem {
   return (before) => {
     if (before.isListed) return before
     const groups = element.elements('group').map(({ text }) => text)
+    const state = stateOf(element, isAsked(before.state))
     return {
       ...before,
       name: element.attr('name') ?? '',
       groups: [...new Set(groups.filter((group) => group !== ''))],
-      state: stateOf(element, isAsked(before.state)),
+      state,
       isApproved: isTrue(element.attr('approved')),
       isListed: true,
+      request: isAsked(state) ? before.request : undefined,
     }
   }
 }
