@@ -9,7 +9,7 @@ import { resultOf } from '../../core/hooks.ts'
 import { Settlement } from '../../core/settlement.ts'
 import type { Storage } from '../../core/storage.ts'
 import { StorageError } from '../../core/storage.ts'
-import { NOT_TAKEN, type Taken } from '../../core/user-data.ts'
+import { NOT_TAKEN, PIE_ARCHIVE_NS, type Taken } from '../../core/user-data.ts'
 import { jid, parseBare, parseJid } from '../../xmpp/jid.ts'
 import { Stanza } from '../../xmpp/stanza.ts'
 import { type Element, el } from '../../xmpp/xml.ts'
@@ -129,6 +129,30 @@ test('what is older than it may be goes, slice by slice', async () => {
   core.now += DAY
   await core.tick()
   assert.deepEqual(await kept(core), ['juliet: new', 'romeo: new'])
+})
+
+test('what came from elsewhere goes in its time, too, within a day', async () => {
+  const { core, romeo } = await start({ retention: '30d' })
+  await using _ = core
+  await core.tick()
+  const settlements = []
+  for (let n = 0; n < 300; n++) settlements.push(await send(core, romeo, JULIET, chat(`new${n}`)))
+  for (const { settlement } of settlements) await settlement.done
+  const stamp = new Date(core.now - 29 * DAY).toISOString()
+  const message = el('message', { xmlns: 'jabber:client', from: ROMEO }, el('body', {}, 'old'))
+  const forwarded = el(
+    'forwarded',
+    { xmlns: 'urn:xmpp:forward:0' },
+    el('delay', { xmlns: 'urn:xmpp:delay', stamp }),
+    message,
+  )
+  const result = el('result', { xmlns: 'urn:xmpp:mam:2', id: 'one' }, forwarded)
+  assert.equal((await take(core, el('archive', { xmlns: PIE_ARCHIVE_NS }, result))).added, 1)
+  core.now += 2 * DAY
+  await core.tick()
+  const all = await kept(core)
+  assert.equal(all.length, 600)
+  assert.ok(!all.includes('juliet: old'))
 })
 
 test('an administrator purges one archive, or all', async () => {

@@ -45,8 +45,6 @@ export const postgresWords: WordIndex = {
   matching: `from archive_text join archive on archive.seq = archive_text.seq
     where archive_text.words @@ cast(? as tsquery)`,
 
-  order: 'archive.id',
-
   parameters(owner, words) {
     const lexemes = [ownerLexeme(owner), ...lexemesOf(words.join(' '))]
     return [lexemes.map((lexeme) => `'${lexeme}'`).join(' & ')]

@@ -25,16 +25,18 @@ export const sqliteWords: WordIndex = {
     }
   },
 
-  matching: `from archive_text join archive on archive.seq = archive_text.rowid
+  // First the index, for what the bounds enclose: that is a part of it, but for what came from elsewhere.
+  matching: `from archive_text cross join archive on archive.seq = archive_text.rowid
     where archive_text match ?
-      and archive_text.rowid > coalesce(
-        (select seq from archive where owner = ? and id > ? order by id limit 1), 0) - 1`,
+      and archive_text.rowid >= (
+        select min(seq) from archive where owner = ? and id > ? and id < ?)
+      and archive_text.rowid <= (
+        select max(seq) from archive where owner = ? and id > ? and id < ?)`,
 
-  order: 'archive_text.rowid',
-
-  parameters(owner, words, { after }) {
+  parameters(owner, words, { after, before }) {
     const quoted = words.map((word) => `"${word}"`).join(' AND ')
-    return [`owner : ${ownerToken(owner)} AND body : (${quoted})`, owner, after]
+    const bounds = [owner, after, before]
+    return [`owner : ${ownerToken(owner)} AND body : (${quoted})`, ...bounds, ...bounds]
   },
 }
 

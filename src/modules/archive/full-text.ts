@@ -26,8 +26,6 @@ export interface WordIndex {
   insertion(owner: string, id: string, text: string): Statement
   /** A `from` and `where` that yields archived messages with all words of a search. */
   readonly matching: string
-  /** What to order by to get them in the order of the archive. */
-  readonly order: string
   /** What stands for the question marks of `matching`. */
   parameters(owner: string, words: readonly string[], bounds: Bounds): readonly string[]
 }
@@ -92,10 +90,6 @@ export class FullText {
 
   get matching(): string {
     return this.#words.matching
-  }
-
-  get order(): string {
-    return this.#words.order
   }
 
   /** The parameters for `matching`; `undefined` when there is no word in `search`. */

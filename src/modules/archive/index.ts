@@ -37,6 +37,8 @@ import { ArchiveImport, archivePart } from './user-data.ts'
 /** Of messages shown to an administrator at once, in bytes. */
 const MAX_SHOWN = 4 * 1024 * 1024
 const RETENTION_INTERVAL_MS = 10 * 60_000
+/** How often each archive is looked through for what is too old. */
+const THOROUGH_INTERVAL_MS = 24 * 60 * 60_000
 
 const FEATURES = [
   MAM_NS,
@@ -259,9 +261,18 @@ export const archive = defineModule({
       log.info('archive_purged', { owner, removed })
       return { removed }
     })
+    let lookedThroughAt = Number.NEGATIVE_INFINITY
     /** Of those domains whose settings say so. */
     const expire = async (before: number): Promise<number> => {
-      if (context.routes.hosted.every(serves)) return await purge(before)
+      if (context.routes.hosted.every(serves)) {
+        if (clock.now() - lookedThroughAt < THOROUGH_INTERVAL_MS) {
+          await written()
+          return await store.removeOldest(boundAt(before))
+        }
+        const removed = await purge(before)
+        lookedThroughAt = clock.now()
+        return removed
+      }
       let removed = 0
       for await (const owner of store.owners()) {
         if (serves(owner.domain)) removed += await purge(before, owner)

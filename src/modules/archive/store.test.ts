@@ -15,6 +15,7 @@ import {
 
 const DOMAIN = 'im.example.com'
 const ROMEO = jid('romeo', DOMAIN)
+const BENVOLIO = jid('benvolio', DOMAIN).full
 const juliet = jid('juliet', DOMAIN, 'balcony')
 const nurse = jid('nurse', DOMAIN, 'house')
 const NOON = Date.UTC(2026, 7, 1, 12)
@@ -114,6 +115,53 @@ test('what a clock in advance has dated keeps nothing older from being removed',
   await store.insert(Array.from({ length: 1200 }, (_, n) => message(juliet, `m${n}`)))
   assert.equal(await store.removeOlder(boundAt(NOON + 1)), 1200)
   assert.deepEqual(texts(await store.window(all, oldest)), ['of tomorrow'])
+})
+
+test('what came from elsewhere behind newer messages goes in its time, too', async () => {
+  await using archive = await open()
+  const { store, clock, message } = archive
+  const hour = 3_600_000
+  await store.insert(Array.from({ length: 1200 }, (_, n) => message(nurse, `m${n}`, BENVOLIO)))
+  const earlier = new ArchiveIds(() => NOON - 2 * hour)
+  const old = Array.from({ length: 700 }, (_, n) => ({
+    ...message(juliet, `old${n}`),
+    id: earlier.next(),
+  }))
+  await store.insert(old)
+  clock.now += hour
+  await store.insert([message(juliet, 'new')])
+  const removed: number[] = []
+  const count = await store.removeOlder(boundAt(NOON - hour), (done) => void removed.push(done))
+  assert.equal(count, 700)
+  assert.equal(removed.at(-1), 700)
+  assert.deepEqual(texts(await store.window(all, oldest)), ['new'])
+  assert.equal(await store.count({ ...all, owner: BENVOLIO }, 10_000), 1200)
+})
+
+test('words are found in the order of the archive, whatever came from elsewhere when', async () => {
+  await using archive = await open({ withFullText: true })
+  const { store, message } = archive
+  await store.insert(['3 rose', '4 rose'].map((text) => message(juliet, text)))
+  const earlier = new ArchiveIds(() => NOON - 3_600_000)
+  const old = (text: string) => ({ ...message(juliet, text), id: earlier.next() })
+  await store.insert(['1 rose', '2 rose'].map(old))
+  await store.insert([message(juliet, '5 rose')])
+  for (const from of ['oldest', 'newest'] as const) {
+    const found: string[] = []
+    let bounds = {}
+    for (;;) {
+      const page = await store.window(
+        { ...all, ...bounds, search: 'rose' },
+        { ...oldest, from, limit: 1 },
+      )
+      const last = page.at(-1)
+      if (last === undefined) break
+      found.push(...texts(page))
+      bounds = from === 'oldest' ? { after: last.id } : { before: last.id }
+    }
+    if (from === 'newest') found.reverse()
+    assert.deepEqual(found, ['1 rose', '2 rose', '3 rose', '4 rose', '5 rose'], from)
+  }
 })
 
 test('words are found until their message goes or is replaced', async () => {

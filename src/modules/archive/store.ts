@@ -8,7 +8,7 @@ declare module '../../core/storage.ts' {
   interface Schema {
     /**
      * All archives together, in the order in which messages were archived: `seq` and `id` ascend
-     * alike. `owner` and `peer` are bare JIDs, `resource` is the peer's or ''; `xml` is the whole
+     * alike, but for what came from elsewhere. `owner` and `peer` are bare JIDs, `resource` is the peer's or ''; `xml` is the whole
      * message with its addresses.
      */
     archive: {
@@ -100,12 +100,8 @@ const insertOf = (rows: number) =>
 /** One statement for many rows costs less than many statements. */
 const INSERTS = [32, 8, 1].map((rows) => ({ rows, sql: insertOf(rows) }))
 
-/** A `from` and `where`, with what stands for its question marks, and in which order to look. */
-type Match = {
-  readonly matching: string
-  readonly parameters: readonly SqlValue[]
-  readonly order: string
-}
+/** A `from` and `where`, with what stands for its question marks. */
+type Match = { readonly matching: string; readonly parameters: readonly SqlValue[] }
 
 const DIRECTION = { oldest: 'asc', newest: 'desc' } as const
 type From = Window['from']
@@ -115,13 +111,13 @@ const OF_PEER = 'archive.peer = ?'
 const OF_RESOURCE = 'archive.resource = ?'
 
 /** First which messages and how long they are; then those that fit are read. */
-const windowOf = (from: From, { matching, order }: Match) => `
+const windowOf = (from: From, { matching }: Match) => `
   select archive.id, archive.xml
   from (
     select seq, sum(size) over (order by id ${DIRECTION[from]}) - size as ahead
     from (
       select archive.seq, archive.id, octet_length(archive.xml) as size ${matching}
-      order by ${order} ${DIRECTION[from]} limit ?
+      order by archive.id ${DIRECTION[from]} limit ?
     ) as chosen
   ) as sized
   join archive on archive.seq = sized.seq
@@ -277,6 +273,19 @@ export class ArchiveStore {
 
   /** Removes what is older than `before` from all archives. Resolves to the number of messages. */
   async removeOlder(before: string, onRemoved?: OnRemoved): Promise<number> {
+    let removed = await this.removeOldest(before, onRemoved)
+    for await (const owner of this.owners()) {
+      const others = removed
+      removed += await this.removeOf(owner, before, (count) => onRemoved?.(others + count))
+    }
+    return removed
+  }
+
+  /**
+   * As `removeOlder`, but leaves what came from elsewhere behind newer messages: looks no further than
+   * these. Costs next to nothing where nothing is old.
+   */
+  async removeOldest(before: string, onRemoved?: OnRemoved): Promise<number> {
     return await this.#removeSlices(DELETE_OLDEST, [before], onRemoved)
   }
 
@@ -329,12 +338,11 @@ export class ArchiveStore {
     const fullText = this.fullText
     const words = search === undefined ? undefined : fullText?.parameters(owner, search, selection)
     if (fullText === undefined || words === undefined) {
-      return { matching: `from archive where ${conditions}`, parameters, order: 'archive.id' }
+      return { matching: `from archive where ${conditions}`, parameters }
     }
     return {
       matching: `${fullText.matching} and ${conditions}`,
       parameters: [...words, ...parameters],
-      order: fullText.order,
     }
   }
 
