@@ -140,6 +140,7 @@ export class Connection implements StreamHandler {
   write(octets: Octets): void {
     if (this.#isSilent || this.#isEnding) return
     this.#out += octets
+    this.#turn.written += octets.length
     if (this.blockedSince !== 0) {
       if (this.#out.length > MAX_WAITING) this.#fail(new StreamError('resource-constraint'))
     } else if (!this.#isQueued) {
@@ -273,6 +274,7 @@ export class Connection implements StreamHandler {
     } catch (error) {
       this.#fail(error)
     }
+    this.#turn.relieve()
     if (this.#shaper === undefined || this.#isEnding) return
     const wait = this.#shaper.take(chunk.length)
     if (wait <= 0) return

@@ -1,0 +1,42 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { setImmediate } from 'node:timers/promises'
+import type { Connection } from './connection.ts'
+import { WriteTurn } from './write-turn.ts'
+
+function stage() {
+  const turn = new WriteTurn()
+  const flushed: string[] = []
+  const write = (name: string, octets: number) => {
+    turn.add({ flush: () => flushed.push(name) } as unknown as Connection)
+    turn.written += octets
+  }
+  return { turn, flushed, write }
+}
+
+test('output leaves at the end of the turn, each connection once', async () => {
+  const { turn, flushed, write } = stage()
+  write('juliet', 100)
+  write('romeo', 100)
+  turn.relieve()
+  assert.deepEqual(flushed, [])
+  await setImmediate()
+  assert.deepEqual(flushed, ['juliet', 'romeo'])
+  write('nurse', 100)
+  await setImmediate()
+  assert.deepEqual(flushed, ['juliet', 'romeo', 'nurse'])
+})
+
+test('much output leaves as soon as what brought it is dealt with', async () => {
+  const { turn, flushed, write } = stage()
+  write('juliet', 60_000)
+  turn.relieve()
+  assert.deepEqual(flushed, [])
+  write('romeo', 60_000)
+  turn.relieve()
+  assert.deepEqual(flushed, ['juliet', 'romeo'])
+  write('nurse', 60_000)
+  turn.relieve()
+  await setImmediate()
+  assert.deepEqual(flushed, ['juliet', 'romeo', 'nurse'])
+})
