@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto'
 import type { WordIndex } from './full-text.ts'
 
-/** What the words of one message may be at most; a `tsvector` holds 1 MB. */
+/** Of one message. */
 const MAX_LEXEMES = 20_000
+/** In bytes, altogether: beyond 1 MiB a `tsvector` is damaged, and PostgreSQL does not say so. */
+const MAX_BYTES = 1_000_000
 /** A lexeme may have 2046 bytes. */
 const MAX_LENGTH = 100
 
@@ -55,9 +57,13 @@ export const postgresWords: WordIndex = {
 function lexemesOf(text: string): readonly string[] {
   const plain = text.normalize('NFD').replace(MARKS, '').toLowerCase()
   const lexemes = new Set<string>()
+  let bytes = 0
   for (const [word] of plain.matchAll(WORD)) {
-    lexemes.add([...word].slice(0, MAX_LENGTH).join(''))
-    if (lexemes.size === MAX_LEXEMES) break
+    const lexeme = [...word].slice(0, MAX_LENGTH).join('')
+    if (lexemes.has(lexeme)) continue
+    bytes += Buffer.byteLength(lexeme)
+    if (bytes > MAX_BYTES || lexemes.size === MAX_LEXEMES) break
+    lexemes.add(lexeme)
   }
   return [...lexemes]
 }

@@ -89,6 +89,19 @@ test('a contact is found in a large archive, from either end, among messages of 
   assert.equal(await store.count(inner, 100_000), 20_000)
 })
 
+test('a message is found by a text in it behind any number of others that have it, too', async () => {
+  await using archive = await open()
+  const { store, message } = archive
+  const rows = ['said', ...Array.from({ length: 45 }, (_, n) => `about said ${n}`), 'taken back']
+  const kept = rows.map((text) => message(juliet, text))
+  await store.insert(kept)
+  const found: string[] = []
+  for await (const { xml } of store.mentions(ROMEO.bare, juliet, kept.at(-1)?.id ?? '', 'said')) {
+    found.push(xml)
+  }
+  assert.deepEqual(found, rows.slice(0, -1).reverse())
+})
+
 test('what is old goes, of all or of one, and the rest stays', async () => {
   await using archive = await open()
   const { store, clock, message } = archive
@@ -185,6 +198,15 @@ test('words are found until their message goes or is replaced', async () => {
   assert.deepEqual(await found('rose'), ['a rose by any other name'])
   await store.removeOlder(bound)
   assert.deepEqual(await found('rose'), [])
+})
+
+test('a message of more words than an index takes is kept, and found by the first of them', async () => {
+  await using archive = await open({ withFullText: true })
+  const { store, message } = archive
+  const word = (n: number) => `${'愛'.repeat(95)}${n}`
+  const text = Array.from({ length: 20_000 }, (_, n) => word(n)).join(' ')
+  await store.insert([{ ...message(juliet, 'long'), text }])
+  assert.deepEqual(texts(await store.window({ ...all, search: word(7) }, oldest)), ['long'])
 })
 
 test('an index that comes later has what was there, one that went has nothing', async () => {

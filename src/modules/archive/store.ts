@@ -89,7 +89,7 @@ const STRIDE = 20_000
 /** So many messages are counted with each page. */
 const FEW = 1_000
 const DELETED_AT_ONCE = 500
-/** Of messages that have the same text in them. */
+/** Read at once, of messages that have the same text in them. */
 const MENTIONED = 20
 
 const COLUMNS = '(owner, id, peer, resource, is_groupchat, xml)'
@@ -256,9 +256,14 @@ export class ArchiveStore {
     const pattern = `%${text.replace(/[\\%_]/g, '\\$&')}%`
     const selection = { owner, peer, after: ALL_IDS.after, before, withGroupchat: true }
     for await (const stride of this.#strides(selection, 'newest')) {
-      yield* await this.#storage.read<Found>(MENTIONS, [
-        ...[owner, stride.after, stride.before, peer.bare, pattern],
-      ])
+      let behind = stride.before
+      let rows: readonly Found[]
+      do {
+        const parameters = [owner, stride.after, behind, peer.bare, pattern]
+        rows = await this.#storage.read<Found>(MENTIONS, parameters)
+        yield* rows
+        behind = rows.at(-1)?.id ?? behind
+      } while (rows.length === MENTIONED)
     }
   }
 
