@@ -125,9 +125,8 @@ export const announcements = defineModule({
       throw new CommandError('not-found', `${domain} is not a domain of this server`)
     }
     const set = async (kind: Kind, domains: readonly string[], body: string) => {
-      for (const domain of domains) {
-        await store.set({ domain, kind, id: randomUUID(), body, set_at: clock.now() })
-      }
+      const set_at = clock.now()
+      await store.set(domains.map((domain) => ({ domain, kind, id: randomUUID(), body, set_at })))
       await changed()
     }
     for (const [kind, { show, remove }] of [
@@ -144,8 +143,7 @@ export const announcements = defineModule({
           })),
       }))
       commands.on(remove, async ({ domain }) => {
-        const domains = []
-        for (const each of meant(domain)) if (await store.remove(each, kind)) domains.push(each)
+        const domains = await store.remove(meant(domain), kind)
         if (domains.length === 0) throw new CommandError('not-found', 'there is none')
         await changed()
         return { domains }
@@ -174,8 +172,7 @@ export const announcements = defineModule({
       return { domains, sent }
     })
     commands.on(motd.edit, async ({ body, domain }) => {
-      const domains = []
-      for (const each of meant(domain)) if (await store.edit(each, 'motd', body)) domains.push(each)
+      const domains = await store.edit(meant(domain), 'motd', body)
       if (domains.length === 0) throw new CommandError('not-found', 'there is none to edit')
       await changed()
       return { domains }

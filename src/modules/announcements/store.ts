@@ -1,4 +1,4 @@
-import type { Migration, Storage } from '../../core/storage.ts'
+import type { Migration, Statement, Storage } from '../../core/storage.ts'
 
 declare module '../../core/storage.ts' {
   interface Schema {
@@ -78,18 +78,32 @@ export class AnnouncementStore {
     return this.#storage.read(READ, [])
   }
 
-  async set({ domain, kind, id, body, set_at }: Announcement): Promise<void> {
-    await this.#storage.write(SET, [domain, kind, id, body, set_at])
+  /** All or none. */
+  async set(announcements: readonly Announcement[]): Promise<void> {
+    await this.#storage.writeAll(
+      announcements.map(({ domain, kind, id, body, set_at }) => ({
+        sql: SET,
+        parameters: [domain, kind, id, body, set_at],
+      })),
+    )
   }
 
-  /** False: there is none. */
-  async edit(domain: string, kind: Kind, body: string): Promise<boolean> {
-    return (await this.#storage.write(EDIT, [body, domain, kind])).changes > 0
+  /** All or none. Resolves to the domains that have one. */
+  edit(domains: readonly string[], kind: Kind, body: string): Promise<string[]> {
+    return this.#changed(domains, (domain) => ({ sql: EDIT, parameters: [body, domain, kind] }))
   }
 
-  /** False: there was none. */
-  async remove(domain: string, kind: Kind): Promise<boolean> {
-    return (await this.#storage.write(REMOVE, [domain, kind])).changes > 0
+  /** All or none. Resolves to the domains that had one. */
+  remove(domains: readonly string[], kind: Kind): Promise<string[]> {
+    return this.#changed(domains, (domain) => ({ sql: REMOVE, parameters: [domain, kind] }))
+  }
+
+  async #changed(
+    domains: readonly string[],
+    statementFor: (domain: string) => Statement,
+  ): Promise<string[]> {
+    const results = await this.#storage.writeAll(domains.map(statementFor))
+    return domains.filter((_, index) => (results[index]?.changes ?? 0) > 0)
   }
 
   /** False: the account has it already. Durable, and true for one of several that ask. */
