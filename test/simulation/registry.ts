@@ -150,6 +150,8 @@ export class RegistryClient implements Registry {
   /** Keys that were written here and not seen yet, with their revisions. */
   readonly #written = new Map<string, number>()
   #onChange: ((change: Change) => void) | undefined
+  /** Whoever began to watch waits for what there is. */
+  #onSeen: () => void = () => {}
 
   constructor(registry: SimulatedRegistry, line: Line) {
     this.#registry = registry
@@ -177,7 +179,10 @@ export class RegistryClient implements Registry {
 
   watch(onChange: (change: Change) => void): Promise<void> {
     this.#onChange = onChange
-    return new Promise((resolve) => this.#watch(resolve))
+    return new Promise((resolve) => {
+      this.#onSeen = resolve
+      this.#watch()
+    })
   }
 
   async close(): Promise<void> {
@@ -207,13 +212,13 @@ export class RegistryClient implements Registry {
   }
 
   /** Until there is an answer, and whenever something was missed. */
-  #watch(onSeen: () => void): void {
+  #watch(): void {
     const { process } = this.line
     const id = ++this.#watches
     const again = () => {
       if (this.watching === -1 || id !== this.#watches) return
       if (this.watching === id) process.in(MISSED, again)
-      else this.#watch(onSeen)
+      else this.#watch()
     }
     process.in(MISSED, again)
     const show = () => {
@@ -233,13 +238,13 @@ export class RegistryClient implements Registry {
           if (revision > newest || there.has(key)) continue
           this.see({ key, value: undefined, revision: newest })
         }
-        onSeen()
+        this.#onSeen()
       })
     }
     this.#registry.request(this.line, 'watch', show).catch(() => {})
   }
 
   onReconnected(): void {
-    if (this.#onChange !== undefined && this.watching !== -1) this.#watch(() => {})
+    if (this.#onChange !== undefined && this.watching !== -1) this.#watch()
   }
 }
