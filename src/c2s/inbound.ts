@@ -130,14 +130,14 @@ function dispatch(
   verdict: Decision,
   router: Router,
 ): Promise<void> | undefined {
-  const hook = `user_send_${before.stanza.kind}`
   if (verdict === DROP || verdict instanceof Stop) {
+    const hook = `user_send_${before.stanza.kind}`
     settled(session, before, router.settle(before, dropped(hook, 'stopped')))
     return undefined
   }
   if (verdict.stanza.kind === 'presence') {
     // The presence module has routed what was to be routed.
-    settled(session, verdict, router.settle(verdict, answered(hook)))
+    settled(session, verdict, router.settle(verdict, answered('user_send_presence')))
     return undefined
   }
   const outcome = router.route(verdict)

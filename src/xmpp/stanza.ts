@@ -38,6 +38,18 @@ const PREFIX: Readonly<Record<string, string>> = Object.assign(Object.create(nul
   'xml:lang': " xml:lang='",
 })
 
+/** Those that mean something, which read as they are written. */
+const TYPES: Readonly<Record<string, string>> = Object.assign(Object.create(null), {
+  chat: 'chat',
+  groupchat: 'groupchat',
+  headline: 'headline',
+  normal: 'normal',
+  error: 'error',
+  get: 'get',
+  set: 'set',
+  result: 'result',
+})
+
 const NO_CHILDREN: readonly ChildRef[] = []
 /** What a start tag says, but for addresses. */
 type Tag = {
@@ -77,36 +89,27 @@ export class Stanza {
 
   private constructor(
     kind: StanzaKind,
-    attributes: readonly string[] | undefined,
+    tag: Tag,
     payload: Octets,
     children: readonly ChildRef[],
-    /** What the attributes come to, where that is known. */
-    tag?: Tag,
+    attributes?: readonly string[],
   ) {
     this.kind = kind
+    this.type = tag.type
+    this.id = tag.id
+    this.head = tag.head
     this.payload = payload
     this.children = children
     this.#known = attributes
-    if (tag !== undefined) {
-      this.type = tag.type
-      this.id = tag.id
-      this.head = tag.head
-      return
-    }
-    let head = ''
-    let type: string | undefined
-    let id: string | undefined
-    const all = attributes ?? []
-    for (let i = 0; i < all.length; i += 2) {
-      const name = all[i] as string
-      const value = all[i + 1] as string
-      head += `${PREFIX[name] ?? ` ${name}='`}${value}'`
-      if (name === 'type') type = plain(value)
-      else if (name === 'id') id = plain(value)
-    }
-    this.type = type
-    this.id = id
-    this.head = head as Octets
+  }
+
+  static #of(
+    kind: StanzaKind,
+    attributes: readonly string[],
+    payload: Octets,
+    children: readonly ChildRef[],
+  ): Stanza {
+    return new Stanza(kind, tagOf(attributes), payload, children, attributes)
   }
 
   get #attributes(): readonly string[] {
@@ -124,31 +127,37 @@ export class Stanza {
    */
   static fromFrame(frame: Frame, ns: string = CLIENT_NS, lang?: Octets): Stanza {
     const kind = frame.name as StanzaKind
-    const attributes: string[] = []
     const received = frame.attributes
+    let head = ''
+    let type: string | undefined
+    let id: string | undefined
     let hasLang = lang === undefined
     for (let i = 0; i < received.length; i += 2) {
       const name = received[i] as string
       if (name === 'from' || name === 'to') continue
-      if (name === 'xml:lang') hasLang = true
-      const value = received[i + 1] as string
-      attributes.push(name, value.includes("'") ? value.replaceAll("'", '&apos;') : value)
+      const raw = received[i + 1] as string
+      const value = raw.includes("'") ? raw.replaceAll("'", '&apos;') : raw
+      head += `${PREFIX[name] ?? ` ${name}='`}${value}'`
+      if (name === 'type') type = TYPES[value] ?? plain(value)
+      else if (name === 'id') id = plain(value)
+      else if (name === 'xml:lang') hasLang = true
     }
-    if (!hasLang) attributes.push('xml:lang', lang as Octets)
+    if (!hasLang) head += ` xml:lang='${lang}'`
     const isForwardable = ns === CLIENT_NS || !frame.payload.includes(ns)
     if (frame.prefix === '' && frame.defaultNs === ns && isForwardable) {
-      pushDeclarations(attributes, frame.declarations)
+      if (frame.declarations !== '') head += frame.declarations
       const children = ns === CLIENT_NS ? frame.children : inClientNamespace(frame.children, ns)
-      return new Stanza(kind, attributes, frame.payload, children)
+      return new Stanza(kind, { head: head as Octets, type, id }, frame.payload, children)
     }
     const whole = frame.toElement()
     for (const name in whole.attributes) {
       // Prefixed attributes of the start tag need their declarations still.
       if (name.startsWith('xmlns:'))
-        attributes.push(name, escapeAttribute(whole.attributes[name] as string))
+        head += ` ${name}='${escapeAttribute(whole.attributes[name] as string)}'`
     }
     const payload = payloadOf(whole.children.map((node) => intoClientNamespace(node, ns)))
-    return new Stanza(kind, attributes, payload.octets, payload.children)
+    const tag = { head: head as Octets, type, id }
+    return new Stanza(kind, tag, payload.octets, payload.children)
   }
 
   /** A stanza of our own. Children without a namespace are in the content namespace. */
@@ -158,13 +167,14 @@ export class Stanza {
     ...children: readonly Element[]
   ): Stanza {
     const payload = children.length === 0 ? EMPTY : payloadOf(children)
-    return new Stanza(kind, flat(attributes), payload.octets, payload.children)
+    return Stanza.#of(kind, flat(attributes), payload.octets, payload.children)
   }
 
   /** A stanza of our own around a single child that is octets already, its namespace declared. */
   static around(kind: StanzaKind, attributes: StanzaAttributes, child: WrittenChild): Stanza {
     const { name, ns, octets } = child
-    return new Stanza(kind, flat(attributes), octets, [{ name, ns, start: 0, end: octets.length }])
+    const children = [{ name, ns, start: 0, end: octets.length }]
+    return Stanza.#of(kind, flat(attributes), octets, children)
   }
 
   /** From a tree, such as `readElement` makes of what `toWrapped` gave. */
@@ -175,7 +185,7 @@ export class Stanza {
       attributes.push(encode(name), escapeAttribute(element.attributes[name] as string))
     }
     const payload = payloadOf(element.children)
-    return new Stanza(element.name as StanzaKind, attributes, payload.octets, payload.children)
+    return Stanza.#of(element.name as StanzaKind, attributes, payload.octets, payload.children)
   }
 
   /** From what `toPacked` gave. What it is given is not checked. */
@@ -205,7 +215,7 @@ export class Stanza {
       id: unpacked(packed.slice(endOfType + 1, endOfTag) as Octets),
     }
     const kind = KINDS[packed[0] as string] as StanzaKind
-    return new Stanza(kind, undefined, packed.slice(endOfIndex + 1) as Octets, children, tag)
+    return new Stanza(kind, tag, packed.slice(endOfIndex + 1) as Octets, children)
   }
 
   /**
@@ -280,7 +290,7 @@ export class Stanza {
     }
     if (changes.type !== undefined) attributes.push('type', escapeAttribute(changes.type))
     if (changes.id !== undefined) attributes.push('id', escapeAttribute(changes.id))
-    return new Stanza(this.kind, attributes, this.payload, this.children)
+    return Stanza.#of(this.kind, attributes, this.payload, this.children)
   }
 
   /** A copy with more children at the end; those there already are not parsed for it. */
@@ -298,7 +308,7 @@ export class Stanza {
   }
 
   #with(payload: Octets, children: readonly ChildRef[]): Stanza {
-    return new Stanza(this.kind, this.#known, payload, children, this)
+    return new Stanza(this.kind, this, payload, children, this.#known)
   }
 
   /** A copy without the children that `isUnwanted`; itself when there are none. */
@@ -346,7 +356,7 @@ export class Stanza {
     })
     rewritten += payload.slice(end)
     const { kind } = this
-    return new Stanza(kind, this.#known, rewritten as Octets, NO_CHILDREN, this).toOctets(from, to)
+    return new Stanza(kind, this, rewritten as Octets, NO_CHILDREN, this.#known).toOctets(from, to)
   }
 
   /** The same with its namespace declared, to be stored or wrapped in another element. */
@@ -387,12 +397,12 @@ export class Stanza {
 
   #read(ref: ChildRef): Element {
     const octets = this.payload.slice(ref.start, ref.end) as Octets
+    if (!this.head.includes(' xmlns:')) return readElement(octets, CLIENT_NS)
     let declarations = ''
     for (let i = 0; i < this.#attributes.length; i += 2) {
       const name = this.#attributes[i] as string
       if (name.startsWith('xmlns:')) declarations += ` ${name}='${this.#attributes[i + 1]}'`
     }
-    if (declarations === '') return readElement(octets, CLIENT_NS)
     const wrapped = readElement(`<x${declarations}>${octets}</x>` as Octets, CLIENT_NS)
     return wrapped.children[0] as Element
   }
@@ -414,21 +424,26 @@ function plain(value: string): string {
   })
 }
 
+function tagOf(attributes: readonly string[]): Tag {
+  let head = ''
+  let type: string | undefined
+  let id: string | undefined
+  for (let i = 0; i < attributes.length; i += 2) {
+    const name = attributes[i] as string
+    const value = attributes[i + 1] as string
+    head += `${PREFIX[name] ?? ` ${name}='`}${value}'`
+    if (name === 'type') type = plain(value)
+    else if (name === 'id') id = plain(value)
+  }
+  return { head: head as Octets, type, id }
+}
+
 function flat({ type, id, lang }: StanzaAttributes): string[] {
   const attributes: string[] = []
   if (id !== undefined) attributes.push('id', escapeAttribute(id))
   if (type !== undefined) attributes.push('type', escapeAttribute(type))
   if (lang !== undefined) attributes.push('xml:lang', escapeAttribute(lang))
   return attributes
-}
-
-const DECLARATION = /(xmlns:[^=\s]+)='([^']*)'/g
-
-function pushDeclarations(attributes: string[], declarations: Octets): void {
-  if (declarations === '') return
-  for (const [, name, value] of declarations.matchAll(DECLARATION)) {
-    attributes.push(name as string, value as string)
-  }
 }
 
 function payloadOf(nodes: readonly Node[], offset = 0): Payload {
