@@ -246,6 +246,7 @@ export class Server {
       hooks,
       sessionManager,
       domainTypeOf: (domain) => routes.find(domain)?.domainType ?? DEFAULT_TYPE,
+      log,
     })
     this.domains = new Domains({ hooks, router, iq, routes, accounts, sessionManager, log })
     this.modules = new ModuleHost({
@@ -367,6 +368,9 @@ export class Server {
     }
     this.startedAt = Date.now()
     await this.dynamicDomains.catchUp()
+    this.lifecycle
+      .finishRemovals(() => this.#isStopping)
+      .catch((error) => this.log.error('account_removals_not_finished', { error }))
   }
 
   /** What is not the same in this configuration as in the one in force. */

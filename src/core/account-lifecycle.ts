@@ -2,6 +2,8 @@ import type { BareJid } from '../xmpp/jid.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
 import type { Account, Accounts } from './accounts.ts'
 import type { Hooks } from './hooks.ts'
+import { Lanes } from './lanes.ts'
+import type { Logger } from './log.ts'
 import type { SessionManager } from './session-manager.ts'
 
 type Parts = {
@@ -10,6 +12,7 @@ type Parts = {
   readonly sessionManager: SessionManager
   /** Whose hooks an account's domain runs. */
   readonly domainTypeOf: (domain: string) => string
+  readonly log: Logger
 }
 
 /**
@@ -18,6 +21,7 @@ type Parts = {
  */
 export class AccountLifecycle {
   readonly #parts: Parts
+  readonly #lanes = new Lanes()
 
   constructor(parts: Parts) {
     this.#parts = parts
@@ -25,18 +29,23 @@ export class AccountLifecycle {
 
   /** False: the account exists. Throws `PrecisError` for a password that nobody can have. */
   async register(account: BareJid, password: string): Promise<boolean> {
-    const { accounts, hooks, domainTypeOf } = this.#parts
-    if (!(await accounts.create(account, password))) return false
-    await hooks.at('register_user', domainTypeOf(account.domain)).run(account, {})
-    return true
+    return await this.#create(account, () => this.#parts.accounts.create(account, password))
   }
 
   /** An account as another server kept it. False: the account exists. */
   async import(account: Account): Promise<boolean> {
+    return await this.#create(account.jid, () => this.#parts.accounts.import(account))
+  }
+
+  /** Whoever gets an address gets nothing that somebody else had there. */
+  async #create(account: BareJid, create: () => Promise<boolean>): Promise<boolean> {
     const { accounts, hooks, domainTypeOf } = this.#parts
-    const { jid } = account
-    if (!(await accounts.import(account))) return false
-    await hooks.at('register_user', domainTypeOf(jid.domain)).run(jid, {})
+    const isCreated = await this.#lanes.run(account.full, async () => {
+      if (await accounts.isBeingRemoved(account)) await this.#removeData(account)
+      return await create()
+    })
+    if (!isCreated) return false
+    await hooks.at('register_user', domainTypeOf(account.domain)).run(account, {})
     return true
   }
 
@@ -58,18 +67,42 @@ export class AccountLifecycle {
 
   /**
    * Removes the account, ends its sessions, has its data removed. False: no such account. When a module
-   * fails to remove its part, the account is gone all the same, and this rejects. `onGone` is called
-   * while the sessions are still there, for an answer to one of them.
+   * fails to remove its part, the account is gone all the same, and this rejects; what is left is removed
+   * before somebody else gets the address, or after the next start. `onGone` is called while the sessions
+   * are still there, for an answer to one of them.
    */
   async remove(account: BareJid, onGone?: () => void): Promise<boolean> {
-    const { accounts, hooks, domainTypeOf, sessionManager } = this.#parts
-    if (!(await accounts.remove(account))) return false
-    onGone?.()
-    // Sessions first: what they were about to receive goes to the modules, which then forget it.
-    const gone = new StreamError('not-authorized', 'The account was removed')
-    const sessions = sessionManager.sessions.of(account.bare)
-    await Promise.all(sessions.map((session) => session.close(gone)))
+    const { accounts, sessionManager } = this.#parts
+    return await this.#lanes.run(account.full, async () => {
+      if (!(await accounts.remove(account))) return false
+      onGone?.()
+      // Sessions first: what they were about to receive goes to the modules, which then forget it.
+      const gone = new StreamError('not-authorized', 'The account was removed')
+      const sessions = sessionManager.sessions.of(account.bare)
+      await Promise.all(sessions.map((session) => session.close(gone)))
+      await this.#removeData(account)
+      return true
+    })
+  }
+
+  /** Goes on with removals that were broken off, until `isOver`. Rejects with what the store says. */
+  async finishRemovals(isOver: () => boolean): Promise<void> {
+    const { accounts, log } = this.#parts
+    for (const account of await accounts.removals()) {
+      if (isOver()) return
+      await this.#lanes.run(account.full, async () => {
+        if (!(await accounts.isBeingRemoved(account)) || isOver()) return
+        await this.#removeData(account, isOver).catch((error) =>
+          log.error('account_data_not_removed', { account, error }),
+        )
+      })
+    }
+  }
+
+  async #removeData(account: BareJid, isOver = () => false): Promise<void> {
+    const { accounts, hooks, domainTypeOf } = this.#parts
     await hooks.at('remove_user', domainTypeOf(account.domain)).run(account, {})
-    return true
+    // Modules that are stopping may not have.
+    if (!isOver()) await accounts.finishRemoval(account)
   }
 }

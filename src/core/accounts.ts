@@ -36,8 +36,14 @@ export interface AccountStore {
   setCredentials(jid: BareJid, credentials: Credentials): Promise<boolean>
   /** False: no such account. */
   setDisabled(jid: BareJid, isDisabled: boolean): Promise<boolean>
-  /** False: no such account. */
+  /** False: no such account. In the same step it is remembered that its data is to be removed. */
   remove(jid: BareJid): Promise<boolean>
+  /** Whether the data of an account that had this address may not be removed yet. */
+  isBeingRemoved(jid: BareJid): Promise<boolean>
+  /** All these. */
+  removals(): Promise<readonly BareJid[]>
+  /** Its data is removed. */
+  finishRemoval(jid: BareJid): Promise<void>
   /** In the order of their localparts (by code point), beginning behind `after`. */
   list(domain: string, page: AccountPage): Promise<readonly BareJid[]>
   count(domain: string, which?: AccountFilter): Promise<number>
@@ -145,6 +151,20 @@ export class Accounts {
     this.forget(jid)
     await this.#onChanged(jid)
     return isRemoved
+  }
+
+  /** Whether the data of an account that had this address may not be removed yet. */
+  isBeingRemoved(jid: BareJid): Promise<boolean> {
+    return this.#store.isBeingRemoved(jid)
+  }
+
+  /** The accounts of which that is so. */
+  removals(): Promise<readonly BareJid[]> {
+    return this.#store.removals()
+  }
+
+  finishRemoval(jid: BareJid): Promise<void> {
+    return this.#store.finishRemoval(jid)
   }
 
   find(jid: BareJid): Promise<Account | undefined> {

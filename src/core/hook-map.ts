@@ -366,7 +366,10 @@ export interface HookMap {
    * connected there. Global.
    */
   remove_domain: Hook<string, object>
-  /** The credentials are gone: every module removes what it keeps of the account. */
+  /**
+   * The credentials are gone: every module removes what it keeps of the account. Runs once more where that
+   * was broken off.
+   */
   remove_user: Hook<BareJid, object>
   /** All that is kept of an account is wanted: every module adds its parts. */
   export_user_data: Hook<readonly UserDataPart[], { readonly account: BareJid }>

@@ -4,6 +4,7 @@ import { removeFromTokens } from '../admin/tokens.ts'
 import type { Module } from '../core/module.ts'
 import { type OwnedData, removeOwned } from '../core/owned-data.ts'
 import type { Server } from '../server.ts'
+import { forgetRemovals } from '../storage/account-store.ts'
 import { tableNames } from '../storage/tables.ts'
 
 type Parts = {
@@ -16,7 +17,11 @@ type Parts = {
 }
 
 /** What the server itself keeps, besides accounts and the name of the domain. */
-const OWN: readonly OwnedData[] = [{ table: 'administrator', owner: 'account' }, removeFromTokens]
+const OWN: readonly OwnedData[] = [
+  { table: 'administrator', owner: 'account' },
+  removeFromTokens,
+  forgetRemovals,
+]
 
 /** Accounts removed in one statement. */
 const AT_ONCE = 200

@@ -17,6 +17,8 @@ declare module '../core/storage.ts' {
       server_key: Uint8Array
     }
     secret: { name: string; value: Uint8Array }
+    /** Accounts that are removed, whose data may not be. */
+    account_removal: { domain: string; localpart: string }
   }
 }
 
@@ -57,7 +59,23 @@ export const accountMigrations: readonly Migration[] = [
         .execute()
     },
   },
+  {
+    name: 'core/0002-account-removals',
+    async up(db, types) {
+      await db.schema
+        .createTable('account_removal')
+        .addColumn('domain', types.text, (column) => column.notNull())
+        .addColumn('localpart', types.text, (column) => column.notNull())
+        .addPrimaryKeyConstraint('account_removal_pk', ['domain', 'localpart'])
+        .execute()
+    },
+  },
 ]
+
+/** All removals of a domain whose data is gone. Yields the number of rows. */
+export async function* forgetRemovals(storage: Storage, domain: string): AsyncIterable<number> {
+  yield (await storage.write('delete from account_removal where domain = ?', [domain])).changes
+}
 
 const SECRET = 'decoy credentials'
 
@@ -113,12 +131,41 @@ export function sqlAccountStore(storage: Storage): AccountStore {
     },
 
     async remove(at) {
-      const { numDeletedRows } = await db
-        .deleteFrom('account')
-        .where('domain', '=', at.domain)
-        .where('localpart', '=', at.local)
-        .executeTakeFirst()
-      return numDeletedRows > 0
+      const [, removed] = await storage.writeAll([
+        {
+          sql: `insert into account_removal (domain, localpart)
+            select domain, localpart from account where domain = ? and localpart = ?
+            on conflict do nothing`,
+          parameters: [at.domain, at.local],
+        },
+        {
+          sql: 'delete from account where domain = ? and localpart = ?',
+          parameters: [at.domain, at.local],
+        },
+      ])
+      return removed !== undefined && removed.changes > 0
+    },
+
+    async isBeingRemoved(at) {
+      const rows = await storage.read(
+        'select 1 as found from account_removal where domain = ? and localpart = ?',
+        [at.domain, at.local],
+      )
+      return rows.length > 0
+    },
+
+    async removals() {
+      const rows = await storage.read<{ domain: string; localpart: string }>(
+        'select domain, localpart from account_removal order by domain, localpart',
+        [],
+      )
+      return rows.map(({ domain, localpart }) => jid(localpart, domain))
+    },
+
+    async finishRemoval(at) {
+      const parameters = [at.domain, at.local]
+      const sql = 'delete from account_removal where domain = ? and localpart = ?'
+      await storage.write(sql, parameters)
     },
 
     async list(domain, { after = '', limit, isDisabled }: AccountPage) {

@@ -5,6 +5,7 @@ import { type BareJid, jid } from '../xmpp/jid.ts'
 /** Accounts that are gone with the process: for tests and for servers embedded in them. */
 export function memoryAccountStore(): AccountStore {
   const accounts = new Map<string, Account>()
+  const removed = new Map<string, BareJid>()
   const secret = randomBytes(32)
 
   const change = (at: BareJid, changes: Partial<Account>): boolean => {
@@ -38,7 +39,17 @@ export function memoryAccountStore(): AccountStore {
       return change(at, { isDisabled })
     },
     async remove(at) {
+      if (accounts.has(at.full)) removed.set(at.full, at)
       return accounts.delete(at.full)
+    },
+    async isBeingRemoved(at) {
+      return removed.has(at.full)
+    },
+    async removals() {
+      return [...removed.values()]
+    },
+    async finishRemoval(at) {
+      removed.delete(at.full)
     },
     async list(domain, { after = '', limit, isDisabled }) {
       // Octets of UTF-8 sort as code points do; UTF-16 units do not.

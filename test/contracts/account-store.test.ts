@@ -112,6 +112,21 @@ for (const [name, open] of Object.entries(backends)) {
     assert.deepEqual(await store.find(romeo), account(romeo))
   })
 
+  test(`${name}: what is removed is remembered until its data is, too`, async () => {
+    await using given = await open()
+    const { store } = given
+    await store.create(account())
+    assert.equal(await store.remove(romeo), false)
+    assert.equal(await store.remove(juliet), true)
+    assert.equal(await store.remove(juliet), false)
+    assert.deepEqual((await store.removals()).map(String), [juliet.full])
+    assert.equal(await store.isBeingRemoved(juliet), true)
+    assert.equal(await store.isBeingRemoved(romeo), false)
+    await store.finishRemoval(juliet)
+    assert.deepEqual(await store.removals(), [])
+    assert.equal(await store.isBeingRemoved(juliet), false)
+  })
+
   test(`${name}: accounts are listed by domain, in pages`, async () => {
     await using given = await open()
     const { store } = given

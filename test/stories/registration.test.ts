@@ -136,9 +136,10 @@ test('of an account that is removed, no table keeps anything', async () => {
     }
     return found
   }
-  // Of no account; and those that are written when the server stops.
+  // Of no account; and those that are written when the server stops, or while an account is removed.
   const others = [
     'access_list',
+    'account_removal',
     'admin_token',
     'announcement',
     'domain',

@@ -80,6 +80,7 @@ export class Core implements AsyncDisposable {
     hooks: this.hooks,
     sessionManager: this.sessionManager,
     domainTypeOf: () => DOMAIN_TYPE,
+    log: silentLogger,
   })
   readonly storage: Storage
   readonly modules: ModuleHost

@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { parseBare } from '../../src/xmpp/jid.ts'
+import { DOMAIN, startServer, type TestServer } from '../support/server.ts'
+
+const JULIET = parseBare(`juliet@${DOMAIN}`)
+
+function start(before?: TestServer): Promise<TestServer> {
+  const storage = { url: 'sqlite:meerkat.db' }
+  return startServer({ storage, ...(before && { data_dir: before.directory }) })
+}
+
+/** A server that has removed an account, but hardly anything of what is kept of it. */
+async function brokenOff(): Promise<TestServer> {
+  const first = await start()
+  await first.createAccount('juliet')
+  await first.server.storage.write('insert into vcard (account, xml) values (?, ?)', [
+    JULIET.full,
+    "<vCard xmlns='vcard-temp'/>",
+  ])
+  const undo = first.server.hooks.on(
+    'remove_user',
+    () => {
+      throw new Error('the end')
+    },
+    { by: 'test', order: 1, onError: 'stop' },
+  )
+  await assert.rejects(first.server.lifecycle.remove(JULIET), /the end/)
+  undo()
+  assert.equal(await cards(first), 1)
+  return first
+}
+
+async function cards({ server }: TestServer): Promise<number> {
+  return (await server.storage.read('select account from vcard', [])).length
+}
+
+test('whoever gets the address of an account gets nothing that a broken off removal has left', async () => {
+  await using server = await brokenOff()
+  assert.equal(await server.server.lifecycle.register(JULIET, 'another'), true)
+  assert.equal(await cards(server), 0)
+})
+
+test('a removal that was broken off goes on after the next start', async () => {
+  await using first = await brokenOff()
+  await first.stop()
+  await using second = await start(first)
+  const until = performance.now() + 5_000
+  while ((await cards(second)) > 0 && performance.now() < until) {
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+  assert.equal(await cards(second), 0)
+})
