@@ -40,7 +40,8 @@ export class Connector {
     let redirects = 0
     let failure: unknown
     for (let target = targets.shift(); target !== undefined; target = targets.shift()) {
-      if (Date.now() >= last) break
+      // However long DNS took, one of them is tried.
+      if (failure !== undefined && Date.now() >= last) break
       try {
         return await this.#try(target, owner)
       } catch (error) {

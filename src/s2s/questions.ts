@@ -47,6 +47,7 @@ export class Questions {
   #since = 0
   /** It knows pings. */
   #hasAnswers = false
+  /** About a key, because of the pings that are open. */
   #isProbed = false
   /** It can be asked about keys, as far as is known. */
   #canProbe = true
@@ -93,6 +94,7 @@ export class Questions {
     if (index < 0) return
     for (const { asking } of this.#open.splice(0, index + 1)) asking?.forget()
     this.#since = Date.now()
+    this.#isProbed = false
     this.#channel.onArrived(question.count)
   }
 
