@@ -31,7 +31,11 @@ export function s2s({ router, servers, allow, send }: Parts): RoutingModule {
   return {
     name: 's2s',
     route(envelope) {
-      const { from, to } = envelope
+      const { from, to, origin } = envelope
+      // For a domain that was ours when its sender was let in.
+      if (origin.kind === 's2s') {
+        return router.bounce(envelope, new StanzaError('service-unavailable'), 's2s')
+      }
       const verdict = allow.run('allow', { domain: from.domain, remote: to.domain })
       if (verdict instanceof Promise) return verdict.then((later) => decide(envelope, later))
       return decide(envelope, verdict)

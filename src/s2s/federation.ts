@@ -96,6 +96,7 @@ export class Federation implements RemoteServers, IncomingOwner {
       router,
       receive,
       pings: new Pings(iq),
+      serves: (domain) => parts.serves(domain),
       log,
       get ackTimeout() {
         return current().ackTimeout

@@ -84,7 +84,8 @@ export class IncomingStream implements ConnectionHandler {
   #wantsBidi = false
   /** We close the stream; the peer may not have heard of it yet. */
   #isClosing = false
-  #ending: Ending = 'lost'
+  /** What is known of how it ends. */
+  #ending: Ending | undefined
   /** From when a domain is proved. */
   #incoming: IncomingTraffic | undefined
 
@@ -190,7 +191,9 @@ export class IncomingStream implements ConnectionHandler {
     } else if (mayProve && !isVouchedFor) {
       throw new StreamError('not-authorized', this.#whyNot(this.#from as string))
     }
-    if (policy.bidi && !this.isProved) features.push(el('bidi', { xmlns: BIDI_FEATURE_NS }))
+    // It comes before authentication (XEP-0288 §2.2).
+    if (policy.bidi && !this.isProved && !this.#isAuthenticated)
+      features.push(el('bidi', { xmlns: BIDI_FEATURE_NS }))
     if (this.isProved || policy.dialback) features.push(el('sm', { xmlns: SM_NS }))
     // There may be no other features after dialback.
     features.push(limitsFeature(policy.limits.maxStanzaSize))
@@ -327,7 +330,7 @@ export class IncomingStream implements ConnectionHandler {
   // --- Its end.
 
   onStreamEnd(): void {
-    if (this.#ending === 'lost') this.#ending = 'finished'
+    this.#ending ??= 'finished'
     const traffic = this.#traffic
     if (traffic === undefined) return this.end(NO_OCTETS)
     this.#state = 'ended'
@@ -355,9 +358,12 @@ export class IncomingStream implements ConnectionHandler {
   /** In order. */
   #close(): void {
     if (this.#isClosing || this.#state === 'ended') return
-    this.#ending = 'finished'
     this.#isClosing = true
-    void this.#traffic?.finish()
+    const traffic = this.#traffic
+    void traffic?.finish()
+    // The peer may have to say yet what it has got.
+    if (traffic !== undefined && traffic.ledger.sent.size > 0) return
+    this.#ending = 'finished'
     this.#over()
   }
 
@@ -392,7 +398,7 @@ export class IncomingStream implements ConnectionHandler {
   }
 
   #over(): void {
-    this.#incoming?.over(this.#ending)
+    this.#incoming?.over(this.#ending ?? 'lost')
   }
 
   #checkSize(): void {

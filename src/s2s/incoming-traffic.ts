@@ -1,4 +1,5 @@
 import type { Connection } from '../connection/connection.ts'
+import { Lanes } from '../core/lanes.ts'
 import type { Maybe } from '../core/maybe.ts'
 import type { Octets } from '../xmpp/octets.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
@@ -6,7 +7,7 @@ import { enabled, failed, readCount, resumed } from '../xmpp/stream-management.t
 import type { Frame } from '../xmpp/xml-parser.ts'
 import { isTrue } from '../xmpp/xml-schema.ts'
 import type { Accepts } from './addresses.ts'
-import { type Ending, Ledger } from './ledger.ts'
+import { type Ending, finish, Ledger } from './ledger.ts'
 import type { Pair } from './proofs.ts'
 import type { Resumptions } from './resumptions.ts'
 import { Traffic, type TrafficParts } from './traffic.ts'
@@ -44,8 +45,9 @@ const PATIENCE = 5_000
  */
 export class IncomingTraffic {
   readonly #options: Options
-  /** The last one is in use; of earlier ones something may not be written yet. */
+  /** The last one is in use; what was sent on earlier ones may not have arrived yet. */
   readonly #all: Traffic[] = []
+  readonly #lanes = new Lanes()
 
   constructor(options: Options) {
     this.#options = options
@@ -63,7 +65,8 @@ export class IncomingTraffic {
   /** Stanzas flow from here on, under this count. */
   #begin(ledger: Ledger): Traffic {
     const { connection, pair, parts, accepts, lang, close } = this.#options
-    const traffic = new Traffic(connection, parts, { pair, accepts, lang, close, ledger })
+    const lanes = this.#lanes
+    const traffic = new Traffic(connection, parts, { pair, accepts, lang, lanes, close, ledger })
     this.#all.push(traffic)
     return traffic
   }
@@ -83,6 +86,8 @@ export class IncomingTraffic {
         return traffic.answerRequest()
       case 'a':
         traffic.takeAnswer(readCount(frame.attribute('h')))
+        // It has read what came before the count began.
+        for (const earlier of this.#all) if (earlier !== traffic) earlier.allArrived()
         // Only now it is certain that the peer knows by what to resume.
         if (traffic.owner === undefined) this.#offer(traffic)
         return
@@ -97,7 +102,10 @@ export class IncomingTraffic {
 
   #enable(frame: Frame, before: Traffic): void {
     const { connection, resumptions, pair } = this.#options
-    if (before.isManaged) return connection.write(failed('unexpected-request'))
+    // XEP-0198 §3.
+    if (before.isManaged) {
+      throw new StreamError('policy-violation', 'Stream management is enabled already')
+    }
     const ledger = new Ledger()
     if (isTrue(frame.attribute('resume'))) ledger.id = resumptions.newId()
     connection.write(enabled({ id: ledger.id, max: Math.floor(resumptions.patience / 1_000) }))
@@ -106,7 +114,7 @@ export class IncomingTraffic {
     resumptions.put(pair, traffic)
     // What is on its way is counted by the peer from here on, too.
     if (before.owner !== undefined) this.#offer(traffic)
-    else traffic.request()
+    traffic.request()
   }
 
   #resume(frame: Frame, before: Traffic): Maybe<void> {
@@ -118,7 +126,7 @@ export class IncomingTraffic {
     if (ledger === undefined || !ledger.sent.covers(h)) {
       return connection.write(failed('item-not-found'))
     }
-    for (const { settlement } of ledger.sent.acknowledge(h)) settlement?.finish()
+    ledger.sent.acknowledge(h, finish)
     // What is being decided upon is not to come again.
     return ledger.received.settle(PATIENCE).then(() => this.#resumed(id, ledger))
   }

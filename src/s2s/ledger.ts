@@ -1,8 +1,8 @@
 import type { Envelope } from '../core/envelope.ts'
 import { Handled } from '../core/handled.ts'
+import { Unacknowledged } from '../core/unacknowledged.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
 import { handledCountTooHigh } from '../xmpp/stream-management.ts'
-import { Sent } from './sent.ts'
 
 /**
  * - `finished`: the peer has closed its stream in order, and said before what it has got;
@@ -13,7 +13,8 @@ export type Ending = 'finished' | 'refused' | 'lost'
 
 /** What one stream has sent and received, over as many connections as it takes. */
 export class Ledger {
-  readonly sent = new Sent()
+  /** Each with since when it is with us. */
+  readonly sent = new Unacknowledged()
   readonly received = new Handled(NOBODY)
   /** By which the peer knows it; `undefined` if it ends with its connection. */
   id: string | undefined
@@ -37,9 +38,14 @@ const TEMPORARY: ReadonlySet<string> = new Set([
   'resource-constraint',
 ])
 
-/** What the peer has got. Throws when it claims more than it was sent, or nothing that makes sense. */
-export function acknowledged(sent: Sent, h: number | undefined): Envelope[] {
+/** The peer has got as many. Throws when it claims more than it was sent, or nothing that makes sense. */
+export function acknowledge(sent: Unacknowledged, h: number | undefined): void {
   if (h === undefined) throw new StreamError('policy-violation', 'h is no count')
-  if (!sent.covers(h)) throw handledCountTooHigh(h, sent.count)
-  return sent.acknowledge(h)
+  if (!sent.covers(h)) throw handledCountTooHigh(h, sent.sent)
+  sent.acknowledge(h, finish)
+}
+
+/** It has arrived. */
+export function finish({ settlement }: Envelope): void {
+  settlement?.finish()
 }

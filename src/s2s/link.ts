@@ -3,6 +3,7 @@ import type { Envelope } from '../core/envelope.ts'
 import type { Logger } from '../core/log.ts'
 import { Outcome } from '../core/outcome.ts'
 import { inPortions, weigh } from '../core/portions.ts'
+import type { LinkStatus } from '../core/remote-servers.ts'
 import type { Router } from '../core/router.ts'
 import { type StanzaCondition, StanzaError } from '../xmpp/stanza-error.ts'
 import { BackOff } from './back-off.ts'
@@ -47,23 +48,11 @@ export type LinkParts = {
 }
 
 /** A stream whose connection broke, and until when it may be resumed: milliseconds since the epoch. */
-type Interrupted = { readonly ledger: Ledger; readonly until: number }
-
-export type LinkStatus = {
-  readonly local: string
-  readonly remote: string
-  readonly state: 'open' | 'connecting' | 'waiting' | 'idle'
-  /** We have opened the connection, not the other server. */
-  readonly isOurs: boolean
-  /** Stanzas go both ways on it. */
-  readonly isTwoWay: boolean
-  /** Stanzas are acknowledged (XEP-0198). */
-  readonly isManaged: boolean
-  /** Stanzas that wait for a connection, and their octets. */
-  readonly waiting: number
-  readonly waitingBytes: number
-  /** Stanzas sent whose arrival is not known. */
-  readonly unacknowledged: number
+type Interrupted = {
+  readonly ledger: Ledger
+  readonly until: number
+  /** The count at which something waited to be acknowledged. */
+  readonly stuckAt: number | undefined
 }
 
 /** How long the other side may take to come back for the stream that it had opened, milliseconds. */
@@ -97,7 +86,13 @@ export class Link implements OutgoingOwner, TrafficOwner {
   /** A stream that we had opened and are to resume, and one that the other side is to. */
   #ours: Interrupted | undefined
   #theirs: Interrupted | undefined
+  /** The last one of either. */
+  #interrupted: Interrupted | undefined
+  /** When stanzas could last flow on a stream of ours, milliseconds since the epoch. */
+  #openedAt = 0
   #isConnecting = false
+  /** While a connection waits for its turn among those that only keys are asked on. */
+  #onStanzas: () => void = () => {}
   /** Where the last stream was told to go. */
   #redirect: Target | undefined
   readonly #backOff = new BackOff()
@@ -158,7 +153,7 @@ export class Link implements OutgoingOwner, TrafficOwner {
     if (carrier !== undefined && this.#queue.isEmpty && !carrier.isBlocked) {
       if (carrier.isTooLarge(envelope)) return this.#refuse(envelope, ...TOO_LARGE)
       envelope.settlement?.begin()
-      carrier.send(envelope)
+      carrier.send(envelope, Date.now())
       return this.#forwarded
     }
     if (this.#isClosing && carrier === undefined) return this.#refuse(envelope, ...STOPPING)
@@ -175,9 +170,9 @@ export class Link implements OutgoingOwner, TrafficOwner {
     const carrier = this.#carrier
     if (carrier === undefined) return
     const mayGo = () => !carrier.isBlocked
-    this.#queue.handOn(mayGo, (envelope) => {
+    this.#queue.handOn(mayGo, (envelope, at) => {
       if (carrier.isTooLarge(envelope)) this.#giveBack([envelope], ...TOO_LARGE)
-      else carrier.send(envelope)
+      else carrier.send(envelope, at)
     })
   }
 
@@ -221,18 +216,20 @@ export class Link implements OutgoingOwner, TrafficOwner {
       } else this.#use(stream.traffic)
       return
     }
-    if (this.#isConnecting) return
+    if (this.#isConnecting) {
+      if (!this.#queue.isEmpty) this.#onStanzas()
+      return
+    }
     if (this.#backOff.wait <= 0) void this.#connect()
     else this.#backOff.schedule(() => this.#wake())
   }
 
   async #connect(): Promise<void> {
-    const { slots, connector, log } = this.#parts
+    const { connector, log } = this.#parts
     this.#isConnecting = true
     let failure: unknown
     try {
-      // What strangers make us ask must not keep our own users waiting.
-      using _ = await slots[!this.#queue.isEmpty ? 'stanzas' : 'keys'].take()
+      using _ = await this.#turn()
       if (this.#hasReason) await connector.reach(this, this.#takeRedirect())
     } catch (error) {
       failure = error
@@ -241,6 +238,20 @@ export class Link implements OutgoingOwner, TrafficOwner {
     this.#isConnecting = false
     if (failure === undefined) this.#wake()
     else this.#failed(failure)
+  }
+
+  /** What strangers make us ask must not keep our own users waiting, whoever came first. */
+  async #turn(): Promise<Disposable> {
+    const { stanzas, keys } = this.#parts.slots
+    if (!this.#queue.isEmpty || this.#ours !== undefined) return await stanzas.take()
+    const { promise: hasStanzas, resolve } = Promise.withResolvers<undefined>()
+    this.#onStanzas = () => resolve(undefined)
+    const later = keys.take()
+    const turn = await Promise.race([later, hasStanzas])
+    this.#onStanzas = () => {}
+    if (turn !== undefined) return turn
+    void later.then((unneeded) => unneeded[Symbol.dispose]())
+    return await stanzas.take()
   }
 
   #takeRedirect(): Target | undefined {
@@ -279,7 +290,7 @@ export class Link implements OutgoingOwner, TrafficOwner {
   onOpen(stream: OutgoingStream, traffic: Traffic): void {
     this.#parts.log.info('s2s_out_opened', this.#names)
     this.#stream = stream
-    this.#backOff.succeeded()
+    this.#openedAt = Date.now()
     this.#verifications.sendOn(stream)
     if (this.#ours?.ledger === traffic.ledger) this.#ours = undefined
     traffic.owner = this
@@ -344,29 +355,46 @@ export class Link implements OutgoingOwner, TrafficOwner {
   onOver(traffic: Traffic, ending: Ending): void {
     if (this.#carrier === traffic) this.#carrier = undefined
     const { ledger } = traffic
-    const { resumeTimeout } = this.#parts.limits
+    const { resumeTimeout, retryDelay } = this.#parts.limits
     const now = Date.now()
     const isOurs = this.#stream?.traffic === traffic
     // The other side may have sent what has not arrived; it is for us to come back.
     const isAtStake = ledger.sent.size > 0 || (isOurs && traffic.isTwoWay)
     const mayResume = ending === 'lost' && traffic.isManaged && ledger.id !== undefined
+    // One that accepts us and leaves at once is not to be tried without a pause.
+    const isShort = isOurs && isAtStake && now - this.#openedAt < retryDelay
+    if (isShort) this.#backOff.failed(this.#parts.limits)
+    else if (isOurs) this.#backOff.succeeded()
     if (mayResume && isAtStake && !this.#isClosing) {
-      if (isOurs) this.#ours = { ledger, until: now + resumeTimeout }
-      else this.#theirs = { ledger, until: now + Math.min(THEIR_GRACE, resumeTimeout) }
-    } else {
-      const left = ledger.sent.take(ledger.sent.size)
-      if (ending === 'finished' && traffic.isManaged && !this.#isClosing) {
-        // The other side has not taken them, and said so.
-        this.#queue.putBack(left)
-      } else this.#giveBack(left, ...LOST)
-    }
+      if (isOurs) this.#ours = this.#interrupt(ledger, resumeTimeout)
+      else this.#theirs = this.#interrupt(ledger, Math.min(THEIR_GRACE, resumeTimeout))
+    } else if (ending === 'finished' && traffic.isManaged && !this.#isClosing) {
+      // The other side has not taken them, and said so.
+      this.#queue.putBack(ledger.sent.takeAll())
+    } else this.#giveUp(ledger)
+    if (this.#isClosing) this.#giveBackQueue(...STOPPING)
     // Not in the midst of the end of a connection.
     queueMicrotask(() => this.#wake())
   }
 
+  #interrupt(ledger: Ledger, patience: number): Interrupted {
+    const { size, acknowledged } = ledger.sent
+    const before = this.#interrupted
+    // What does not get through though it is sent again is not sent for ever.
+    const isStuck = size > 0 && before?.ledger === ledger && before.stuckAt === acknowledged
+    const until = isStuck ? before.until : Date.now() + patience
+    const interrupted = { ledger, until, stuckAt: size > 0 ? acknowledged : undefined }
+    this.#interrupted = interrupted
+    return interrupted
+  }
+
   /** It will not be resumed. */
   #giveUp(ledger: Ledger | undefined): void {
-    if (ledger !== undefined) this.#giveBack(ledger.sent.take(ledger.sent.size), ...LOST)
+    const left = ledger?.sent.takeAll() ?? []
+    this.#giveBack(
+      left.map(({ envelope }) => envelope),
+      ...LOST,
+    )
   }
 
   #giveUpAll(before = Number.POSITIVE_INFINITY): void {

@@ -1,11 +1,12 @@
 import type { Connection } from '../connection/connection.ts'
+import { Lanes } from '../core/lanes.ts'
 import type { Octets } from '../xmpp/octets.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
 import { ENABLE, readCount, resume, SM_NS } from '../xmpp/stream-management.ts'
 import type { Frame } from '../xmpp/xml-parser.ts'
 import { isTrue } from '../xmpp/xml-schema.ts'
 import type { Features } from './features.ts'
-import { acknowledged, Ledger } from './ledger.ts'
+import { acknowledge, finish, Ledger } from './ledger.ts'
 import type { Pair } from './proofs.ts'
 import { Traffic, type TrafficParts } from './traffic.ts'
 
@@ -41,6 +42,7 @@ const PATIENCE = 5_000
  */
 export class OutgoingTraffic {
   readonly #options: Options
+  readonly #lanes = new Lanes()
   #state: 'resuming' | 'enabling' | 'open' = 'open'
   /** When the state began, milliseconds since the epoch. */
   #since = Date.now()
@@ -57,7 +59,7 @@ export class OutgoingTraffic {
   /** Stanzas have gone either way. */
   get wasUsed(): boolean {
     const { sent, received } = this.current?.ledger ?? {}
-    return (sent?.count ?? 0) > 0 || (received?.h ?? 0) > 0
+    return (sent?.sent ?? 0) > 0 || (received?.h ?? 0) > 0
   }
 
   /** The peer owes an answer since then. */
@@ -117,13 +119,11 @@ export class OutgoingTraffic {
       throw new StreamError('policy-violation')
     }
     if (frame.name === 'resumed') {
-      for (const { settlement } of acknowledged(ledger.sent, h)) settlement?.finish()
+      acknowledge(ledger.sent, h)
       return this.#open(ledger)
     }
     if (frame.name !== 'failed') throw new StreamError('policy-violation')
-    if (h !== undefined && ledger.sent.covers(h)) {
-      for (const { settlement } of ledger.sent.acknowledge(h)) settlement?.finish()
-    }
+    if (h !== undefined && ledger.sent.covers(h)) ledger.sent.acknowledge(h, finish)
     sender.onNotResumed()
     this.#enable()
   }
@@ -141,7 +141,9 @@ export class OutgoingTraffic {
     const { connection, parts, pair, lang, isTwoWay, features, close } = this.#options
     const accepts = (from: string, to: string) => this.#accept(from, to)
     const { maxSize } = features
-    return new Traffic(connection, parts, { pair, accepts, lang, close, maxSize, ledger, isTwoWay })
+    const lanes = this.#lanes
+    const options = { pair, accepts, lang, lanes, close, maxSize, ledger, isTwoWay }
+    return new Traffic(connection, parts, options)
   }
 
   #accept(from: string, to: string): void {

@@ -2,7 +2,7 @@ import type { Connection } from '../connection/connection.ts'
 import { Envelope } from '../core/envelope.ts'
 import { MAX_OPEN } from '../core/handled.ts'
 import { DROP, type HookPoint, Stop } from '../core/hooks.ts'
-import { Lanes } from '../core/lanes.ts'
+import type { Lanes } from '../core/lanes.ts'
 import type { Logger } from '../core/log.ts'
 import { after, type Maybe } from '../core/maybe.ts'
 import { dropped, type Outcome } from '../core/outcome.ts'
@@ -18,7 +18,7 @@ import { StreamError } from '../xmpp/stream-error.ts'
 import { answer, REQUEST } from '../xmpp/stream-management.ts'
 import type { Frame } from '../xmpp/xml-parser.ts'
 import { type Accepts, addressesOf } from './addresses.ts'
-import { acknowledged, type Ending, Ledger } from './ledger.ts'
+import { acknowledge, type Ending, finish, Ledger } from './ledger.ts'
 import type { Pings } from './pings.ts'
 import type { Pair } from './proofs.ts'
 import { CLOSING, SERVER_NS } from './protocol.ts'
@@ -29,6 +29,8 @@ export type TrafficParts = {
   readonly receive: HookPoint<'s2s_receive_packet'>
   readonly log: Logger
   readonly pings: Pings
+  /** Whether a domain is ours. */
+  serves(domain: string): boolean
   /** How long the peer may take to acknowledge, milliseconds. */
   readonly ackTimeout: number
 }
@@ -48,6 +50,8 @@ type TrafficOptions = {
   readonly pair: Pair
   readonly accepts: Accepts
   readonly lang: Octets | undefined
+  /** Of the connection: what is sent under one count does not overtake what was sent under another. */
+  readonly lanes: Lanes
   /** Closes the stream in order. */
   readonly close: () => void
   readonly ledger?: Ledger
@@ -83,7 +87,7 @@ export class Traffic {
   /** Of the peer's stream: of stanzas that name none themselves. */
   readonly #lang: Octets | undefined
   readonly #maxSize: number
-  readonly #lanes = new Lanes()
+  readonly #lanes: Lanes
   owner: TrafficOwner | undefined
   /** Of an earlier connection, not written to this one yet. */
   #again: readonly Envelope[] = []
@@ -122,6 +126,7 @@ export class Traffic {
     this.#accepts = options.accepts
     this.#close = options.close
     this.#lang = options.lang
+    this.#lanes = options.lanes
     this.isTwoWay = options.isTwoWay ?? false
     this.#maxSize = options.maxSize ?? Number.POSITIVE_INFINITY
     this.ledger = options.ledger ?? new Ledger()
@@ -147,12 +152,13 @@ export class Traffic {
     return attributes + stanza.payload.length + TAGS > this.#maxSize
   }
 
-  send(envelope: Envelope): void {
+  /** `at`: since when it is with us, milliseconds since the epoch. */
+  send(envelope: Envelope, at: number): void {
     const { connection, ledger } = this
-    ledger.sent.push(envelope)
+    ledger.sent.push(envelope, at)
     this.#hasNews = true
     connection.write(envelope.stanza.toForeignOctets(envelope.from, envelope.to))
-    if (!this.isManaged) this.#questions.wrote(ledger.sent.count)
+    if (!this.isManaged) this.#questions.wrote(ledger.sent.sent)
     this.#parts.router.counts.sent.s2s[envelope.stanza.kind]++
   }
 
@@ -162,6 +168,8 @@ export class Traffic {
     // The peer knows by the last count that it was not taken, and keeps it.
     if (this.#isFinished && this.isManaged) return
     const { from, to } = addressesOf(frame, this.#accepts)
+    // It was the peer's when that proved it.
+    if (from !== undefined && this.#parts.serves(from.domain)) throw new StreamError('invalid-from')
     this.#hasNews = true
     const settlement = this.isManaged ? new Settlement() : undefined
     settlement?.begin()
@@ -250,7 +258,7 @@ export class Traffic {
       },
       onFailure: (error) => this.#failed(error),
     }
-    this.#again = this.ledger.sent.all()
+    this.#again = Array.from(this.ledger.sent, ([envelope]) => envelope)
     this.#resend()
   }
 
@@ -288,7 +296,8 @@ export class Traffic {
   #acknowledge(h: number | undefined): void {
     this.#requestedAt = 0
     const wasBlocked = this.isBlocked
-    this.#settle(acknowledged(this.ledger.sent, h))
+    acknowledge(this.ledger.sent, h)
+    this.#looked()
     if (wasBlocked && !this.isBlocked) this.owner?.onDrain()
     // What was sent meanwhile is asked for with the turn's output.
     else if (this.ledger.sent.size > 0) this.connection.write(NO_OCTETS)
@@ -303,7 +312,7 @@ export class Traffic {
 
   beforeFlush(): void {
     const { sent, received } = this.ledger
-    if (!this.isManaged) return this.#questions.flushing(sent.count)
+    if (!this.isManaged) return this.#questions.flushing(sent.sent)
     if (this.#owesAnswer && received.h !== this.#told) this.answerRequest()
     if (sent.size > 0) this.request()
   }
@@ -319,8 +328,15 @@ export class Traffic {
     else if (sent.size > 0) this.connection.write(NO_OCTETS)
   }
 
-  #settle(arrived: readonly Envelope[]): void {
-    for (const { settlement } of arrived) settlement?.finish()
+  /** The peer has answered something that it was sent later, under another count. */
+  allArrived(): void {
+    this.#questions.forget()
+    const { sent } = this.ledger
+    sent.acknowledge(sent.sent, finish)
+    this.#looked()
+  }
+
+  #looked(): void {
     if (this.ledger.sent.size === 0) this.#onArrived()
   }
 
@@ -341,7 +357,7 @@ export class Traffic {
     const { sent, received } = this.ledger
     const isBlocked = blockedSince !== 0 && now - blockedSince >= BLOCKED_TIMEOUT
     const { ackTimeout } = this.#parts
-    if (!this.isManaged) this.#questions.look(sent.count, now, ackTimeout)
+    if (!this.isManaged) this.#questions.look(sent.sent, now, ackTimeout)
     const isSilent = this.#questions.isLate(now, ackTimeout)
     // Its answer is not read.
     if (this.#requestedAt !== 0 && received.room !== undefined) this.#requestedAt = now

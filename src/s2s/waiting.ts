@@ -28,19 +28,18 @@ export class Waiting {
   }
 
   /** Those that were sent already, before all others. */
-  putBack(envelopes: readonly Envelope[]): void {
-    const at = Date.now()
-    this.#entries.unshift(...envelopes.map((envelope) => ({ envelope, at })))
-    for (const envelope of envelopes) this.#bytes += weigh(envelope)
+  putBack(entries: readonly Entry[]): void {
+    this.#entries.unshift(...entries)
+    for (const { envelope } of entries) this.#bytes += weigh(envelope)
   }
 
   /** Hands them on, oldest first, as long as they are wanted. */
-  handOn(isWanted: () => boolean, send: (envelope: Envelope) => void): void {
+  handOn(isWanted: () => boolean, send: (envelope: Envelope, at: number) => void): void {
     let count = 0
     while (count < this.#entries.length && isWanted()) {
-      const { envelope } = this.#entries[count++] as Entry
+      const { envelope, at } = this.#entries[count++] as Entry
       this.#bytes -= weigh(envelope)
-      send(envelope)
+      send(envelope, at)
     }
     this.#entries.splice(0, count)
   }

@@ -1,11 +1,12 @@
 /** The ways to other servers, on all nodes: each has its own. */
-import type { AdminFederation, AdminLink } from '../admin/commands/s2s.ts'
+import type { AdminFederation } from '../admin/commands/s2s.ts'
 import { askEverywhere, type Everywhere } from '../core/everywhere.ts'
+import type { LinkStatus } from '../core/remote-servers.ts'
 import type { Server } from '../server.ts'
 
 declare module '../core/cluster.ts' {
   interface Topics {
-    s2s_links: { readonly question: null; readonly answer: readonly AdminLink[] }
+    s2s_links: { readonly question: null; readonly answer: readonly LinkStatus[] }
     /** Ends the connections to this server. Answered with how many there were. */
     s2s_disconnect: { readonly question: string; readonly answer: number }
   }
@@ -24,7 +25,7 @@ export class ClusterLinks implements AdminFederation {
     })
   }
 
-  list(): Promise<Everywhere<readonly AdminLink[]>> {
+  list(): Promise<Everywhere<readonly LinkStatus[]>> {
     return askEverywhere(this.#cluster, 's2s_links', null)
   }
 

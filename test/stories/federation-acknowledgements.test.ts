@@ -226,3 +226,74 @@ test('a stanza larger than the other server takes comes back, and the others get
   await romeo.receivesNext({ body: 'one' })
   await romeo.receivesNext({ body: 'two' })
 })
+
+test('who enables stream management twice is out', async () => {
+  await using internet = await Internet.start()
+  const capulet = await internet.server('capulet.example')
+  await using peer = await connect(internet, capulet)
+  await enable(peer)
+
+  peer.send(el('enable', { xmlns: SM_NS }))
+
+  await peer.receivesStreamError('policy-violation')
+})
+
+test('the way back: an answer under the count says that what came before it has arrived', async () => {
+  await using internet = await Internet.start()
+  const capulet = await internet.server('capulet.example')
+  const juliet = await capulet.connect('juliet', 'balcony')
+  await enable(juliet)
+  await using peer = await connect(internet, capulet, BIDI)
+  for (const body of ['one', 'two']) {
+    await juliet.sends(chat('romeo@montague.example', body))
+    await peer.receives({ body })
+  }
+  await peer.receives({ name: 'iq', child: 'urn:xmpp:ping' })
+  assert.equal(await handled(juliet), 0)
+
+  await enable(peer)
+  await peer.receives({ name: 'r', ns: SM_NS })
+  acknowledge(peer, 0)
+
+  await handles(juliet, 2)
+})
+
+test('what comes before counting begins is not overtaken by what comes after', async () => {
+  await using internet = await Internet.start()
+  const capulet = await internet.server('capulet.example')
+  const juliet = await capulet.connect('juliet', 'balcony')
+  await using peer = await connect(internet, capulet)
+  const { promise: decision, resolve: decide } = Promise.withResolvers<void>()
+  capulet.server.hooks.on('s2s_receive_packet', (envelope) => {
+    const isFirst = envelope.stanza.child('body')?.text === 'before'
+    return isFirst ? decision.then(() => envelope) : envelope
+  })
+
+  peer.send(message(juliet.fullJid, 'before'))
+  await enable(peer)
+  peer.send(message(juliet.fullJid, 'after'))
+  assert.equal(await handled(peer), 0)
+  decide()
+
+  await juliet.receivesNext({ body: 'before' })
+  await juliet.receivesNext({ body: 'after' })
+})
+
+test('an error of which no stanza is the cause says nothing of what has arrived', async () => {
+  await using internet = await Internet.start()
+  const capulet = await internet.server('capulet.example')
+  const juliet = await capulet.connect('juliet', 'balcony')
+  await using peer = await connect(internet, capulet, BIDI)
+  await enable(peer, {})
+  await peer.receives({ name: 'r', ns: SM_NS })
+  acknowledge(peer, 0)
+  await juliet.sends(chat('romeo@montague.example', 'one'))
+  await peer.receives({ body: 'one' })
+
+  peer.send(
+    "<stream:error><internal-server-error xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>",
+    '</stream:stream>',
+  )
+
+  await juliet.receives({ error: 'remote-server-timeout', body: 'one' })
+})

@@ -7,7 +7,7 @@ import type { AcceptedPeer } from '../support/listening-peer.ts'
 import { TestPeer } from '../support/peer.ts'
 import { greeting, type Stage, setStage } from '../support/peer-stage.ts'
 import { chat } from '../support/stanzas.ts'
-import { acknowledge, SM_NS } from '../support/stream-management.ts'
+import { acknowledge, enable, SM_NS } from '../support/stream-management.ts'
 
 const BIDI = el('bidi', { xmlns: 'urn:xmpp:features:bidi' })
 const SM = el('sm', { xmlns: SM_NS })
@@ -184,4 +184,24 @@ test('a last acknowledgement counts: nothing is sent twice', async () => {
   await stage.juliet.sends(chat('romeo@montague.example', 'and refuse thy name'))
   await fresh.receives({ body: 'and refuse thy name' })
   assert.deepEqual(fresh.inbox({ name: 'message' }), [])
+})
+
+test('a stream that is closed before all is acknowledged: what the other side says last counts', async () => {
+  await using stage = await setStage()
+  await using peer = await connectBack(stage, "<bidi xmlns='urn:xmpp:bidi'/>")
+  await enable(peer)
+  await peer.receives({ name: 'r', ns: SM_NS })
+  acknowledge(peer, 0)
+  await stage.juliet.sends(greeting)
+  await peer.receives({ body: 'Wherefore art thou Romeo?' })
+  for (const link of stage.capulet.server.federation?.links ?? []) link.disconnect()
+  await peer.receivesStreamEnd()
+
+  acknowledge(peer, 1)
+  await closesToo(peer)
+
+  await stage.juliet.sends(chat('romeo@montague.example', 'Shall I hear more?'))
+  const fresh = await stage.montague.next()
+  await fresh.acceptsExternal(stage.shown)
+  await fresh.receivesNext({ body: 'Shall I hear more?' })
 })

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import { Internet } from '../support/federation.ts'
+import { ListeningPeer } from '../support/listening-peer.ts'
 import { TestPeer } from '../support/peer.ts'
 import { chat } from '../support/stanzas.ts'
 
@@ -70,4 +71,27 @@ test('strangers who claim to be thousands of domains leave room for our own user
   await romeo.receives({ body: 'Wherefore art thou Romeo?' })
 
   for (const stranger of strangers) await stranger.vanishes()
+})
+
+test('a stranger who has made us wait for a domain does not keep our own users waiting', async () => {
+  await using internet = await Internet.start()
+  const capulet = await internet.server('capulet.example', { s2s: { max_connecting: 1 } })
+  const montague = await internet.server('montague.example')
+  const juliet = await capulet.connect('juliet', 'balcony')
+  const romeo = await montague.connect('romeo', 'orchard')
+  const [listener] = capulet.server.serverListeners
+  assert(listener !== undefined)
+  await using silent = await ListeningPeer.start('d0.example')
+  internet.locateAt('d0.example', silent.address.host, silent.address.port)
+  const options = { ...listener.address, domain: 'capulet.example' }
+  await using stranger = await TestPeer.connect(options, 'd0.example')
+  await stranger.startStream()
+  await stranger.startTls()
+  stranger.sendKey('key')
+  await silent.next()
+  stranger.sendKey('key', 'montague.example')
+  while (capulet.server.federation?.linkCount !== 2) await setTimeout(5)
+
+  await juliet.sends(chat(romeo.fullJid, 'Wherefore art thou Romeo?'))
+  await romeo.receives({ body: 'Wherefore art thou Romeo?' })
 })

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { Outcome } from '../../src/core/outcome.ts'
 import { type Element, el } from '../../src/xmpp/xml.ts'
 import { makeDomainCertificate } from '../support/certificates.ts'
 import { NS } from '../support/client.ts'
@@ -381,4 +382,64 @@ test('who is not proved gets nothing, even if it wants the way back', async () =
   await romeo.receives({ body: 'Wherefore art thou Romeo?' })
   peer.sendKey('wrong')
   await peer.receivesNext({ name: 'result', type: 'invalid' })
+})
+
+test('the way back is offered as long as it may be wanted', async () => {
+  await using internet = await Internet.start()
+  const capulet = await start(internet)
+  const shown = internet.certify('montague.example')
+  await using peer = await connectSecurely(capulet, 'montague.example', shown)
+  const offers = () => peer.features?.elements().some(({ name }) => name === 'bidi')
+
+  assert.equal(offers(), true)
+  await peer.authenticatesExternally()
+  assert.equal(offers(), false)
+})
+
+/** A domain that is ours for as long as it is not given up. */
+function serve({ server }: TestServer, domain: string): () => void {
+  const handle = () => new Outcome('answered', 'test')
+  return server.routes.add({ domain, domainType: undefined, isHosted: false, handle })
+}
+
+test('whoever has proved a domain that becomes ours does not speak for it any more', async () => {
+  await using internet = await Internet.start()
+  const capulet = await start(internet)
+  const juliet = await capulet.connect('juliet', 'balcony')
+  const shown = internet.certify('montague.example')
+  await using peer = await connectSecurely(capulet, 'montague.example', shown)
+  await peer.authenticatesExternally()
+  peer.send(message('romeo@montague.example', juliet.fullJid, 'I am he'))
+  await juliet.receives({ body: 'I am he' })
+
+  serve(capulet, 'montague.example')
+  peer.send(message('romeo@montague.example', juliet.fullJid, 'I am he still'))
+
+  await peer.receivesStreamError('invalid-from')
+  await juliet.receivesNothing({ name: 'message' })
+})
+
+test('what is for a domain that was ours is not sent on to another server', async () => {
+  await using internet = await Internet.start()
+  const capulet = await start(internet)
+  const leave = serve(capulet, 'verona.example')
+  const shown = internet.certify('montague.example')
+  const [listener] = capulet.server.serverListeners
+  assert(listener !== undefined)
+  const options = { ...listener.address, domain: 'verona.example' }
+  await using peer = await TestPeer.connect(options, 'montague.example')
+  await peer.startStream()
+  await peer.startTls({ cert: shown.pem, key: shown.pem })
+  await peer.authenticatesExternally()
+  const { promise: fate, resolve } = Promise.withResolvers<Outcome>()
+  capulet.server.hooks.on('message_routed', (outcome, { envelope }) => {
+    if (envelope.origin.kind === 's2s') resolve(outcome)
+    return outcome
+  })
+
+  leave()
+  peer.send(message('romeo@montague.example', 'escalus@verona.example', 'Art thou there?'))
+
+  const { fate: became, reason } = await fate
+  assert.deepEqual([became, reason], ['bounced', 'service-unavailable'])
 })

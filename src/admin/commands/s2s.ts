@@ -2,26 +2,15 @@ import { z } from 'zod'
 import { counted, table } from '../../core/command-text.ts'
 import { domain } from '../../core/config-types.ts'
 import type { Everywhere } from '../../core/everywhere.ts'
+import type { LinkStatus } from '../../core/remote-servers.ts'
 import { type Command, CommandError, defineCommand } from '../command.ts'
 import { silenceText, silentNodes } from '../tallies.ts'
 
 /** The ways to other servers that all nodes have. */
 export interface AdminFederation {
-  list(): Promise<Everywhere<readonly AdminLink[]>>
+  list(): Promise<Everywhere<readonly LinkStatus[]>>
   /** Ends the connections to a server; how many there were. */
   disconnect(remote: string): Promise<Everywhere<number>>
-}
-
-export type AdminLink = {
-  readonly local: string
-  readonly remote: string
-  readonly state: 'open' | 'connecting' | 'waiting' | 'idle'
-  readonly isOurs: boolean
-  readonly isTwoWay: boolean
-  readonly isManaged: boolean
-  readonly waiting: number
-  readonly waitingBytes: number
-  readonly unacknowledged: number
 }
 
 const listLinks = defineCommand({

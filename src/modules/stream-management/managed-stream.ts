@@ -4,6 +4,7 @@ import type { HookPoint } from '../../core/hooks.ts'
 import type { Logger } from '../../core/log.ts'
 import { weigh } from '../../core/portions.ts'
 import type { StreamSession } from '../../core/session.ts'
+import { Unacknowledged } from '../../core/unacknowledged.ts'
 import { within } from '../../core/within.ts'
 import { DELAY_NS, delay } from '../../xmpp/delay.ts'
 import { parseJid } from '../../xmpp/jid.ts'
@@ -13,7 +14,6 @@ import { answer, handledCountTooHigh, REQUEST, resumed } from '../../xmpp/stream
 import type { KeptMessages } from './kept-messages.ts'
 import { Repeats } from './repeats.ts'
 import type { Queued, SessionState, Snapshot, Snapshots } from './snapshots.ts'
-import { Unacknowledged } from './unacknowledged.ts'
 
 export type StreamLimits = {
   /** Stanzas, and octets, that may wait for the client's acknowledgement. */

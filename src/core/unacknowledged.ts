@@ -1,13 +1,15 @@
-import type { Envelope } from '../../core/envelope.ts'
-import { weigh } from '../../core/portions.ts'
-import { countAfter, countBetween } from '../../xmpp/stream-management.ts'
+import { countAfter, countBetween } from '../xmpp/stream-management.ts'
+import type { Envelope } from './envelope.ts'
+import { weigh } from './portions.ts'
+
+type Entry = { readonly envelope: Envelope; readonly at: number }
 
 /** Acknowledged places at the front that are worth moving the rest for. */
 const COMPACT_AT = 64
 
 /**
- * What a client was sent and has not acknowledged, oldest first, with when it was sent
- * (milliseconds since the epoch).
+ * What a peer, a client or another server, was sent and has not acknowledged (XEP-0198), oldest first,
+ * each with a time (milliseconds since the epoch).
  */
 export class Unacknowledged {
   #envelopes: Envelope[] = []
@@ -15,7 +17,7 @@ export class Unacknowledged {
   /** Where the oldest is. */
   #head = 0
   #bytes = 0
-  /** As the client counts. */
+  /** As the peer counts. */
   #acknowledged: number
 
   constructor(acknowledged = 0) {
@@ -47,21 +49,29 @@ export class Unacknowledged {
     this.#bytes += weigh(envelope)
   }
 
-  /** Whether as many were sent as a client says it has got. */
+  /** Whether as many were sent as a peer says it has got. */
   covers(h: number): boolean {
     return this.#countTo(h) <= this.size
   }
 
-  /** Takes out what the client has got. It must have been sent. */
-  acknowledge(h: number, each: (envelope: Envelope) => void): void {
+  /** Takes out what the peer has got: `h` counts from the start. It must have been sent. */
+  acknowledge(h: number, each: (envelope: Envelope, at: number) => void): void {
     const end = this.#head + this.#countTo(h)
     while (this.#head < end) {
+      const at = this.#times[this.#head] as number
       const envelope = this.#envelopes[this.#head++] as Envelope
       this.#acknowledged = countAfter(this.#acknowledged, 1)
       this.#bytes -= weigh(envelope)
-      each(envelope)
+      each(envelope, at)
     }
     this.#compact()
+  }
+
+  /** Takes out all of them. */
+  takeAll(): Entry[] {
+    const all = Array.from(this, ([envelope, at]) => ({ envelope, at }))
+    this.acknowledge(this.sent, () => {})
+    return all
   }
 
   *[Symbol.iterator](): Generator<readonly [envelope: Envelope, at: number]> {
