@@ -167,7 +167,8 @@ export class Connection implements StreamHandler {
   }
 
   #push(): void {
-    if (this.#out === '' || this.#isClosed) return
+    // Whoever waits may do so for what has left within this turn: an empty write comes after it.
+    if ((this.#out === '' && this.#flushed === undefined) || this.#isClosed) return
     const out = this.#out
     this.#out = ''
     const waiting = this.#flushed

@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setTimeout } from 'node:timers/promises'
 import { z } from 'zod'
+import { Envelope } from '../../src/core/envelope.ts'
 import { DROP } from '../../src/core/hooks.ts'
 import type { Module } from '../../src/core/module.ts'
 import { defineModule } from '../../src/core/module.ts'
+import { parseJid } from '../../src/xmpp/jid.ts'
+import { Stanza } from '../../src/xmpp/stanza.ts'
 import { el } from '../../src/xmpp/xml.ts'
 import { COMPONENT_NS, type TestComponent } from '../support/component.ts'
 import { SECRET, startServer } from '../support/server.ts'
@@ -425,6 +429,26 @@ test('when a component goes, each stanza has arrived or comes back', async () =>
   assert.equal(new Set(returned).size, returned.length)
   await romeo.sends(chat(IRC, 'Anybody?'))
   await romeo.receives({ error: 'remote-server-not-found' })
+})
+
+test('what a component has read does not come back, however much it was at once', async () => {
+  await using server = await startServer({ component: {} })
+  const irc = await server.connectComponent(IRC)
+  const romeo = await server.connect('romeo')
+  const from = parseJid(romeo.fullJid)
+  const body = 'x'.repeat(200_000)
+  // More than is kept until the end of a turn, and nothing after it.
+  for (const id of ['one', 'two']) {
+    const stanza = Stanza.build('message', { id }, el('body', {}, body))
+    void server.server.router.route(new Envelope(from, parseJid(IRC), stanza, { kind: 'admin' }))
+  }
+  await irc.receives({ id: 'one' })
+  await irc.receives({ id: 'two' })
+
+  await irc.vanishes()
+  while (server.server.components.has(IRC)) await setTimeout(5)
+
+  await romeo.receivesNothing({ type: 'error' })
 })
 
 test('what waits for a component is not acknowledged to its sender yet', async () => {
