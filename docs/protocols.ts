@@ -40,7 +40,7 @@ export const core: readonly Core[] = [
   },
   { specification: 'XEP-0178 1.2', file: 'src/s2s/incoming-stream.ts', note: 'between servers' },
   { specification: 'XEP-0185 1.0', file: 'src/s2s/dialback.ts' },
-  { specification: 'XEP-0198 1.6.3', file: 'src/s2s/link.ts', note: 'between servers' },
+  { specification: 'XEP-0198 1.6.3', file: 'src/s2s/traffic.ts', note: 'between servers' },
   { specification: 'XEP-0220 1.1.1', file: 'src/s2s/dialback.ts' },
   { specification: 'XEP-0288 1.0.1', file: 'src/s2s/outgoing-stream.ts' },
   { specification: 'XEP-0297 1.0', file: 'src/xmpp/forward.ts' },
