@@ -117,7 +117,10 @@ export class Envelope {
 
   /** As it goes out to a client. One text serves all sessions that get this envelope. */
   get octets(): Octets {
-    this.#octets ??= this.stanza.toOctets(this.from, this.to)
+    const { delivery, stanza, from, to } = this
+    // For one session, which needs it once: kept, it would wait with the envelope for an acknowledgement.
+    if (delivery === undefined && stanza.kind === 'message') return stanza.toOctets(from, to)
+    this.#octets ??= stanza.toOctets(from, to)
     return this.#octets
   }
 
