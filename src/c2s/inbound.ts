@@ -93,8 +93,19 @@ function send(session: Sending, envelope: Envelope, router: Router): Promise<voi
     return refuse(session, router, envelope, error)
   }
   if (!(verdict instanceof Promise)) return sendKind(session, envelope, verdict, router)
+  return later(verdict, sendKind, session, envelope, router)
+}
+
+/** Apart: a function whose variables a closure uses allocates for it, whether it comes to it or not. */
+function later(
+  verdict: Promise<Decision>,
+  goOn: typeof sendKind,
+  session: Sending,
+  envelope: Envelope,
+  router: Router,
+): Promise<void> {
   return verdict.then(
-    (decided) => sendKind(session, envelope, decided, router),
+    (decided) => goOn(session, envelope, decided, router),
     (error) => refuse(session, router, envelope, error),
   )
 }
@@ -118,10 +129,7 @@ function sendKind(
     return refuse(session, router, verdict, error)
   }
   if (!(decided instanceof Promise)) return dispatch(session, verdict, decided, router)
-  return decided.then(
-    (later) => dispatch(session, verdict, later, router),
-    (error) => refuse(session, router, verdict, error),
-  )
+  return later(decided, dispatch, session, verdict, router)
 }
 
 function dispatch(
@@ -141,9 +149,17 @@ function dispatch(
     return undefined
   }
   const outcome = router.route(verdict)
-  if (outcome instanceof Promise) return outcome.then((end) => settled(session, verdict, end))
+  if (outcome instanceof Promise) return settledLater(session, verdict, outcome)
   settled(session, verdict, outcome)
   return undefined
+}
+
+async function settledLater(
+  session: Sending,
+  envelope: Envelope,
+  outcome: Promise<Outcome>,
+): Promise<void> {
+  settled(session, envelope, await outcome)
 }
 
 /** The fate is decided; who acknowledges to the client counts on. */

@@ -38,14 +38,29 @@ export class LocalDelivery {
   #deliver(envelope: Envelope, route: LocalRoute): Outcome | Promise<Outcome> {
     try {
       const verdict = this.#filter(envelope, route)
-      if (verdict instanceof Promise) {
-        return verdict
-          .then((decided) => this.#hand(envelope, decided, route))
-          .catch((error) => this.#refuse(envelope, error))
-      }
+      if (verdict instanceof Promise) return this.#handLater(envelope, verdict, route)
       const outcome = this.#hand(envelope, verdict, route)
-      if (!(outcome instanceof Promise)) return outcome
-      return outcome.catch((error) => this.#refuse(envelope, error))
+      return outcome instanceof Promise ? this.#later(envelope, outcome) : outcome
+    } catch (error) {
+      return this.#refuse(envelope, error)
+    }
+  }
+
+  async #handLater(
+    envelope: Envelope,
+    verdict: Promise<Envelope | Stop<Envelope> | typeof DROP>,
+    route: LocalRoute,
+  ): Promise<Outcome> {
+    try {
+      return await this.#hand(envelope, await verdict, route)
+    } catch (error) {
+      return this.#refuse(envelope, error)
+    }
+  }
+
+  async #later(envelope: Envelope, outcome: Promise<Outcome>): Promise<Outcome> {
+    try {
+      return await outcome
     } catch (error) {
       return this.#refuse(envelope, error)
     }

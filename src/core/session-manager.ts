@@ -224,7 +224,11 @@ export class SessionManager {
     if (this.#heldBack.isEmpty || envelope.notes.isRetry === true) {
       return this.#deliverNow(envelope, domainType)
     }
-    return this.#heldBack.run(to.bare, () => this.#deliverNow(envelope, domainType))
+    return this.#behind(to.bare, envelope, domainType)
+  }
+
+  #behind(account: string, envelope: Envelope, domainType: string): Outcome | Promise<Outcome> {
+    return this.#heldBack.run(account, () => this.#deliverNow(envelope, domainType))
   }
 
   #deliverNow(envelope: Envelope, domainType: string): Outcome | Promise<Outcome> {
@@ -233,11 +237,18 @@ export class SessionManager {
     if (target !== undefined) return this.#handOff.to(envelope, [target], domainType, AGAIN)
     if (this.sessions.of(to.bare).length > 0) return this.#decide(envelope, domainType)
     const exists = this.#exists(envelope, domainType)
-    if (exists instanceof Promise) {
-      // Somebody may have connected meanwhile.
-      return exists.then((known) => this.#decideFor(known, envelope, domainType))
-    }
-    return this.#decideFor(exists, envelope, domainType)
+    return exists instanceof Promise
+      ? this.#decideLater(exists, envelope, domainType)
+      : this.#decideFor(exists, envelope, domainType)
+  }
+
+  async #decideLater(
+    exists: Promise<boolean>,
+    envelope: Envelope,
+    domainType: string,
+  ): Promise<Outcome> {
+    // Somebody may have connected meanwhile.
+    return this.#decideFor(await exists, envelope, domainType)
   }
 
   #decideFor(known: boolean, envelope: Envelope, domainType: string): Outcome | Promise<Outcome> {

@@ -155,6 +155,11 @@ async function fill(server: TestServer): Promise<void> {
 /** What a node keeps that is away. */
 async function keepElsewhere({ storage }: Server): Promise<void> {
   await storage.writeAll([
+    // A removal that was broken off.
+    {
+      sql: "insert into account_removal (domain, localpart) values (?, 'paris')",
+      parameters: [VERONA],
+    },
     {
       sql: `insert into sm_session (id, expires_at, state, node, epoch)
         select 'elsewhere', expires_at, state, 'elsewhere', 1 from sm_session`,

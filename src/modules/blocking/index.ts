@@ -2,13 +2,15 @@ import { z } from 'zod'
 import { AccountCache } from '../../core/account-cache.ts'
 import { Coherence } from '../../core/coherence.ts'
 import { accountJid } from '../../core/config-types.ts'
+import type { Envelope } from '../../core/envelope.ts'
+import type { Verdict } from '../../core/hook-map.ts'
 import { DROP, stop } from '../../core/hooks.ts'
-import { after } from '../../core/maybe.ts'
+import { after, type Maybe } from '../../core/maybe.ts'
 import { defineModule } from '../../core/module.ts'
 import { isOwn } from '../../core/privacy.ts'
 import { RateLimit } from '../../core/rate-limit.ts'
 import { partFrom, taken } from '../../core/user-data.ts'
-import { type Jid, tryParseJid } from '../../xmpp/jid.ts'
+import { type BareJid, type Jid, tryParseJid } from '../../xmpp/jid.ts'
 import { el } from '../../xmpp/xml.ts'
 import { showBlocklist } from './admin-commands.ts'
 import { type Blocklist, NOBODY } from './blocklist.ts'
@@ -80,6 +82,12 @@ export const blocking = defineModule({
       maxItems: config.max_items,
     })
 
+    // What has closures is apart: their variables cost where they stand, and nearly nobody blocks.
+    const receiving = (envelope: Envelope, jid: Jid): Maybe<Envelope | typeof DROP> =>
+      after(lists.get(jid.toBare()), (list) => (blocks(list, jid, envelope.from) ? DROP : envelope))
+    const check = (verdict: Verdict | 'block', list: Maybe<Blocklist>, owner: BareJid, peer: Jid) =>
+      after(list, (loaded) => (blocks(loaded, owner, peer) ? 'block' : verdict))
+
     // At hand before the first stanza comes.
     hooks.on(
       'sm_register_connection',
@@ -90,10 +98,7 @@ export const blocking = defineModule({
     hooks.on(
       'user_receive_message',
       (envelope, { session: { jid } }) => {
-        if (envelope.notes.offline === undefined) return envelope
-        return after(lists.get(jid.toBare()), (list) =>
-          blocks(list, jid, envelope.from) ? DROP : envelope,
-        )
+        return envelope.notes.offline === undefined ? envelope : receiving(envelope, jid)
       },
       FIRST,
     )
@@ -115,8 +120,7 @@ export const blocking = defineModule({
       (verdict, { owner, envelope, direction }) => {
         const list = lists.get(owner)
         if (list === NOBODY) return verdict
-        const peer = direction === 'in' ? envelope.from : envelope.to
-        return after(list, (loaded) => (blocks(loaded, owner, peer) ? 'block' : verdict))
+        return check(verdict, list, owner, direction === 'in' ? envelope.from : envelope.to)
       },
       { explain: 'pure' },
     )

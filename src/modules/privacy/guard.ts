@@ -58,7 +58,16 @@ export class Guard {
   /** On a stanza that has come for the account, or that one of its clients sends. */
   verdict(owner: BareJid, envelope: Envelope, direction: 'in' | 'out'): Maybe<Verdict> {
     const lists = this.#parts.lists.get(owner)
-    if (lists === NO_LISTS) return 'allow'
+    return lists === NO_LISTS ? 'allow' : this.#verdict(lists, envelope, direction)
+  }
+
+  // What has closures is apart: their variables cost where they stand, and nearly nobody has lists.
+
+  #verdict(
+    lists: Maybe<AccountLists>,
+    envelope: Envelope,
+    direction: 'in' | 'out',
+  ): Maybe<Verdict> {
     return after(lists, (loaded) =>
       after(
         direction === 'in' ? this.#admits(loaded, envelope) : this.#letsOut(loaded, envelope),
@@ -71,7 +80,15 @@ export class Guard {
   decided(envelope: Envelope, targets: readonly Resource[]): Maybe<Passage> {
     const owner = envelope.to.toBare()
     const lists = this.#parts.lists.get(owner)
-    if (lists === NO_LISTS) return envelope
+    return lists === NO_LISTS ? envelope : this.#decided(lists, owner, envelope, targets)
+  }
+
+  #decided(
+    lists: Maybe<AccountLists>,
+    owner: BareJid,
+    envelope: Envelope,
+    targets: readonly Resource[],
+  ): Maybe<Passage> {
     return after(lists, (loaded) => {
       if (loaded === NO_LISTS || !this.#isDivided(owner)) return envelope
       if (isOwn(owner, envelope.from) || isExemptError(envelope)) return envelope
@@ -89,7 +106,16 @@ export class Guard {
     const owner = session.jid.toBare()
     const lists = this.#parts.lists.get(owner)
     if (lists === NO_LISTS) return envelope
-    return after(lists, (loaded) => this.#receiving(envelope, session, loaded))
+    if (!(lists instanceof Promise)) return this.#receiving(envelope, session, lists)
+    return this.#receivingLater(envelope, session, lists)
+  }
+
+  async #receivingLater(
+    envelope: Envelope,
+    session: Session,
+    lists: Promise<AccountLists>,
+  ): Promise<Passage> {
+    return this.#receiving(envelope, session, await lists)
   }
 
   #receiving(envelope: Envelope, session: Session, lists: AccountLists): Maybe<Passage> {

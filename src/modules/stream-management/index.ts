@@ -214,13 +214,17 @@ function manage(
       },
     },
   )
+  const behind = async (earlier: Promise<unknown>, envelope: Envelope) => {
+    await earlier
+    return envelope
+  }
   hooks.on(
     'sm_message_decided',
     (envelope, { targets }) => {
       if (targets.length === 0 && envelope.stanza.kind === 'message') {
         const { isRetry } = envelope.notes
         const waiting = isRetry === true ? undefined : rerouting.before(envelope.to.bare)
-        return waiting === undefined ? envelope : waiting.then(() => envelope)
+        return waiting === undefined ? envelope : behind(waiting, envelope)
       }
       return keep(envelope, targets)
     },
