@@ -3,6 +3,7 @@ import { after, type Maybe } from '../core/maybe.ts'
 import type { Guess } from '../core/password-guesses.ts'
 import { type BareJid, jid } from '../xmpp/jid.ts'
 import type { Octets } from '../xmpp/octets.ts'
+import { StreamError } from '../xmpp/stream-error.ts'
 import { type Element, el, serialise } from '../xmpp/xml.ts'
 import type { Frame } from '../xmpp/xml-parser.ts'
 import type { Host, StreamEnvironment } from './environment.ts'
@@ -18,7 +19,7 @@ import { createMechanism, offerMechanisms } from './sasl/offer.ts'
 
 export const SASL_NS = 'urn:ietf:params:xml:ns:xmpp-sasl'
 
-/** RFC 6120 §6.4.5 asks for 2 to 5. */
+/** RFC 6120 §6.4.5 asks for 2 to 5; after them the stream ends with an error. */
 const RETRIES = 3
 
 const MALFORMED: Failure = { kind: 'failure', condition: 'malformed-request' }
@@ -241,8 +242,10 @@ export class Authentication {
     )
     this.#mechanism = undefined
     this.#report(condition)
-    if (++this.#failures > RETRIES) return end(serialise(answer))
     connection.write(serialise(answer))
+    if (++this.#failures > RETRIES) {
+      end(new StreamError('policy-violation', 'too many failed attempts').toOctets())
+    }
   }
 
   #report(condition: string): void {

@@ -3,7 +3,7 @@ import type { Connection } from '../connection/connection.ts'
 import { DROP, Stop } from '../core/hooks.ts'
 import type { SessionInfo } from '../core/session.ts'
 import { bounce } from '../xmpp/bounce.ts'
-import { type BareJid, type FullJid, JidError } from '../xmpp/jid.ts'
+import { type BareJid, type FullJid, JidError, tryParseJid } from '../xmpp/jid.ts'
 import type { Octets } from '../xmpp/octets.ts'
 import { Stanza } from '../xmpp/stanza.ts'
 import { StanzaError } from '../xmpp/stanza-error.ts'
@@ -44,6 +44,7 @@ export class Binding {
   /** An iq: only one that binds is understood. */
   onIq(frame: Frame): void {
     const { account, connection, isOpen } = this.#stream
+    this.#mustBeForServer(frame.attribute('to'))
     const iq = Stanza.fromFrame(frame)
     const request = iq.type === 'set' && iq.id !== undefined ? iq.child('bind', BIND_NS) : undefined
     if (request === undefined || iq.children.length !== 1) {
@@ -68,6 +69,15 @@ export class Binding {
     } catch (error) {
       refuse(error)
     }
+  }
+
+  /** RFC 6120 §7.1: nobody but the server and the own account is spoken to before. */
+  #mustBeForServer(to: string | undefined): void {
+    if (to === undefined) return
+    const { full } = tryParseJid(to) ?? {}
+    const { account } = this.#stream
+    if (full === account.full || full === account.domain) return
+    throw new StreamError('not-authorized', 'bind a resource first')
   }
 
   #open(full: FullJid, iq: Stanza): Promise<void> | undefined {

@@ -95,7 +95,8 @@ export class Negotiation implements ConnectionHandler {
     if (host === undefined || (this.#account && this.#account.domain !== host.domain)) {
       throw new StreamError('host-unknown')
     }
-    if (!/^[1-9]\d*\.\d+$/.test(header.attribute('version') ?? '')) {
+    // Leading zeros mean nothing (RFC 6120 §4.7.5).
+    if (!/^0*[1-9]\d*\.\d+$/.test(header.attribute('version') ?? '')) {
       throw new StreamError('unsupported-version', 'the version is 1.0')
     }
     this.#checkFrom()
@@ -112,10 +113,11 @@ export class Negotiation implements ConnectionHandler {
 
   #sendHeader(header: Frame | undefined): void {
     this.#hasSentHeader = true
-    const to = header?.attribute('from')
-    const isAddressed = to !== undefined && tryParseJid(to) !== undefined
+    // RFC 6120 §4.7.2: the bare JID of what the client says it is.
+    const to = tryParseJid(header?.attribute('from') ?? '')?.bare
+    const addressed = to === undefined ? '' : ` to='${escapeAttribute(to)}'`
     this.#connection.write(
-      `<?xml version='1.0'?><stream:stream xmlns='${CLIENT_NS}' xmlns:stream='${STREAMS_NS}' id='${randomUUID()}' from='${encode(this.#host.domain)}'${isAddressed ? ` to='${escapeAttribute(to)}'` : ''} version='1.0' xml:lang='en'>` as Octets,
+      `<?xml version='1.0'?><stream:stream xmlns='${CLIENT_NS}' xmlns:stream='${STREAMS_NS}' id='${randomUUID()}' from='${encode(this.#host.domain)}'${addressed} version='1.0' xml:lang='en'>` as Octets,
     )
   }
 

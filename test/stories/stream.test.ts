@@ -313,6 +313,16 @@ test('after SASL, a client may say in the header who it is', async () => {
   assert.equal(romeo.header?.attributes.to, `romeo@${DOMAIN}`)
 })
 
+test('a client that says more in the header is called by its bare JID', async () => {
+  await using server = await startServer()
+  const client = await server.open()
+
+  await client.startStream({ from: `Romeo@${DOMAIN}/orchard`, version: '01.00' })
+
+  assert.equal(client.header?.attributes.to, `romeo@${DOMAIN}`)
+  assert.equal(client.header?.attributes.version, '1.0')
+})
+
 test('a client that gets nowhere is told connection-timeout', async () => {
   await using server = await startServer({ listen: { pre_auth_timeout: '1s' } })
   const [silent, talkative] = [await server.open(), await server.openStream()]
@@ -442,7 +452,7 @@ test('STARTTLS where there is none fails and ends the stream', async () => {
   await client.receivesEnd()
 })
 
-test('a client has three more tries to log in, then the stream ends without error', async () => {
+test('a client has three more tries to log in, then its stream ends', async () => {
   await using server = await startServer()
   await server.createAccount('romeo')
   const wrong = { localpart: 'romeo', password: 'wrong', mechanism: 'PLAIN' }
@@ -453,7 +463,7 @@ test('a client has three more tries to log in, then the stream ends without erro
     assert.equal(answer.child('not-authorized', NS.sasl)?.name, 'not-authorized')
   }
 
-  await client.receivesEnd()
+  await client.receivesStreamError('policy-violation')
   assert.deepEqual(client.inbox(), [])
 })
 
@@ -514,6 +524,22 @@ test('what is no request is not answered, before the session either', async () =
   await client.bind('orchard')
 
   assert.deepEqual(client.inbox(), [])
+})
+
+test('before the session, nobody but the server is spoken to', async () => {
+  await using server = await startServer()
+  const ping = el('ping', { xmlns: NS.ping })
+
+  for (const to of [DOMAIN, `romeo@${DOMAIN}`]) {
+    const client = await reach('authenticated', server)
+    assert.equal(conditionOf(await client.ask('get', to, ping)), 'bad-request')
+    await client.bind('orchard')
+  }
+  for (const to of [`juliet@${DOMAIN}`, `romeo@${DOMAIN}/orchard`, 'verona.example', '@']) {
+    const client = await reach('authenticated', server)
+    client.send(el('iq', { type: 'get', id: '1', to }, ping))
+    await client.receivesStreamError('not-authorized')
+  }
 })
 
 test('the server chooses a resource for whoever asks for none', async () => {
