@@ -11,6 +11,7 @@ import type { Client } from '../support/client.ts'
 import { conditionOf } from '../support/client.ts'
 import { giveAsOperator } from '../support/operator.ts'
 import { DOMAIN, type Settings, startServer } from '../support/server.ts'
+import { presence } from '../support/stanzas.ts'
 
 const INFO = 'http://jabber.org/protocol/disco#info'
 const ITEMS = 'http://jabber.org/protocol/disco#items'
@@ -207,6 +208,37 @@ test('who may not give a command is told so, and not shown it', async () => {
   await assert.rejects(step(juliet), { condition: 'forbidden' })
 })
 
+test('the commands of the server are at everybody’s own account, too', async () => {
+  const { server, romeo } = await start()
+  await using _ = server
+  const own = romeo.bareJid
+  const query = (xmlns: string, node?: string) => el('query', { xmlns, node })
+  const ask = async (client: Client, xmlns: string, node?: string) => {
+    const answer = await client.ask('get', own, query(xmlns, node))
+    return answer.attr('type') === 'error' ? conditionOf(answer) : answer.child('query', xmlns)
+  }
+
+  assert.match(String(await ask(romeo, INFO)), /var='http:\/\/jabber\.org\/protocol\/commands'/)
+  assert.match(String(await ask(romeo, INFO, COMMANDS_NS)), /type='command-list'/)
+  assert.match(String(await ask(romeo, INFO, WIZARD)), /type='command-node'/)
+  const items = await romeo.ask('get', own, query(ITEMS, COMMANDS_NS))
+  const [item] = items.child('query', ITEMS)?.elements() ?? []
+  assert.deepEqual([item?.attr('jid'), item?.attr('node')], [own, WIZARD])
+  const first = await execute(romeo, own, { node: WIZARD })
+  const sessionid = first.attr('sessionid')
+  const second = await execute(romeo, own, { node: WIZARD, sessionid, fields: { name: 'Rose' } })
+  assert.equal(second.attr('status'), 'executing')
+
+  const juliet = await server.connect('juliet')
+  juliet.send(presence('subscribe', own))
+  await romeo.receives({ name: 'presence', type: 'subscribe' })
+  romeo.send(presence('subscribed', juliet.bareJid))
+  await juliet.receives({ name: 'presence', from: romeo.fullJid })
+  assert.doesNotMatch(String(await ask(juliet, INFO)), /commands/)
+  assert.equal(await ask(juliet, ITEMS, COMMANDS_NS), 'item-not-found')
+  await assert.rejects(execute(juliet, own, { node: WIZARD }), { condition: 'service-unavailable' })
+})
+
 // --- XEP-0133.
 
 const ADMIN = 'http://jabber.org/protocol/admin#'
@@ -296,7 +328,7 @@ test('service administration: accounts come, go and are told about', async () =>
   await assert.rejects(give('get-user-roster', { accountjids: juliet.bareJid }), {
     condition: 'resource-constraint',
   })
-  await give('delete-user', { accountjids: [nurse] })
+  await give('delete-user', { accountjids: [`${nurse}/kitchen`] })
   assert.deepEqual(await valuesOf('get-registered-users-num', 'registeredusersnum'), ['2'])
   await assert.rejects(give('delete-user', { accountjids: nurse }), { condition: 'item-not-found' })
 })

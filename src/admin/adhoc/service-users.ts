@@ -17,13 +17,13 @@ export function userCommands(giver: Giver, domain: string): readonly Offered[] {
   return [
     addUser(giver),
     ofEach('delete-user', 'Delete User', 'The Jabber ID(s) to delete', (jid) =>
-      giver('account remove', { jid: jid.full }),
+      giver('account remove', { jid: jid.bare }),
     ),
     ofEach('disable-user', 'Disable User', 'The Jabber ID(s) to disable', (jid) =>
-      giver('account disable', { jid: jid.full }),
+      giver('account disable', { jid: jid.bare }),
     ),
     ofEach('reenable-user', 'Re-Enable User', 'The Jabber ID(s) to re-enable', (jid) =>
-      giver('account enable', { jid: jid.full }),
+      giver('account enable', { jid: jid.bare }),
     ),
     ofEach(
       'end-user-session',
@@ -36,13 +36,13 @@ export function userCommands(giver: Giver, domain: string): readonly Offered[] {
       'get-user-roster',
       'Get User Roster',
       'The Jabber ID(s) for which to retrieve the roster',
-      async (jid) => rosterForm(jid, await giver('roster list', { jid: jid.full })),
+      async (jid) => rosterForm(jid, await giver('roster list', { jid: jid.bare })),
     ),
     ofEach(
       'get-user-lastlogin',
       'Get User Last Login Time',
       'The Jabber ID(s) for which to retrieve the last login time',
-      async (jid) => lastLoginForm(jid, await giver('account seen', { jid: jid.full })),
+      async (jid) => lastLoginForm(jid, await giver('account seen', { jid: jid.bare })),
     ),
     userStatistics(giver),
     ...groups.map(number),
@@ -133,7 +133,10 @@ function userStatistics(giver: Giver): Offered {
 
 // --- Several accounts.
 
-/** Whatever it does to one, forms of what it found out; what was refused is told at the end. */
+/**
+ * Whatever it does to one, forms of what it found out; what was refused is told at the end. A full JID
+ * stands for its account, too.
+ */
 function ofEach(
   node: string,
   name: string,

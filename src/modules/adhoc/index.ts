@@ -10,18 +10,20 @@ import {
 } from '../../core/adhoc.ts'
 import { duration } from '../../core/config-types.ts'
 import type { DiscoQuery } from '../../core/disco.ts'
-import { resultOf } from '../../core/hooks.ts'
+import { type Handler, resultOf } from '../../core/hooks.ts'
 import type { IqAnswer, IqRequest } from '../../core/iq.ts'
 import { defineModule } from '../../core/module.ts'
 import { type DataForm, FORM_NS, readForm } from '../../xmpp/data-form.ts'
+import { parseJid } from '../../xmpp/jid.ts'
 import { StanzaError } from '../../xmpp/stanza-error.ts'
 import type { Element } from '../../xmpp/xml.ts'
 import { type Action, actionOf, cancelledElement, refusal, stepElement } from './protocol.ts'
 import { type AdhocSession, AdhocSessions } from './sessions.ts'
 
 /**
- * Commands that clients give with forms, at hosted domains (XEP-0050). What there is to command comes
- * from whoever handles `adhoc_commands`.
+ * Commands that clients give with forms (XEP-0050), at hosted domains, and at the client's own account,
+ * where some clients look for those of its server. What there is to command comes from whoever handles
+ * `adhoc_commands`.
  */
 export const adhoc = defineModule({
   name: 'adhoc',
@@ -48,8 +50,9 @@ export const adhoc = defineModule({
     })
 
     const offered = async (asked: AdhocAsked): Promise<readonly AdhocCommand[]> => {
-      const domainType = routes.find(asked.target.domain)?.domainType
-      return resultOf(await hooks.at('adhoc_commands', domainType).run([], asked), [])
+      const { domain } = asked.target
+      const point = hooks.at('adhoc_commands', routes.find(domain)?.domainType)
+      return resultOf(await point.run([], { ...asked, target: parseJid(domain) }), [])
     }
 
     /** Throws `item-not-found`, `forbidden`. */
@@ -68,27 +71,37 @@ export const adhoc = defineModule({
       if (found?.isAllowed === false) throw new StanzaError('forbidden')
       return found
     }
-    hooks.on('disco_local_identity', async (all, query) => {
+    const identities: Handler<'disco_local_identity'> = async (all, query) => {
       const list = { category: 'automation', type: 'command-list', name: 'Commands' }
       if (query.node === COMMANDS_NS) return [...all, list]
       const command = await commandOf(query)
       if (command === undefined) return all
       return [...all, { category: 'automation', type: 'command-node', name: command.name }]
-    })
-    hooks.on('disco_local_features', async (all, query) => {
+    }
+    const features: Handler<'disco_local_features'> = async (all, query) => {
       const isOurs = query.node === COMMANDS_NS || (await commandOf(query)) !== undefined
       return isOurs ? [...all, COMMANDS_NS, FORM_NS] : all
-    })
-    hooks.on('disco_local_items', async (all, { node, ...asked }) => {
+    }
+    const items: Handler<'disco_local_items'> = async (all, { node, ...asked }) => {
       if (node !== COMMANDS_NS) return all
       const allowed = (await offered(asked)).filter(({ isAllowed }) => isAllowed)
-      const items = allowed.map((command) => ({
+      const own = allowed.map((command) => ({
         jid: asked.target.full,
         node: command.node,
         name: command.name,
       }))
-      return [...all, ...items]
+      return [...all, ...own]
+    }
+    hooks.on('disco_local_identity', identities)
+    hooks.on('disco_local_features', features)
+    hooks.on('disco_local_items', items)
+    const isOwn = ({ from, target }: DiscoQuery) => from.bareEquals(target)
+    hooks.on('disco_sm_identity', (all, query) => (isOwn(query) ? identities(all, query) : all))
+    hooks.on('disco_sm_features', (all, query) => {
+      if (!isOwn(query)) return all
+      return query.node === '' ? [...all, COMMANDS_NS] : features(all, query)
     })
+    hooks.on('disco_sm_items', (all, query) => (isOwn(query) ? items(all, query) : all))
 
     // --- Execution (§3).
 
@@ -152,12 +165,17 @@ export const adhoc = defineModule({
       }
     }
 
-    iq.on('server', 'set', COMMANDS_NS, 'command', async (request): Promise<IqAnswer> => {
+    const execute = async (request: IqRequest): Promise<IqAnswer> => {
       const node = request.payload.attr('node')
       if (node === undefined) throw new StanzaError('bad-request', { text: 'no node' })
       const sessionid = request.payload.attr('sessionid')
       if (sessionid === undefined) return await begin(node, request)
       return await goOn(node, sessionid, request)
+    }
+    iq.on('server', 'set', COMMANDS_NS, 'command', execute)
+    iq.on('account', 'set', COMMANDS_NS, 'command', (request) => {
+      if (!request.from.bareEquals(request.to)) throw new StanzaError('service-unavailable')
+      return execute(request)
     })
     hooks.on('sm_remove_connection', (resource) => {
       sessions.closeAll(resource.jid.full)
