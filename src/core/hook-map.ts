@@ -40,6 +40,8 @@ export type SubscriptionType = 'subscribe' | 'subscribed' | 'unsubscribe' | 'uns
 export type InboundSubscription = {
   /** Whether the account's available resources get it. */
   readonly isWanted: boolean
+  /** Which of those that are connected but not available get it, too. */
+  readonly isFor?: (resource: Resource) => boolean
   /** Run when they have it, or at once if nobody is to (RFC 6121 §3.1.6: the stanza, then the push). */
   readonly afterDelivery?: () => void
 }

@@ -417,8 +417,11 @@ export class SessionManager {
     }
     const spread = (verdict: Verdict<'roster_in_subscription'>): Outcome | Promise<Outcome> => {
       if (verdict === DROP) return answered('roster')
-      const { isWanted, afterDelivery } = verdict instanceof Stop ? verdict.acc : verdict
-      const targets = isWanted ? this.sessions.available(to.bare) : []
+      const { isWanted, isFor, afterDelivery } = verdict instanceof Stop ? verdict.acc : verdict
+      const resources = isWanted ? this.sessions.of(to.bare) : []
+      const targets = resources.filter(
+        (resource) => resource.priority !== undefined || isFor?.(resource) === true,
+      )
       const outcome = this.#handOff.to(envelope, targets, domainType, RECORDED)
       if (afterDelivery === undefined) return outcome
       if (outcome instanceof Promise) return outcome.finally(afterDelivery)

@@ -156,6 +156,28 @@ test('a subscription, from the request to the presence', async () => {
   await romeo.receivesNothing()
 })
 
+test('who knows the roster is told of answers, though not available', async () => {
+  await using server = await startServer()
+  const { romeo, juliet } = await lovers(server)
+  const home = await server.connect('romeo', 'home', { priority: undefined })
+  const deaf = await server.connect('romeo', 'deaf', { priority: undefined })
+  await fetch(home)
+
+  juliet.send(presence('subscribe', ROMEO))
+  await romeo.receives({ name: 'presence', type: 'subscribe' })
+  romeo.send(presence('subscribe', JULIET), presence('subscribed', JULIET))
+  await juliet.receives({ name: 'presence', type: 'subscribe' })
+  juliet.send(presence('subscribed', ROMEO), presence('unsubscribe', ROMEO))
+  await romeo.receives({ name: 'presence', type: 'unsubscribe' })
+  juliet.send(presence('unsubscribed', ROMEO))
+  await romeo.receives({ name: 'presence', type: 'unsubscribed' })
+
+  await home.roundTrip()
+  const told = home.inbox({ name: 'presence' }).map((each) => each.attr('type'))
+  assert.deepEqual(told, ['subscribed', 'unsubscribe', 'unsubscribed'])
+  await deaf.receivesNothing()
+})
+
 test('a request for somebody who is away waits, and survives a restart', async () => {
   await using first = await startServer({ storage: { url: 'sqlite:meerkat.db' } })
   await first.createAccount('juliet')

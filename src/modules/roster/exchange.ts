@@ -137,6 +137,8 @@ export class Exchange {
     }
     return {
       isWanted: step.passes,
+      // RFC 6121 §3.1.6, §3.2.3, §3.3.3: who knows the roster learns why it changes.
+      isFor: ({ shared }) => type !== 'subscribe' && shared.wantsRoster === true,
       afterDelivery: () => {
         tell()
         this.#settle(this.#announce(owner, changed))
