@@ -186,7 +186,12 @@ test('pages go forth and back, and say when there is no more', async () => {
   const expected = [0, 2, undefined, 3, 0, 3].map((index) => ['5', index?.toString()])
   assert.deepEqual(places, expected)
   const none = await askArchive(juliet, { page: { max: '0' } })
-  assert.deepEqual([none.bodies, none.count], [[], '5'])
+  assert.deepEqual([none.bodies, none.count, none.isComplete], [[], '5', false])
+  const nothing = await askArchive(juliet, {
+    fields: { with: 'nobody@elsewhere.example' },
+    page: { max: '0' },
+  })
+  assert.deepEqual([nothing.count, nothing.isComplete], ['0', true])
 })
 
 test('the archive is filtered by contact, time and ids', async () => {

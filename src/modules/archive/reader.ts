@@ -103,7 +103,8 @@ export class ArchiveReader {
 
   async #countOnly(selection: Selection, ids: readonly string[] | undefined): Promise<Element> {
     const count = ids?.length ?? (await this.#store.count(selection, MAX_COUNT))
-    return el('fin', { xmlns: MAM_NS }, pageElement({ count }))
+    // Nothing is left out of nothing.
+    return el('fin', { xmlns: MAM_NS, complete: count === 0 || undefined }, pageElement({ count }))
   }
 
   async #page(selection: Selection, { page }: ArchiveQuery): Promise<Page> {
