@@ -191,6 +191,22 @@ test('what was never sent can be taken back, what was sent cannot', async () => 
   assert.equal(line.acknowledged, other)
 })
 
+test('what is longer than a message is taken back with all its parts', async () => {
+  const line = new Line(1)
+  const [link] = line.ends
+  line.isCut = true
+  link.send('a'.repeat(LONG))
+  const long = link.send('b'.repeat(LONG))
+  const last = link.send('last')
+  assert.equal(link.withdraw(long), true)
+  line.isCut = false
+  link.resend()
+  await line.run(1_000)
+  assert.deepEqual(line.taken, ['a'.repeat(LONG), 'last'])
+  assert.equal(line.acknowledged, last)
+  assert.deepEqual([link.waiting, link.waitingBytes], [0, 0])
+})
+
 test('whoever waits for an acknowledgement hears of the end of the other run', async () => {
   const line = new Line(1)
   line.loss = 1

@@ -149,13 +149,15 @@ export class Link {
 
   /** Takes an entry back. False: it was sent before. */
   withdraw(number: number): boolean {
-    const index = number - this.#lastSent - 1
-    const entry = this.#unsent[index]
-    if (entry === undefined) return false
-    const before = this.#unsent[index - 1]
-    if (before !== undefined && isPartial(before)) return false
-    this.#bytes -= entry.length - NOTHING.length
-    this.#unsent[index] = NOTHING
+    const last = number - this.#lastSent - 1
+    if (this.#unsent[last] === undefined) return false
+    // A long one with all its parts: what is sent at all is sent as a whole.
+    let first = last
+    while (isPartial(this.#unsent[first - 1])) first--
+    for (let index = first; index <= last; index++) {
+      this.#bytes -= (this.#unsent[index] as string).length - NOTHING.length
+      this.#unsent[index] = NOTHING
+    }
     return true
   }
 
@@ -394,6 +396,6 @@ export class Link {
 }
 
 /** Whether an entry, as it stands in a message, is followed by more of the same. */
-function isPartial(entry: string): boolean {
-  return entry[entry.indexOf(':') + 1] === PARTIAL
+function isPartial(entry: string | undefined): boolean {
+  return entry !== undefined && entry[entry.indexOf(':') + 1] === PARTIAL
 }
