@@ -10,6 +10,8 @@ declare module '../core/storage.ts' {
   interface Schema {
     /** Runs of nodes that were shut out: the last of each. */
     node_fence: { node: string; epoch: number }
+    /** Runs whose connection may still be there. */
+    node_run: { node: string; epoch: number }
   }
 }
 
@@ -24,26 +26,41 @@ export const fenceMigrations: readonly Migration[] = [
         .execute()
     },
   },
+  {
+    name: 'fences/0002-runs',
+    async up(db, types) {
+      await db.schema
+        .createTable('node_run')
+        .addColumn('node', types.text, (column) => column.notNull())
+        .addColumn('epoch', 'bigint', (column) => column.notNull())
+        .addPrimaryKeyConstraint('node_run_pk', ['node', 'epoch'])
+        .execute()
+    },
+  },
 ]
 
 const LAST = 'select epoch from node_fence where node = ?'
 const [RUN, SCHEMA] = runLock('?')
 const ENTER = `select pg_advisory_lock_shared(${RUN}, ${SCHEMA})::text as entered`
 const LEAVE = `select pg_advisory_unlock_shared(${RUN}, ${SCHEMA})::text as has_left`
+const BEGIN = 'insert into node_run (node, epoch) values (?, ?) on conflict do nothing'
+const FORGET = 'delete from node_run where node = ? and epoch <= ?'
 const SHUT_OUT = `insert into node_fence (node, epoch) values (?, ?)
   on conflict (node) do update set epoch = greatest(node_fence.epoch, excluded.epoch)`
 /** How long the server waits for one of its processes to end, milliseconds. */
 const END_TIMEOUT = 5_000
+const [EACH_RUN] = runLock("node || ' ' || epoch")
 const END = `select pg_terminate_backend(pid, ${END_TIMEOUT})::text as ended from pg_locks
-  where locktype = 'advisory' and classid = cast(${RUN} as oid) and objid = cast(${SCHEMA} as oid)
-    and objsubid = 2
+  where locktype = 'advisory' and objid = cast(${SCHEMA} as oid) and objsubid = 2
+    and classid in (select cast(${EACH_RUN} as oid) from node_run where node = ? and epoch <= ?)
     and database = (select oid from pg_database where datname = current_database())`
 
 /**
  * A run's connection that writes holds a lock named after it. Whoever shuts the run out says so in a
  * table, and then has the server end the connection that holds the lock. Each new connection takes the lock
- * first and looks into the table then; so one that is not ended has seen what the table says. To those
- * that are not shut out all this costs nothing.
+ * first and looks into the table then; so one that is not ended has seen what the table says. Earlier runs of
+ * the node, which may be paused, are known from another table, and meant as well. To those that are not shut
+ * out all this costs nothing.
  */
 export class PostgresFences implements Fences {
   readonly #queue: StorageQueue
@@ -63,6 +80,7 @@ export class PostgresFences implements Fences {
   async enter(run: NodeRun, onShutOut: () => void): Promise<void> {
     this.#run = run
     this.#link.enter(run, onShutOut)
+    await this.#queue.write(BEGIN, [run.node, run.epoch], () => {})
     await this.#queue.write(ENTER, [nameOf(run)], () => {})
     if ((await this.lastOf(run.node)) >= run.epoch) onShutOut()
   }
@@ -76,9 +94,15 @@ export class PostgresFences implements Fences {
   }
 
   async shutOut(run: NodeRun): Promise<void> {
-    await this.#queue.write(SHUT_OUT, [run.node, run.epoch], () => {})
-    const ended = await this.#queue.write(END, [nameOf(run)], toRows<{ ended: string }>)
-    if (ended.every((row) => row.ended === 'true')) return
+    const upTo = [run.node, run.epoch]
+    await this.#queue.write(SHUT_OUT, upTo, () => {})
+    // One of an earlier release has not said that it is there.
+    await this.#queue.write(BEGIN, upTo, () => {})
+    const ended = await this.#queue.write(END, upTo, toRows<{ ended: string }>)
+    if (ended.every((row) => row.ended === 'true')) {
+      await this.#queue.write(FORGET, upTo, () => {})
+      return
+    }
     throw new StorageError('busy', `A connection of the node ${run.node} does not end`)
   }
 }

@@ -108,6 +108,21 @@ test('a new run of the same node is not meant', options, async () => {
   assert.equal(await second.fences.lastOf('one'), 5)
 })
 
+test('earlier runs of the node are meant as well', options, async () => {
+  await using server = await startServer()
+  await using first = await Node.open(server, { node: 'one', epoch: 5 })
+  await using second = await Node.open(server, { node: 'one', epoch: 6 })
+  await using other = await Node.open(server, { node: 'one-more', epoch: 5 })
+  await using two = await Node.open(server, { node: 'two', epoch: 1 })
+  await two.fences.shutOut(second.run)
+  await assert.rejects(first.write(1), StorageError)
+  await Promise.all([first.shutOut.promise, second.shutOut.promise])
+  await other.write(2)
+  await two.write(3)
+  assert.deepEqual([other.isShutOut, two.isShutOut], [false, false])
+  assert.deepEqual(await two.storage.read('select node from node_run where node = ?', ['one']), [])
+})
+
 test('a run that comes too late hears so, also when it connects anew', options, async () => {
   await using server = await startServer()
   await using two = await Node.open(server, { node: 'two', epoch: 1 })

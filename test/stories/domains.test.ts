@@ -152,12 +152,16 @@ async function fill(server: TestServer): Promise<void> {
   while ((await storage.read(ofSessions, [])).length === 0) await setImmediate()
 }
 
-/** What a node keeps that is away. */
+/** What a node keeps that is away, or has begun. */
 async function keepElsewhere({ storage }: Server): Promise<void> {
   await storage.writeAll([
     // A removal that was broken off.
     {
       sql: "insert into account_removal (domain, localpart) values (?, 'paris')",
+      parameters: [VERONA],
+    },
+    {
+      sql: "insert into account_removal (domain, localpart) values (?, 'benvolio')",
       parameters: [VERONA],
     },
     {
@@ -185,6 +189,7 @@ const OTHERS = [
   'access_list',
   'migration',
   'node_fence',
+  'node_run',
   'secret',
 ]
 /** But those that SQLite has for itself, and for the index of words. */

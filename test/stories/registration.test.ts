@@ -145,6 +145,7 @@ test('of an account that is removed, no table keeps anything', async () => {
     'domain',
     'migration',
     'node_fence',
+    'node_run',
     'secret',
     'sm_kept',
     'sm_queue',
