@@ -35,6 +35,19 @@ test('NATS is told who comes', options, async () => {
   }
 })
 
+test('who cannot reach NATS at its start says where it has looked', options, async () => {
+  await using server = await NatsServer.start()
+  await using relay = await Relay.start({ host: '127.0.0.1', port: server.port })
+  const url = `nats://127.0.0.1:${relay.address.port}`
+  relay.goDown()
+  await assert.rejects(connects(server, { servers: [url] }), (error: Error) => {
+    assert.match(error.message, new RegExp(`^NATS at ${url} cannot be used: .`))
+    return true
+  })
+  relay.comeBack()
+  await connects(server, { servers: [url] })
+})
+
 test('NATS is spoken to over TLS, if it is who it should be', options, async () => {
   await using directory = await emptyDirectory()
   const at = (name: string) => join(directory.path, name)

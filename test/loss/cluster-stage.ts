@@ -246,9 +246,9 @@ export class ClusterStage implements Stage {
     if (this.#options.random.next() < 0.5) this.#forsake(node, lasting)
     await sleep(lasting)
     for (const relay of node.relays) relay.comeBack()
-    this.#outages--
     note(`${node.name} has its way to NATS again`)
     await sleep(LEARNING)
+    this.#outages--
     over()
     whole()
     await untilThere(() => node.process.port)
