@@ -102,6 +102,18 @@ test('what is not settled in time is forgotten', async () => {
   assert.equal(handled.taken, 1)
 })
 
+test('what comes as the last one is settled is waited for as well', async () => {
+  const { handled, take } = start()
+  const first = take()
+  const settled = handled.settle(1_000)
+  first.finish()
+  const second = take()
+  assert.equal(await isDone(settled), false)
+  second.finish()
+  await settled
+  assert.equal(handled.h, 2)
+})
+
 test('whatever the order in which they settle: those up to the first open one are counted', () => {
   const settling = fc.array(fc.nat({ max: 9 }), { maxLength: 30 })
   fc.assert(

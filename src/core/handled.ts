@@ -79,10 +79,10 @@ export class Handled implements SettlementListener {
    * will not be counted, and the peer sends it again.
    */
   async settle(patience: number): Promise<void> {
-    const { idle } = this
-    if (idle === undefined) return
+    if (this.idle === undefined) return
     const timer = setTimeout(() => this.#forget(), patience).unref()
-    await idle
+    // Before this goes on more may have come.
+    while (this.idle !== undefined) await this.idle
     clearTimeout(timer)
   }
 

@@ -394,7 +394,10 @@ export class Traffic {
   /** Closes the stream when what came in is settled, and says so. What comes then goes on to be taken. */
   async finish(last: Octets = NO_OCTETS): Promise<void> {
     const { received } = this.ledger
-    await received.settle(LAST_CALL)
+    const until = Date.now() + LAST_CALL
+    // What is taken is counted: no stanza comes between the last look and the last count.
+    do await received.settle(Math.max(0, until - Date.now()))
+    while (received.pending > 0)
     const final = this.isManaged ? answer(received.h) : NO_OCTETS
     this.#isFinished = true
     this.connection.close((final + last + CLOSING) as Octets)
