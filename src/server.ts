@@ -426,7 +426,8 @@ export class Server {
     // What others leave from now on is not for this one to take care of.
     await this.cluster.drain().catch((error) => this.log.warn('cluster_not_told', { error }))
     this.#stopListening()
-    this.federation?.drain()
+    // Who is told that something has not left is still there.
+    await this.federation?.drain()
     const shutdown = new StreamError('system-shutdown')
     const sessions = [...this.sessionManager.sessions.values()].filter(isLocalSession)
     await within(timeout, Promise.all(sessions.map((session) => session.close(shutdown))))

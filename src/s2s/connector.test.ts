@@ -13,6 +13,7 @@ const OWNER: OutgoingOwner = {
   ledger: undefined,
   onNegotiated() {},
   onOpen() {},
+  onResuming() {},
   onNotResumed() {},
   onVerified() {},
   onEnd() {},

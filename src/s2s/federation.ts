@@ -9,7 +9,7 @@ import { type Hooks, resultOf } from '../core/hooks.ts'
 import type { IqDispatcher } from '../core/iq.ts'
 import type { Logger } from '../core/log.ts'
 import { after, type Maybe } from '../core/maybe.ts'
-import type { Outcome } from '../core/outcome.ts'
+import { dropped, type Outcome } from '../core/outcome.ts'
 import type { RemoteServers } from '../core/remote-servers.ts'
 import type { Router } from '../core/router.ts'
 import { StanzaError } from '../xmpp/stanza-error.ts'
@@ -158,7 +158,11 @@ export class Federation implements RemoteServers, IncomingOwner {
   // --- Out.
 
   send(envelope: Envelope): Outcome {
-    const link = this.#link(envelope.from.domain, envelope.to.domain, this.#options.maxDomains)
+    const { from, to } = envelope
+    const isOurs = this.serves(from.domain)
+    const link = this.#link(from.domain, to.domain, isOurs ? this.#options.maxDomains : 0)
+    // Nothing is opened in the name of a domain that was ours when something came for it.
+    if (!isOurs && link?.isOpen !== true) return dropped('s2s', 'not from a domain of ours')
     if (link !== undefined) return link.send(envelope)
     const error = new StanzaError('resource-constraint', { text: 'too many servers to speak with' })
     return this.#parts.router.bounce(envelope, error, 's2s')
@@ -226,9 +230,11 @@ export class Federation implements RemoteServers, IncomingOwner {
     this.#link(local, remote, this.#options.maxDomains)?.expect(ms)
   }
 
+  maySendOn({ socket }: Connection): boolean {
+    return this.#options.tls !== 'required' || socket instanceof TLSSocket
+  }
+
   adopt({ local, remote }: Pair, traffic: Traffic): void {
-    const isEncrypted = traffic.connection.socket instanceof TLSSocket
-    if (this.#options.tls === 'required' && !isEncrypted) return
     this.#link(local, remote, this.#options.maxDomains)?.adopt(traffic)
   }
 
@@ -257,10 +263,15 @@ export class Federation implements RemoteServers, IncomingOwner {
     }
   }
 
-  /** Nothing waits for connections any more; what is open goes on. */
-  drain(): void {
+  /** Nothing waits for connections any more; what is open goes on. Resolves when what waited has gone back. */
+  async drain(): Promise<void> {
     this.#isStopping = true
     for (const link of this.#links.values()) link.drain()
+    await this.#returned()
+  }
+
+  async #returned(): Promise<void> {
+    await Promise.all(Array.from(this.#links.values(), ({ returned }) => returned))
   }
 
   /** Waits up to `timeout` milliseconds for what was sent to arrive, then ends all connections. */
@@ -273,6 +284,7 @@ export class Federation implements RemoteServers, IncomingOwner {
     await this.#until(GOODBYE, () => this.#connections.size === 0)
     for (const connection of this.#connections) connection.destroy()
     await this.#until(GOODBYE, () => this.#connections.size === 0)
+    await this.#returned()
   }
 
   async #until(timeout: number, isDone: () => boolean): Promise<void> {

@@ -314,7 +314,7 @@ export class IncomingStream implements ConnectionHandler {
       lang: this.#lang,
       parts,
       resumptions,
-      wayBack: this.#wantsBidi ? owner : undefined,
+      wayBack: this.#wantsBidi && owner.maySendOn(this.connection) ? owner : undefined,
       close: () => this.#close(),
     })
   }

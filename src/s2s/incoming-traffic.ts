@@ -14,6 +14,8 @@ import { Traffic, type TrafficParts } from './traffic.ts'
 
 /** Whose stanzas go the other way. */
 export interface WayBack {
+  /** Whether stanzas of ours may go out on a connection. */
+  maySendOn(connection: Connection): boolean
   /** Within so many milliseconds there may be a connection for stanzas of the pair. */
   expect(pair: Pair, ms: number): void
   /** Stanzas for the pair may be sent on this connection, too. */
@@ -28,7 +30,7 @@ type Options = {
   readonly lang: Octets | undefined
   readonly parts: TrafficParts
   readonly resumptions: Resumptions
-  /** If the peer wants it. */
+  /** If the peer wants it, and may have it on this connection. */
   readonly wayBack: WayBack | undefined
   /** Closes the stream in order. */
   readonly close: () => void
@@ -118,7 +120,7 @@ export class IncomingTraffic {
   }
 
   #resume(frame: Frame, before: Traffic): Maybe<void> {
-    const { connection, resumptions, pair } = this.#options
+    const { connection, resumptions, pair, wayBack } = this.#options
     const h = readCount(frame.attribute('h'))
     if (before.isManaged || h === undefined) return connection.write(failed('unexpected-request'))
     const id = frame.attribute('previd') ?? ''
@@ -127,8 +129,13 @@ export class IncomingTraffic {
       return connection.write(failed('item-not-found'))
     }
     ledger.sent.acknowledge(h, finish)
+    // What would have to be sent again has no way on this connection.
+    const isRefused = ledger.sent.size > 0 && wayBack === undefined
     // What is being decided upon is not to come again.
-    return ledger.received.settle(PATIENCE).then(() => this.#resumed(id, ledger))
+    return ledger.received.settle(PATIENCE).then(() => {
+      if (!isRefused) return this.#resumed(id, ledger)
+      connection.write(failed('item-not-found', ledger.received.h))
+    })
   }
 
   #resumed(previd: string, ledger: Ledger): void {

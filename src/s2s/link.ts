@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import type { Envelope } from '../core/envelope.ts'
 import type { Logger } from '../core/log.ts'
 import { Outcome } from '../core/outcome.ts'
@@ -10,6 +9,7 @@ import { BackOff } from './back-off.ts'
 import { type Connector, reasonOf } from './connector.ts'
 import type { Ending, Ledger } from './ledger.ts'
 import type { OutgoingOwner, OutgoingStream } from './outgoing-stream.ts'
+import { Probes } from './probes.ts'
 import type { Slots } from './slots.ts'
 import {
   conditionForAskers,
@@ -76,8 +76,8 @@ export class Link implements OutgoingOwner, TrafficOwner {
   readonly #parts: LinkParts
   readonly #forwarded: Outcome
   readonly #verifications = new Verifications()
-  /** Of our stream; by the id in the question. */
-  readonly #probes = new Map<string, () => void>()
+  /** Of our stream. */
+  readonly #probes = new Probes()
   readonly #queue = new Waiting()
   /** A stream of ours, from when it is negotiated. */
   #stream: OutgoingStream | undefined
@@ -86,6 +86,10 @@ export class Link implements OutgoingOwner, TrafficOwner {
   /** A stream that we had opened and are to resume, and one that the other side is to. */
   #ours: Interrupted | undefined
   #theirs: Interrupted | undefined
+  /** The other side is asked whether ours goes on, and has not answered. */
+  #isResuming = false
+  /** Of what goes back to its senders a little at a time. */
+  readonly #returning = new Set<Promise<void>>()
   /** The last one of either. */
   #interrupted: Interrupted | undefined
   /** When stanzas could last flow on a stream of ours, milliseconds since the epoch. */
@@ -114,9 +118,20 @@ export class Link implements OutgoingOwner, TrafficOwner {
       this.#ours === undefined &&
       this.#theirs === undefined &&
       this.#verifications.isEmpty &&
+      this.#returning.size === 0 &&
       !this.#isConnecting &&
       this.#backOff.wait <= 0
     )
+  }
+
+  /** Stanzas may be sent. */
+  get isOpen(): boolean {
+    return this.#carrier !== undefined
+  }
+
+  /** Resolves when what goes back to its senders by now has gone. */
+  get returned(): Promise<unknown> {
+    return Promise.all(this.#returning)
   }
 
   /** All that was sent has arrived. */
@@ -182,10 +197,12 @@ export class Link implements OutgoingOwner, TrafficOwner {
 
   /** What was taken over goes back; its sender has an answer. */
   #giveBack(envelopes: readonly Envelope[], condition: StanzaCondition, text: string): void {
-    void inPortions(envelopes, (envelope) => {
+    if (envelopes.length === 0) return
+    const returning = inPortions(envelopes, (envelope) => {
       this.#refuse(envelope, condition, text)
       envelope.settlement?.finish()
-    })
+    }).finally(() => this.#returning.delete(returning))
+    this.#returning.add(returning)
   }
 
   /** What waits, of that what has come before. */
@@ -291,30 +308,34 @@ export class Link implements OutgoingOwner, TrafficOwner {
     this.#parts.log.info('s2s_out_opened', this.#names)
     this.#stream = stream
     this.#openedAt = Date.now()
+    this.#isResuming = false
     this.#verifications.sendOn(stream)
     if (this.#ours?.ledger === traffic.ledger) this.#ours = undefined
     traffic.owner = this
     this.#use(traffic)
   }
 
+  onResuming(): void {
+    this.#isResuming = true
+  }
+
   onNotResumed(): void {
+    this.#isResuming = false
     const { ledger } = this.#ours ?? {}
     this.#ours = undefined
     this.#giveUp(ledger)
   }
 
   onVerified(id: string, type: string, error: StanzaError | undefined): void {
-    const onAnswer = this.#probes.get(id)
-    if (onAnswer === undefined) return this.#verifications.answered(id, type, error)
     // That it knows nothing of such a domain is an answer, too.
-    this.#probes.delete(id)
-    onAnswer()
+    if (!this.#probes.answered(id)) this.#verifications.answered(id, type, error)
   }
 
   onEnd(stream: OutgoingStream, failure: StreamFailure): void {
+    this.#isResuming = false
     if (this.#stream !== stream) return
     this.#stream = undefined
-    this.#probes.clear()
+    this.#probes.forget()
     if (failure instanceof Redirected) this.#redirect = failure.target
     const { message: text } = failure
     this.#verifications.fail(new StanzaError('remote-server-timeout', { text }), { isSent: true })
@@ -398,7 +419,10 @@ export class Link implements OutgoingOwner, TrafficOwner {
   }
 
   #giveUpAll(before = Number.POSITIVE_INFINITY): void {
-    if (this.#ours !== undefined && this.#ours.until <= before) this.onNotResumed()
+    const ours = this.#ours
+    // What has been asked for in time may be answered later.
+    const mayResume = this.#isResuming && !this.#isClosing
+    if (ours !== undefined && ours.until <= before && !mayResume) this.onNotResumed()
     const theirs = this.#theirs
     if (theirs === undefined || theirs.until > before) return
     this.#theirs = undefined
@@ -419,9 +443,9 @@ export class Link implements OutgoingOwner, TrafficOwner {
   probe(traffic: Traffic, onAnswer: () => void): boolean {
     const stream = this.#stream
     if (stream?.traffic !== traffic || !stream.offersDialback) return false
-    const id = randomUUID()
-    this.#probes.set(id, onAnswer)
-    stream.verify(id, randomUUID())
+    const id = this.#probes.begin(onAnswer)
+    // Any key will do, and none is right.
+    stream.verify(id, id)
     return true
   }
 

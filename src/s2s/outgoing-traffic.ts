@@ -14,6 +14,8 @@ import { Traffic, type TrafficParts } from './traffic.ts'
 export interface Sender {
   /** What an earlier stream has sent and not had acknowledged. */
   readonly ledger: Ledger | undefined
+  /** The peer is asked to go on with that, and answers later. */
+  onResuming(): void
   /** The earlier stream cannot be gone on with, and what of it arrived will not be known. */
   onNotResumed(): void
 }
@@ -76,6 +78,7 @@ export class OutgoingTraffic {
     }
     if (ledger?.id === undefined) return this.#enable()
     this.#state = 'resuming'
+    sender.onResuming()
     const previd = ledger.id
     // What is being decided upon is not to come again.
     const ready = ledger.received.settle(PATIENCE)

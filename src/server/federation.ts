@@ -69,7 +69,7 @@ export class FederationPart {
           this.#now = before
         },
         finish: async () => {
-          before?.federation.drain()
+          await before?.federation.drain()
           await before?.federation.close(CLOSE_TIMEOUT)
         },
       }

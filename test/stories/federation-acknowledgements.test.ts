@@ -169,6 +169,31 @@ test('the way back: what is not acknowledged is sent again when the other side r
   await juliet.receivesNothing({ type: 'error' })
 })
 
+test('the way back: who resumes without it is sent nothing again, and senders hear that', async () => {
+  await using internet = await Internet.start()
+  const capulet = await internet.server('capulet.example', { s2s: { resume_timeout: '3s' } })
+  const juliet = await capulet.connect('juliet', 'balcony')
+  const peer = await connect(internet, capulet, BIDI)
+  const id = (await enable(peer)).attr('id') ?? ''
+  await peer.receives({ name: 'r', ns: SM_NS })
+  acknowledge(peer, 0)
+  peer.send(message(juliet.fullJid, 'zero'))
+  await juliet.sends(chat('romeo@montague.example', 'one'), chat('romeo@montague.example', 'two'))
+  await peer.receives({ body: 'two' })
+  await peer.vanishes()
+
+  await using again = await connect(internet, capulet)
+  const answer = await resume(again, id, 1)
+  assert.deepEqual([answer.name, answer.attr('h')], ['failed', '1'])
+  await enable(again)
+  again.send(message(juliet.fullJid, 'three'))
+  await handles(again, 1)
+
+  await juliet.receives({ error: 'remote-server-timeout', body: 'two' })
+  assert.deepEqual(juliet.inbox({ type: 'error' }), [])
+  assert.deepEqual(again.inbox({ name: 'message' }), [])
+})
+
 test('who asks for more than can be told is told once, and again when there is more', async () => {
   await using internet = await Internet.start()
   const capulet = await internet.server('capulet.example')

@@ -140,6 +140,19 @@ test('the same as the server stops', async () => {
   await Promise.all([closesToo(peer), stopped])
 })
 
+test('whoever is there as the server stops hears of all that has not left, however much it is', async () => {
+  await using stage = await setStage()
+  const { juliet, capulet, montague } = stage
+  const bodies = Array.from({ length: 60 }, (_, n) => `${n} ${'x'.repeat(12_000)}`)
+  await juliet.sends(...bodies.map((body) => chat('romeo@montague.example', body)))
+  await montague.next()
+
+  const stopped = capulet.server.stop()
+
+  for (const body of bodies) await juliet.receives({ error: 'remote-server-timeout', body })
+  await stopped
+})
+
 test('what comes after the last count is not taken: whoever counts sends it again', async () => {
   await using stage = await setStage({ s2s: { idle_timeout: '1s' } })
   await using peer = await connectBack(stage)
