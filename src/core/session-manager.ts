@@ -115,7 +115,19 @@ export class SessionManager {
     return this.#registered(session, replaced && this.leaving(session.jid.bare))
   }
 
-  /** Registers a session in the place that it had before its node was lost, or stopped. */
+  /**
+   * Whether a session that was kept on the disk has lost its place meanwhile: its client has begun another,
+   * here or elsewhere. That one is newer, and keeps it.
+   */
+  isReplaced({ jid, id }: { readonly jid: Jid; readonly id: string }): boolean {
+    const there = this.sessions.get(jid)
+    return there !== undefined && (isLocalSession(there) || there.id !== id)
+  }
+
+  /**
+   * Registers a session in the place that it had before its node was lost, or stopped; nobody must have
+   * taken that (`isReplaced`).
+   */
   restore(session: Session): Maybe<void> {
     const replaced = this.sessions.add(session)
     // What its node has of it still comes first.

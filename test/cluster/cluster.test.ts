@@ -258,6 +258,44 @@ test('a node that stops leaves its sessions to the others', options, async () =>
   await client.receives({ body: 'still there?' })
 })
 
+test('a session that was left does not take the place of a newer one', options, async () => {
+  await using scene = await resumableAt('two')
+  const { one, two, romeo, juliet, fullJid } = scene
+  await juliet.vanishes()
+  romeo.send(chat(fullJid, 'one'))
+  await romeo.roundTrip()
+  const { promise: goOn, resolve: letGoOn } = Promise.withResolvers<void>()
+  const { promise: begun, resolve: begin } = Promise.withResolvers<void>()
+  one.server.hooks.on(
+    'node_remains',
+    async (remains) => {
+      begin()
+      await goOn
+      return remains
+    },
+    { order: 1 },
+  )
+  const stopped = two.stop()
+  await begun
+  const connecting = one.connect('juliet', 'balcony')
+  const here = () => one.server.sessionManager.sessions.get(parseJid(fullJid))
+  const isHere = () => {
+    const session = here()
+    return session !== undefined && isLocalSession(session)
+  }
+  await until(isHere, 'the new session')
+  const id = here()?.id
+  letGoOn()
+  const client = await connecting
+  await stopped
+  await client.receives({ body: 'one' })
+  romeo.send(chat(fullJid, 'two'))
+  await client.receives({ body: 'two' })
+  await client.roundTrip()
+  assert.equal(here()?.id, id)
+  assert.equal((await one.server.storage.read('select id from sm_session', [])).length, 0)
+})
+
 test('what comes for a node that is stopping is not refused', options, async () => {
   await using scene = await resumableAt('two')
   const { one, two, romeo, id, fullJid } = scene

@@ -97,7 +97,7 @@ export class Relocation {
 
   /**
    * Resolves when another node has the session. If none will, for the one that asked is gone, this one
-   * takes it back from the disk, where else it would stay.
+   * takes it, or what it had, back from the disk, where else that would stay.
    */
   async #moved(id: string, session: Resource): Promise<void> {
     const { sessions: manager, restoration, cluster, log } = this.#parts
@@ -111,9 +111,7 @@ export class Relocation {
     }
     while (true) {
       try {
-        const isReplaced = sessions.get(jid) !== undefined
-        if (isReplaced) await restoration.giveBack(id, cluster.self)
-        else await restoration.fetch(id, cluster.self)
+        await restoration.fetch(id, cluster.self)
         return
       } catch (error) {
         log.warn('session_not_taken_back', { jid: jid.full, error })

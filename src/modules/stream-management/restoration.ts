@@ -1,4 +1,5 @@
 import type { NodeRun } from '../../core/cluster.ts'
+import type { Envelope } from '../../core/envelope.ts'
 import type { Remains } from '../../core/hook-map.ts'
 import type { ModuleContext } from '../../core/module.ts'
 import type { Session, StreamSession } from '../../core/session.ts'
@@ -38,17 +39,22 @@ export class Restoration {
   }
 
   /**
-   * All that a run has left: its sessions without a connection go on here; what was in the hands of
-   * other clients is routed anew.
+   * All that a run has left: its sessions without a connection go on here, unless their clients have begun
+   * others meanwhile; what was in the hands of those and of other clients is routed anew.
    */
   async takeOver({ node, epoch, unregister, found, giveBack }: Remains): Promise<void> {
-    const { kept, snapshots, context } = this.#parts
+    const { kept, snapshots, context, forget } = this.#parts
     const run = { node, epoch }
     const taken = await kept.takeAll(run)
     const waiting = new Set<number>()
     const deliveries = new RestoredDeliveries()
     const restored: Session[] = []
+    const replaced: Snapshot[] = []
     for await (const snapshot of snapshots.takeAll(run, this.#damaged)) {
+      if (this.#isReplaced(snapshot)) {
+        replaced.push(snapshot)
+        continue
+      }
       let isChanged = false
       const queue = snapshot.queue.map(([envelope, at]): Queued => {
         if (envelope.notes.handed !== undefined) found(envelope.notes.handed)
@@ -72,6 +78,16 @@ export class Restoration {
         .run(session.jid, { session })
     }
     const stored: (Promise<void> | undefined)[] = []
+    for (const { id, queue } of replaced) {
+      for (const [envelope] of queue) {
+        const { handed } = envelope.notes
+        // What is kept comes in its turn; if it is kept no more, somebody has it.
+        if (envelope.notes.kept !== undefined || !isForOthers(envelope)) continue
+        if (handed !== undefined && (await giveBack(handed))) continue
+        await context.router.route(envelope.noted({ isRetry: true }))
+      }
+      forget(id)
+    }
     for await (const envelope of kept.left(taken)) {
       const { handed, kept: id } = envelope.notes
       if (waiting.has(id as number)) {
@@ -121,24 +137,28 @@ export class Restoration {
     return session
   }
 
-  /** One session that a run has saved and let go. `undefined`: there is none such. */
-  async fetch(id: string, from: NodeRun): Promise<StreamSession | undefined> {
-    const snapshot = await this.#take(id, from)
-    return snapshot === undefined ? undefined : this.restore(snapshot)
-  }
-
-  /** What a session that was let go had, and whose place another has taken, goes back to the route. */
-  async giveBack(id: string, from: NodeRun): Promise<void> {
-    const { context, forget } = this.#parts
+  /**
+   * One session that a run has saved and let go, if there is such a one still. If another has taken its
+   * place, what it had goes back to the route.
+   */
+  async fetch(id: string, from: NodeRun): Promise<void> {
     const snapshot = await this.#take(id, from)
     if (snapshot === undefined) return
-    for (const [envelope] of snapshot.queue) {
-      const { stanza, notes } = envelope
-      // What came from the store is there still.
-      if (stanza.kind !== 'message' || isCopy(stanza) || notes.offline !== undefined) continue
-      await context.router.route(envelope.noted({ isRetry: true }))
+    if (this.#isReplaced(snapshot)) await this.#giveBack(snapshot)
+    else await this.restore(snapshot)
+  }
+
+  async #giveBack({ id, queue }: Snapshot): Promise<void> {
+    const { context, forget } = this.#parts
+    for (const [envelope] of queue) {
+      if (isForOthers(envelope)) await context.router.route(envelope.noted({ isRetry: true }))
     }
     forget(id)
+  }
+
+  #isReplaced({ state }: Snapshot): boolean {
+    const { sessions } = this.#parts.context
+    return sessions.isReplaced({ jid: parseJid(state.jid), id: state.sessionId })
   }
 
   async #take(id: string, from: NodeRun): Promise<Snapshot | undefined> {
@@ -161,4 +181,9 @@ export class Restoration {
     this.#parts.context.log.error('session_unreadable', { id, error })
     this.#parts.forget(id)
   }
+}
+
+/** What came from the store is there still; the answers and copies are of use to nobody else. */
+function isForOthers({ stanza, notes }: Envelope): boolean {
+  return stanza.kind === 'message' && !isCopy(stanza) && notes.offline === undefined
 }
