@@ -355,7 +355,8 @@ export class SlixmppClient implements RealClient {
       // It goes on with other mechanisms until it knows no more or is disconnected.
       this.#refusal = new SlixmppError(line.event, line.reason)
     } else if (FATAL.includes(line.event)) {
-      this.#endSession(new SlixmppError(line.event, line.reason))
+      // A stream that ends after too many refusals ends because of them.
+      this.#endSession(this.#refusal ?? new SlixmppError(line.event, line.reason))
     }
   }
 
