@@ -79,6 +79,8 @@ export const register = defineModule({
     // --- Before authentication.
 
     const create = async (query: Element, domain: string, address: string) => {
+      // §3.2: nobody has said yet whose account that would be.
+      if (query.child('remove') !== undefined) throw new StanzaError('unexpected-request')
       const { username, password } = fieldsOf(query, 'not-acceptable')
       const account = accountOf(username, domain)
       if (!attempts.take(networkOf(address))) {

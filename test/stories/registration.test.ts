@@ -55,6 +55,19 @@ test('a name that is taken is refused, and another one taken', async () => {
   assert.equal((await stranger.ask('set', DOMAIN, fields('rosaline', 'x'))).attr('type'), 'result')
 })
 
+test('nobody removes an account before login', async () => {
+  await using server = await startServer(open)
+  await server.createAccount('juliet')
+  const stranger = await server.openStream()
+  const removal = el('query', { xmlns: NS }, el('remove'), el('username', {}, 'juliet'))
+  const refused = await stranger.ask('set', DOMAIN, removal)
+  assert.equal(conditionOf(refused), 'unexpected-request')
+  assert.equal(
+    (await stranger.tryToAuthenticate({ localpart: 'juliet', password: PASSWORD })).name,
+    'success',
+  )
+})
+
 test('the name of an administrator is not to be had', async () => {
   await using server = await startServer({ ...open, admin: { jids: [`prince@${DOMAIN}`] } })
   const stranger = await server.openStream()
