@@ -21,7 +21,8 @@ export function table({ caption, none, isCompact = false, key, columns, actions 
   const last = el('th', { scope: 'col', role: 'columnheader' }, el('span.hidden', {}, 'Actions'))
   const grid = el(
     'table',
-    { role: 'table' },
+    // Without rows it is none, and there are none yet.
+    { role: 'table', hidden: true },
     el('caption.hidden', {}, caption),
     el(
       'thead',
