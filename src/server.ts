@@ -247,6 +247,7 @@ export class Server {
       sessionManager,
       domainTypeOf: (domain) => routes.find(domain)?.domainType ?? DEFAULT_TYPE,
       log,
+      cluster: this.cluster,
     })
     this.domains = new Domains({ hooks, router, iq, routes, accounts, sessionManager, log })
     this.modules = new ModuleHost({

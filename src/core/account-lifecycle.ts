@@ -1,8 +1,8 @@
 import type { BareJid } from '../xmpp/jid.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
 import type { Account, Accounts } from './accounts.ts'
+import type { Cluster } from './cluster.ts'
 import type { Hooks } from './hooks.ts'
-import { Lanes } from './lanes.ts'
 import type { Logger } from './log.ts'
 import type { SessionManager } from './session-manager.ts'
 
@@ -13,6 +13,8 @@ type Parts = {
   /** Whose hooks an account's domain runs. */
   readonly domainTypeOf: (domain: string) => string
   readonly log: Logger
+  /** One node at a time removes what an account has. */
+  readonly cluster: Pick<Cluster, 'exclusively'>
 }
 
 /**
@@ -21,7 +23,6 @@ type Parts = {
  */
 export class AccountLifecycle {
   readonly #parts: Parts
-  readonly #lanes = new Lanes()
 
   constructor(parts: Parts) {
     this.#parts = parts
@@ -39,12 +40,11 @@ export class AccountLifecycle {
 
   /** Whoever gets an address gets nothing that somebody else had there. */
   async #create(account: BareJid, create: () => Promise<boolean>): Promise<boolean> {
-    const { accounts, hooks, domainTypeOf } = this.#parts
-    const isCreated = await this.#lanes.run(account.full, async () => {
-      if (await accounts.isBeingRemoved(account)) await this.#removeData(account)
-      return await create()
-    })
-    if (!isCreated) return false
+    const { hooks, domainTypeOf } = this.#parts
+    await this.#finishRemoval(account)
+    if (!(await create())) return false
+    // Another node may have begun to remove the one before, and is not to take the new one's for its.
+    await this.#finishRemoval(account)
     await hooks.at('register_user', domainTypeOf(account.domain)).run(account, {})
     return true
   }
@@ -73,7 +73,7 @@ export class AccountLifecycle {
    */
   async remove(account: BareJid, onGone?: () => void): Promise<boolean> {
     const { accounts, sessionManager } = this.#parts
-    return await this.#lanes.run(account.full, async () => {
+    return await this.#exclusively(account, async () => {
       if (!(await accounts.remove(account))) return false
       onGone?.()
       // Sessions first: what they were about to receive goes to the modules, which then forget it.
@@ -90,13 +90,24 @@ export class AccountLifecycle {
     const { accounts, log } = this.#parts
     for (const account of await accounts.removals()) {
       if (isOver()) return
-      await this.#lanes.run(account.full, async () => {
-        if (!(await accounts.isBeingRemoved(account)) || isOver()) return
-        await this.#removeData(account, isOver).catch((error) =>
-          log.error('account_data_not_removed', { account, error }),
-        )
-      })
+      await this.#finishRemoval(account, isOver).catch((error) =>
+        log.error('account_data_not_removed', { account, error }),
+      )
     }
+  }
+
+  /** Resolves when nothing is left of an account that had this address. */
+  async #finishRemoval(account: BareJid, isOver = () => false): Promise<void> {
+    const { accounts } = this.#parts
+    if (!(await accounts.isBeingRemoved(account))) return
+    await this.#exclusively(account, async () => {
+      if (!(await accounts.isBeingRemoved(account)) || isOver()) return
+      await this.#removeData(account, isOver)
+    })
+  }
+
+  #exclusively<R>(account: BareJid, work: () => Promise<R>): Promise<R> {
+    return this.#parts.cluster.exclusively(`removal ${account.full}`, work)
   }
 
   async #removeData(account: BareJid, isOver = () => false): Promise<void> {

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Envelope } from '../../src/core/envelope.ts'
 import { isLocalSession } from '../../src/core/session.ts'
 import type { TraceItem } from '../../src/core/trace-item.ts'
-import { parseJid } from '../../src/xmpp/jid.ts'
+import { type BareJid, parseBare, parseJid } from '../../src/xmpp/jid.ts'
 import { el } from '../../src/xmpp/xml.ts'
 import { askArchive } from '../support/archive.ts'
 import { skipWithoutCluster, TestCluster, until } from '../support/cluster.ts'
@@ -34,6 +35,38 @@ test('messages between clients of different nodes arrive in order', options, asy
     from: juliet.fullJid,
     body: 'By whose direction found’st thou out this place?',
   })
+})
+
+test('whoever gets an address on one node waits for its removal on another', options, async () => {
+  await using pair = await startPair()
+  const { one, two } = pair
+  const account = parseBare(`benvolio@${one.domain}`)
+  const [begun, goOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  const wait = async (removed: BareJid) => {
+    begun.resolve()
+    await goOn.promise
+    return removed
+  }
+  one.server.hooks.on('remove_user', wait, { by: 'test', order: 1 })
+  const ofCards = 'select xml from vcard where account = ?'
+  const { storage, lifecycle } = two.server
+  await lifecycle.register(account, 'first')
+
+  const removed = one.server.lifecycle.remove(account)
+  await begun.promise
+  let isRegistered = false
+  const registered = lifecycle.register(account, 'second').then(async (isNew) => {
+    isRegistered = true
+    await storage.write('insert into vcard (account, xml) values (?, ?)', [account.full, '<new/>'])
+    return isNew
+  })
+  await Promise.race([registered, delay(500)])
+  const hasWaited = !isRegistered
+  goOn.resolve()
+
+  assert.ok(hasWaited)
+  assert.deepEqual(await Promise.all([removed, registered]), [true, true])
+  assert.deepEqual(await storage.read(ofCards, [account.full]), [{ xml: '<new/>' }])
 })
 
 test('a message is known again on another node, and its client sees it once', options, async () => {

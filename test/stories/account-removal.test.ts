@@ -51,3 +51,27 @@ test('a removal that was broken off goes on after the next start', async () => {
   }
   assert.equal(await cards(second), 0)
 })
+
+test('an account that comes while another of its address goes has the data of none', async () => {
+  await using server = await start()
+  await server.createAccount('juliet')
+  const { accounts, lifecycle, hooks } = server.server
+  const told: string[] = []
+  for (const name of ['remove_user', 'register_user'] as const) {
+    hooks.on(name, (account) => {
+      told.push(name)
+      return account
+    })
+  }
+  const { create } = accounts
+  // Another node removes it when this one has seen that nothing is to be removed.
+  accounts.create = async (...account) => {
+    await accounts.remove(JULIET)
+    return await create.apply(accounts, account)
+  }
+
+  assert.equal(await lifecycle.register(JULIET, 'another'), true)
+  assert.deepEqual(told, ['remove_user', 'register_user'])
+  assert.equal(await accounts.isBeingRemoved(JULIET), false)
+  assert.equal(await accounts.verifyPassword(JULIET, 'another'), true)
+})

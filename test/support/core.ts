@@ -81,6 +81,7 @@ export class Core implements AsyncDisposable {
     sessionManager: this.sessionManager,
     domainTypeOf: () => DOMAIN_TYPE,
     log: silentLogger,
+    cluster: this.cluster,
   })
   readonly storage: Storage
   readonly modules: ModuleHost
