@@ -307,6 +307,12 @@ test('service administration: accounts come, go and are told about', async () =>
   const who = { accountjid: juliet.bareJid }
   assert.deepEqual(await valuesOf('user-stats', 'onlineresources', who), ['balcony'])
   assert.deepEqual(await valuesOf('user-stats', 'rostersize', who), ['1'])
+  const named = { accountjids: juliet.fullJid }
+  assert.deepEqual(await valuesOf('user-stats', 'rostersize', named), ['1'])
+  await assert.rejects(give('user-stats', { accountjids: [nurse, juliet.bareJid] }), {
+    specific: 'bad-payload',
+  })
+  await assert.rejects(give('user-stats', {}), { specific: 'bad-payload' })
   const seen = await valuesOf('get-user-lastlogin', 'lastlogin', { accountjids: juliet.bareJid })
   assert.match(String(seen), /^\d{4}-/)
 

@@ -106,13 +106,20 @@ type Item = {
   readonly asking: boolean
 }
 
+/** §4.10 names one account; some clients know it only by the field that all forms around it have. */
 function userStatistics(giver: Giver): Offered {
-  const fields = [accountField('The Jabber ID for statistics')]
+  const label = 'The Jabber ID for statistics'
+  const fields: Field[] = [
+    { var: 'accountjid', type: 'jid-single', label },
+    { var: 'accountjids', type: 'jid-multi', label },
+  ]
   return {
     node: nodeOf('user-stats'),
     name: 'Get User Statistics',
     begin: asks('Fetching User Statistics', fields, async (given) => {
-      const jid = filledIn(given, 'accountjid')
+      const [first, ...others] = read(() => given.jids('accountjids')) ?? []
+      if (others.length > 0) throw badPayload('accountjids: one at a time')
+      const jid = first?.bare ?? filledIn(given, 'accountjid')
       const { sessions: count } = (await giver('account info', { jid })) as Info
       const { sessions } = (await giver('session list', { jid })) as { sessions: Session[] }
       const { items } = (await giver('roster list', { jid })) as { items: Item[] }
