@@ -20,6 +20,7 @@ class Node {
   readonly handlers = new Map<string, TopicHandler<Topic>>()
   readonly told: unknown[] = []
   readonly cleaned: NodeRun[] = []
+  readonly givenUp: NodeRun[] = []
   remains: NodeRun[] = []
   isCleaned = false
   /** What fails when a run is taken care of. */
@@ -51,15 +52,23 @@ class Node {
           return node.remains
         },
         others: [],
-        isKnown: () => true,
+        isKnown: (node) => node !== 'stray',
+        giveUpUnknown: async (run) => {
+          this.givenUp.push(run)
+        },
         isCleaned: () => this.isCleaned,
         cleaned: async (run) => {
           this.cleaned.push(run)
           this.remains = []
         },
       },
-      sessions: { of: () => [], removeLost: async () => true },
+      sessions: {
+        owners: [{ node: 'stray', epoch: 3 }, LOST],
+        of: () => [],
+        removeLost: async () => true,
+      },
       components: {
+        owners: [{ node: 'stray', epoch: 5 }],
         removeLost: async () => {
           if (this.failures-- > 0) throw new Error('the registry does not answer')
         },
@@ -104,6 +113,17 @@ test('what was found before something failed is told when that succeeds', async 
   node.isCleaned = true
   node.lostRuns.onCleaned(LOST)
   assert.deepEqual(mine.found, [[7]])
+})
+
+test('rows of nodes without a record are those of nodes that are given up', async () => {
+  const node = new Node()
+  const started = node.lostRuns.start()
+  await node.scheduler.run(900)
+  await started
+  // It may be alive, and say so.
+  assert.deepEqual(node.givenUp, [])
+  await node.scheduler.run(1_100)
+  assert.deepEqual(node.givenUp, [{ node: 'stray', epoch: 5 }])
 })
 
 test('what others have found counts, though they say so before the end of that run is seen', () => {

@@ -31,9 +31,12 @@ type Parts = {
   readonly hooks: Hooks
   readonly routes: LocalRoutes
   readonly nodes: Pick<Cluster, 'on' | 'ask' | 'tell'>
-  readonly members: Pick<Members, 'remains' | 'others' | 'isKnown' | 'isCleaned' | 'cleaned'>
-  readonly sessions: Pick<SessionTable, 'of' | 'removeLost'>
-  readonly components: Pick<RemoteComponents, 'removeLost'>
+  readonly members: Pick<
+    Members,
+    'remains' | 'others' | 'isKnown' | 'giveUpUnknown' | 'isCleaned' | 'cleaned'
+  >
+  readonly sessions: Pick<SessionTable, 'owners' | 'of' | 'removeLost'>
+  readonly components: Pick<RemoteComponents, 'owners' | 'removeLost'>
   readonly locks: Pick<Locks, 'exclusively'>
   readonly revisions: Revisions
   readonly fences?: Fences | undefined
@@ -177,9 +180,11 @@ export class LostRuns {
     const { hooks, log } = this.#parts
     try {
       await this.#parts.locks.exclusively('orphans', async () => {
+        const given = await this.#giveUpUnknown()
         const left = resultOf(await hooks.at('nodes_with_remains').run([], {}), [])
         for (const node of left) {
-          if (!this.#isReady || this.#parts.members.isKnown(node)) continue
+          if (!this.#isReady) return
+          if (given.has(node) || this.#parts.members.isKnown(node)) continue
           log.warn('cluster_node_unknown', { node })
           const nobody = {
             unregister: async () => {},
@@ -193,6 +198,20 @@ export class LostRuns {
     } catch (error) {
       log.warn('cluster_orphans_left', { error })
     }
+  }
+
+  /** Rows in the registry: their nodes are given up as others are, and what follows is the same. */
+  async #giveUpUnknown(): Promise<ReadonlySet<string>> {
+    const { sessions, components, members, log } = this.#parts
+    const epochs = new Map<string, number>()
+    for (const { node, epoch } of [...sessions.owners, ...components.owners]) {
+      if (!members.isKnown(node)) epochs.set(node, Math.max(epoch, epochs.get(node) ?? 0))
+    }
+    for (const [node, epoch] of epochs) {
+      log.warn('cluster_node_unknown', { node, epoch })
+      await members.giveUpUnknown({ node, epoch })
+    }
+    return new Set(epochs.keys())
   }
 
   /** What an earlier run of this node has still written when it was given up, paused or cut off. */

@@ -118,6 +118,23 @@ test('what is over is said again until it is written', async () => {
   assert.equal(nodes.row.state, 'gone')
 })
 
+test('a run that has left no record is over, and somebody takes care of what else it left', async () => {
+  const nodes = new Nodes()
+  const two = await nodes.open('two')
+  const given = [two.giveUpUnknown({ node: 'one', epoch: 5 })]
+  await nodes.run(100)
+  assert.equal(two.isOver({ node: 'one', epoch: 5 }), true)
+  assert.equal(two.aliveRun('one'), undefined)
+  const left = two.remains.filter(({ node }) => node === 'one')
+  assert.deepEqual(left, [{ node: 'one', epoch: 5 }])
+  // One that comes after all has its own, and keeps it.
+  const one = await nodes.open('one')
+  given.push(two.giveUpUnknown(one.self))
+  await nodes.run(100)
+  await Promise.all(given)
+  assert.deepEqual(two.aliveRun('one'), one.self)
+})
+
 test('a record that is lost before its node has seen it is written again', async () => {
   const nodes = new Nodes()
   await nodes.open('two')

@@ -312,6 +312,18 @@ export class Members {
     }
   }
 
+  /** Gives up a run that has left something in the registry, and no record. */
+  async giveUpUnknown({ node, epoch }: NodeRun): Promise<void> {
+    const { registry, version } = this.#parts
+    const record = { epoch, state: 'alive', dead: 0, cleaned: 0, version } as const
+    try {
+      await registry.put(NODE_PREFIX + node, JSON.stringify(over(record)), 0)
+    } catch (error) {
+      // It has one by now.
+      if (!(error instanceof RegistryConflict)) throw error
+    }
+  }
+
   #giveUp(node: string, epoch: number): void {
     const { log } = this.#parts
     const member = this.#members.get(node) as Member

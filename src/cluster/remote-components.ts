@@ -130,6 +130,11 @@ export class RemoteComponents {
     }
   }
 
+  /** The runs of others that have some, each as often as it has. */
+  get owners(): readonly NodeRun[] {
+    return Array.from(this.#remote.values(), ({ component }) => component.owner)
+  }
+
   /** Removes those of a lost run. */
   async removeLost(run: NodeRun): Promise<void> {
     for (const [key, { revision }] of this.#of(run)) {

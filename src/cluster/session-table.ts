@@ -383,6 +383,11 @@ export class SessionTable {
     if (until !== undefined) holdBack(resource.jid, until)
   }
 
+  /** The runs of others that have rows, each as often as it has. */
+  get owners(): readonly NodeRun[] {
+    return Array.from(this.#rows.values(), ({ resource }) => resource.owner)
+  }
+
   /** Rows of a run, for whoever takes care of what it left. */
   of({ node, epoch }: NodeRun): { readonly key: string; readonly row: Row }[] {
     const all: { readonly key: string; readonly row: Row }[] = []

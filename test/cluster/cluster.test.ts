@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
+import { openNats } from '../../src/cluster/nats.ts'
+import { keyOf } from '../../src/cluster/session-table.ts'
 import type { Envelope } from '../../src/core/envelope.ts'
+import { silentLogger } from '../../src/core/log.ts'
 import { isLocalSession } from '../../src/core/session.ts'
 import type { TraceItem } from '../../src/core/trace-item.ts'
 import { type BareJid, parseBare, parseJid } from '../../src/xmpp/jid.ts'
@@ -9,6 +12,7 @@ import { el } from '../../src/xmpp/xml.ts'
 import { askArchive } from '../support/archive.ts'
 import { skipWithoutCluster, TestCluster, until } from '../support/cluster.ts'
 import { apart, knows, type Resumable, resumableAt, startPair } from '../support/cluster-pair.ts'
+import { DOMAIN } from '../support/server.ts'
 import { chat, iq, presence } from '../support/stanzas.ts'
 import {
   acknowledge,
@@ -67,6 +71,35 @@ test('whoever gets an address on one node waits for its removal on another', opt
   assert.ok(hasWaited)
   assert.deepEqual(await Promise.all([removed, registered]), [true, true])
   assert.deepEqual(await storage.read(ofCards, [account.full]), [{ xml: '<new/>' }])
+})
+
+test('a session of a node of which nothing else is known keeps no message', options, async () => {
+  await using cluster = await TestCluster.start()
+  const jid = parseJid(`juliet@${DOMAIN}`).withResource('balcony')
+  const settings = { servers: [cluster.nats.url], name: 'meerkat', node: 'ghost', replicas: 1 }
+  const { registry, transport } = await openNats(settings, silentLogger)
+  const row = {
+    jid: jid.full,
+    id: 'id',
+    node: 'ghost',
+    epoch: 5,
+    priority: 0,
+    shared: {},
+    info: {},
+  }
+  await registry.put(keyOf(jid), JSON.stringify(row), 0)
+  await registry.close()
+  await transport.close()
+
+  const one = await cluster.node('one')
+  assert.ok(knows(one, jid.full)())
+  await one.createAccount('juliet')
+  const romeo = await one.connect('romeo', 'orchard')
+  await romeo.sends(chat(jid.full, 'Art thou there?'))
+  await until(() => one.server.sessionManager.sessions.get(jid) === undefined)
+
+  const juliet = await one.connect('juliet', 'chamber')
+  await juliet.receives({ body: 'Art thou there?' })
 })
 
 test('a message is known again on another node, and its client sees it once', options, async () => {
