@@ -1,6 +1,7 @@
 /** The commands of XEP-0133 about what the server tells its users (§4.23 to §4.28). */
 import type { AdhocStage } from '../../core/adhoc.ts'
 import type { Field } from '../../xmpp/data-form.ts'
+import { StanzaError } from '../../xmpp/stanza-error.ts'
 import type { Giver } from './offer.ts'
 import { asks, DONE, linesIn, nodeOf, type Offered } from './service-form.ts'
 
@@ -32,8 +33,14 @@ export function messageCommands(giver: Giver, domain: string): readonly Offered[
     node: nodeOf(node),
     name,
     begin: async () => {
-      await giver(command, { domain })
-      return DONE
+      try {
+        await giver(command, { domain })
+        return DONE
+      } catch (error) {
+        // What is wanted is so already.
+        if (!(error instanceof StanzaError) || error.condition !== 'item-not-found') throw error
+        return { payload: [], notes: [{ type: 'info', text: 'there was none' }] }
+      }
     },
   })
   const announcement = { var: 'announcement', label: 'Announcement' }
