@@ -221,6 +221,30 @@ test(
   },
 )
 
+test('what others had as well is kept nowhere once it has arrived', options, async () => {
+  await using scene = await resumableAt('two')
+  const { one, two, romeo, juliet, id, fullJid } = scene
+  const { client: chamber } = await connectResumable(one, 'juliet', 'chamber')
+  await chamber.becomesAvailable(0)
+  await until(knows(two, chamber.fullJid))
+  await juliet.vanishes()
+  await enable(romeo)
+  romeo.send(chat(juliet.bareJid, 'to both'))
+  await chamber.receives({ body: 'to both' })
+  await handles(romeo, 1)
+  const { client } = await resume(one, { id, h: 0, fullJid })
+  await client.receives({ body: 'to both' })
+  // Her own presence, an answer and the other's presence were first.
+  acknowledge(client, 4)
+  await client.roundTrip()
+  await chamber.leaves()
+  const kept = () => one.server.storage.read<{ node: string }>('select node from sm_kept', [])
+  for (let attempt = 0; (await kept()).length > 0; attempt++) {
+    assert.ok(attempt < 400, `it is kept still: ${JSON.stringify(await kept())}`)
+    await new Promise((resolve) => setTimeout(resolve, 25))
+  }
+})
+
 test(
   'what came just before a session went to another node is not left behind',
   options,

@@ -1,6 +1,6 @@
 import type { Envelope } from '../../src/core/envelope.ts'
 import type { Logger } from '../../src/core/log.ts'
-import { parseJid } from '../../src/xmpp/jid.ts'
+import { type FullJid, parseJid } from '../../src/xmpp/jid.ts'
 import { Random } from '../loss/random.ts'
 import { type Breach, Ledger } from './ledger.ts'
 import { Network, pairOf } from './network.ts'
@@ -34,13 +34,19 @@ export async function play(plan: Plan, options: { readonly isLogged?: boolean } 
 }
 
 /** One client's place: at most one connection at a time. */
-class Place implements Client {
+class Place {
   readonly name: string
   readonly #history: History
   session: SimulatedSession | undefined
   node: SimulatedNode | undefined
   ackDelay = 30
   #sent = 0
+  /** Of what it sends: begins anew with each connection. */
+  prefix = ''
+  #connection = 0
+  /** A session that it may take up again, and what it got in it. */
+  #resumable: string | undefined
+  readonly #got = new Set<string>()
   #last: Promise<unknown> | undefined
 
   constructor(name: string, history: History) {
@@ -52,15 +58,65 @@ class Place implements Client {
     this.#history.note(this.name, 'opens', { node: node.name })
     this.session = undefined
     this.node = node
-    this.#sent = 0
-    const jid = parseJid(`${accountOf(this.name)}@${DOMAIN}`).toBare()
-    const resource = this.name.slice(this.name.indexOf('/') + 1)
-    const opening = node.open(jid.withResource(resource), 0, this)
+    this.#resumable = undefined
+    this.#got.clear()
+    const opening = node.open(this.#jid, 0, this.#connect())
     this.#last = opening
     void opening.then((session) => {
       this.#history.note(this.name, 'is bound', { id: session.id, isClosed: session.isClosed })
       if (this.#last !== opening) void session.end('lost')
-      else if (!session.isClosed) this.session = session
+      else if (!session.isClosed) this.#begin(session)
+    })
+  }
+
+  /** Another connection. What a session writes to one that is gone is gone, too. */
+  #connect(): Client {
+    const connection = ++this.#connection
+    return {
+      gets: (session, envelope) => this.#gets(connection, session, envelope),
+      isAcknowledged: (id) => this.#history.ledger.acknowledged(id),
+      ended: (session) => {
+        if (this.session === session) this.leave()
+      },
+    }
+  }
+
+  get #jid(): FullJid {
+    const jid = parseJid(`${accountOf(this.name)}@${DOMAIN}`).toBare()
+    return jid.withResource(this.name.slice(this.name.indexOf('/') + 1))
+  }
+
+  #begin(session: SimulatedSession): void {
+    this.session = session
+    this.prefix = `${session.id}+${this.#connection}`
+    this.#sent = 0
+  }
+
+  /** The connection is gone, and the client wants its session back. */
+  detach(): void {
+    const { session, node } = this
+    if (session === undefined || node === undefined) return
+    this.leave()
+    this.#resumable = session.id
+    node.process.in(this.#history.latency(), () => node.detach(session))
+  }
+
+  /** It comes back for its session, and begins another if that is no more. */
+  resume(node: SimulatedNode): void {
+    const id = this.#resumable
+    if (id === undefined || this.node !== undefined) return
+    this.#history.note(this.name, 'resumes', { id, node: node.name })
+    this.node = node
+    const got = new Set(this.#got)
+    const resuming = node.resume(this.#jid, id, this.#connect(), got)
+    this.#last = resuming
+    void resuming.then((session) => {
+      this.#history.note(this.name, session === undefined ? 'is refused' : 'is back', { id })
+      // That it has it is known by now.
+      if (session !== undefined) for (const one of got) this.#history.ledger.confirmed(one)
+      if (this.#last !== resuming) void session?.end('lost')
+      else if (session === undefined) this.open(node)
+      else if (!session.isClosed) this.#begin(session)
     })
   }
 
@@ -68,6 +124,7 @@ class Place implements Client {
   leave(): void {
     this.session = undefined
     this.node = undefined
+    this.#connection++
     this.#last = undefined
   }
 
@@ -77,39 +134,32 @@ class Place implements Client {
     const at = to.indexOf('/')
     const jid = at < 0 ? `${to}@${DOMAIN}` : `${to.slice(0, at)}@${DOMAIN}${to.slice(at)}`
     for (let i = 0; i < count; i++) {
-      const id = `${session.id}/${++this.#sent}`
+      const id = `${this.prefix}/${++this.#sent}`
       this.#history.ledger.sends(id, to)
       this.#history.stream(`to ${session.id}`, () => session.send(jid, id), node.process)
     }
   }
 
-  gets(session: SimulatedSession, envelope: Envelope): void {
+  #gets(connection: number, session: SimulatedSession, envelope: Envelope): void {
     const { history, node } = { history: this.#history, node: this.node }
     const id = envelope.stanza.id as string
     history.note(session.id, 'writes', { id, notes: envelope.notes })
     history.touches(id, session.run)
     history.stream(session.id, () => {
       // Not the connection any more: whatever was under way is gone.
-      if (node === undefined || this.node !== node || session.isClosed) return
+      if (node === undefined || this.#connection !== connection || session.isClosed) return
       if (this.session !== undefined && this.session !== session) return
       // A session whose node was given up is nobody's any more; what it gets others get as well.
       const isCounted = !envelope.stanza.isError && !history.isGivenUp(session.run)
+      this.#got.add(id)
       if (isCounted) history.getsNow(this.name, session, envelope)
       node.process.in(history.random.next() * this.ackDelay, () => {
-        if (session.isClosed) return
+        if (session.isClosed || this.#connection !== connection) return
         history.note(this.name, 'acknowledges', { id })
         session.acknowledge(envelope)
         if (!envelope.stanza.isError) history.ledger.confirmed(id)
       })
     })
-  }
-
-  isAcknowledged(id: string): void {
-    this.#history.ledger.acknowledged(id)
-  }
-
-  ended(session: SimulatedSession): void {
-    if (this.session === session) this.leave()
   }
 }
 
@@ -129,6 +179,7 @@ class History {
   readonly #isLogged: boolean
   /** Nothing is away for longer than others hold back what is newer. */
   readonly #isPatient: boolean
+  readonly #hasDetached: boolean
   /** Which runs have had a message, by its id. */
   readonly #runs = new Map<string, Set<string>>()
   /** Runs that went on while others had given them up. */
@@ -139,6 +190,7 @@ class History {
     this.plan = plan
     this.#isLogged = isLogged
     this.#isPatient = plan.happenings.every((one) => !('ms' in one) || one.ms < HELD_BACK)
+    this.#hasDetached = plan.happenings.some(({ what }) => what === 'detach')
     this.random = new Random(plan.seed ^ 0x5bd1e995)
     this.#network = new Network(this.#scheduler, this.random)
     this.#registry = new SimulatedRegistry(this.#scheduler, this.random, this.#network)
@@ -159,11 +211,14 @@ class History {
   getsNow(client: string, session: SimulatedSession, { stanza, notes }: Envelope): void {
     const id = stanza.id as string
     const runs = this.#runs.get(id) ?? NONE
-    const mayComeAgain = [...runs].some((run) => this.isGivenUp(run))
+    // A stream would know what it had; sessions here do once they were without a connection.
+    const isGivenBack = notes.isRetry === true && this.#hasDetached
+    const mayComeAgain = isGivenBack || [...runs].some((run) => this.isGivenUp(run))
     // One that is stored while its recipient comes, or handed on twice, may come behind a newer one.
     const isLate = notes.offline !== undefined || (notes.hops ?? 0) > 1
     const isOrdered =
       !isLate &&
+      !session.isResumed &&
       this.#isPatient &&
       !this.#registry.hasLost &&
       this.isAlone(client) &&
@@ -333,6 +388,8 @@ class History {
       case 'open':
       case 'close':
       case 'vanish':
+      case 'detach':
+      case 'resume':
       case 'priority':
       case 'send':
       case 'slow':
@@ -416,6 +473,13 @@ class History {
         node.process.in(this.latency(), () => void session.end(reason))
         return
       }
+      case 'detach':
+        return place.detach()
+      case 'resume': {
+        const node = this.#nodes.get(happening.node) as SimulatedNode
+        if (node.isServing && !node.process.isPaused) node.process.in(0, () => place.resume(node))
+        return
+      }
       case 'priority': {
         const { session, node } = place
         node?.process.in(this.latency(), () => session?.becomesAvailable(happening.priority))
@@ -451,6 +515,7 @@ class History {
       if (!node.isServing) this.ledger.breach('not started', node.name)
     }
     this.#checkOwners(nodes)
+    this.#checkConnected()
     const stored = new Set<string>()
     for (const { stanza } of this.#store.offline.values()) stored.add(idIn(stanza))
     this.ledger.checkFates(stored)
@@ -461,7 +526,7 @@ class History {
       const { session } = place
       if (session === undefined || session.isClosed) continue
       for (const [id, { isAcknowledged, fates }] of this.ledger.sent) {
-        if (isAcknowledged || !id.startsWith(`${session.id}/`)) continue
+        if (isAcknowledged || !id.startsWith(`${place.prefix}/`)) continue
         this.ledger.breach('unsettled', `${id}: ${fates.join(', ')}`)
       }
     }
@@ -474,6 +539,19 @@ class History {
         if (sessionManager.leaving(account) === undefined) continue
         this.ledger.breach('held back', `${account} at ${name}`)
       }
+    }
+  }
+
+  /** Who is connected is known to the node that it is connected to; by `#checkOwners` to the others, too. */
+  #checkConnected(): void {
+    for (const { name, session, node } of this.#places.values()) {
+      if (session === undefined || session.isClosed || node === undefined) continue
+      const known = node.sessionManager.sessions.get(session.jid)
+      if (known === session) continue
+      this.ledger.breach(
+        'unknown',
+        `${name} at ${node.name}: ${known?.id} instead of ${session.id}`,
+      )
     }
   }
 

@@ -1,5 +1,5 @@
 import type { Clock } from '../../src/cluster/transport.ts'
-import type { Cluster } from '../../src/core/cluster.ts'
+import type { Cluster, NodeRun } from '../../src/core/cluster.ts'
 import type { Envelope } from '../../src/core/envelope.ts'
 import type { Remains } from '../../src/core/hook-map.ts'
 import { type Hooks, stop } from '../../src/core/hooks.ts'
@@ -10,7 +10,9 @@ import type { Router } from '../../src/core/router.ts'
 import { isLocalSession } from '../../src/core/session.ts'
 import type { SessionManager } from '../../src/core/session-manager.ts'
 import { Backlog } from '../../src/modules/offline/backlog.ts'
+import { RestoredDeliveries } from '../../src/modules/stream-management/restored-deliveries.ts'
 import { fromStored, toStored } from '../../src/modules/stream-management/stored-envelope.ts'
+import { Resumption } from './resumption.ts'
 import type { Kept, StoreClient, Waiting } from './store.ts'
 
 type Parts = {
@@ -33,6 +35,7 @@ export class Keeping {
   readonly #parts: Parts
   readonly #places: Places
   readonly #backlog: Backlog
+  readonly resumption: Resumption
   readonly #removed = new Set<number>()
   /** Not written yet, by number. */
   readonly #waiting = new Map<number, Envelope>()
@@ -71,6 +74,13 @@ export class Keeping {
         cluster.ask(node, 'offline_look', account).catch(() => {})
       },
       settingsFor: () => ({ batch: 10_000, patience: 1_000 }),
+    })
+    this.resumption = new Resumption({
+      ...parts,
+      secure: (ids) => {
+        for (const id of ids) this.#write(id)
+      },
+      takeOne: (from, id) => this.#takeOne(from, id),
     })
     this.#register()
   }
@@ -112,6 +122,14 @@ export class Keeping {
     hooks.on('filter_unacknowledged_messages', (envelopes) =>
       envelopes.filter(({ notes }) => notes.offline === undefined),
     )
+    hooks.on('session_restored', (envelopes, { session }) => {
+      const own = envelopes.flatMap(({ notes }) => notes.offline ?? [])
+      this.#backlog.adopt(
+        session,
+        own.map((seq) => ({ seq, size: 0 })),
+      )
+      return envelopes
+    })
     hooks.on('node_remains', async (remains) => {
       await this.#takeOver(remains)
       return remains
@@ -177,7 +195,21 @@ export class Keeping {
     return new Outcome('stored', 'offline')
   }
 
-  async #takeOver({ node, epoch, unregister, giveBack }: Remains): Promise<void> {
+  async #takeOne(from: NodeRun, id: number): Promise<number | undefined> {
+    const { store, cluster } = this.#parts
+    const own = ++this.#lastId
+    const isTaken = await store.do(({ kept }) => {
+      const row = kept.get(keyOf({ ...from, id }))
+      if (row === undefined) return false
+      const { node, epoch } = cluster.self
+      kept.delete(keyOf(row))
+      kept.set(keyOf({ node, epoch, id: own }), { ...row, node, epoch, id: own })
+      return true
+    })
+    return isTaken ? own : undefined
+  }
+
+  async #takeOver({ node, epoch, unregister, found, giveBack }: Remains): Promise<void> {
     const { store, cluster, router } = this.#parts
     const { self } = cluster
     const rows = await store.do(({ kept }) => {
@@ -190,11 +222,40 @@ export class Keeping {
         return own
       })
     })
+    const numbers = new Map(rows.map((row) => [fromStored(row).stanza.id, row.id]))
+    const snapshots = await store.do(({ snapshots }) => {
+      const left = [...snapshots.values()].filter((row) => row.node === node && row.epoch <= epoch)
+      for (const row of left) snapshots.set(row.id, { ...row, ...self })
+      return left
+    })
+    const deliveries = new RestoredDeliveries()
+    const waiting = new Set<number>()
+    for (const snapshot of snapshots) {
+      const all: { readonly envelope: Envelope; readonly id: number | undefined }[] = []
+      for (const stored of snapshot.queue) {
+        const envelope = fromStored(stored)
+        const { kept } = envelope.notes
+        const id = kept === undefined ? undefined : numbers.get(envelope.stanza.id)
+        all.push({ envelope, id })
+      }
+      const queue = all.map(({ envelope, id }) =>
+        id === undefined
+          ? deliveries.restore(envelope, false).unnoted('kept')
+          : deliveries.restore(envelope.noted({ kept: id }), true),
+      )
+      if (!(await this.resumption.restore(snapshot, queue))) continue
+      for (const { envelope, id } of all) {
+        if (id !== undefined) waiting.add(id)
+        if (envelope.notes.handed !== undefined) found(envelope.notes.handed)
+      }
+    }
     await unregister()
     for (const row of rows) {
       const envelope = fromStored(row).noted({ kept: row.id, isRetry: true })
       const { handed } = envelope.notes
-      if (handed !== undefined && (await giveBack(handed))) this.#release(row.id)
+      if (waiting.has(row.id)) {
+        if (handed !== undefined) found(handed)
+      } else if (handed !== undefined && (await giveBack(handed))) this.#release(row.id)
       else await router.route(envelope)
     }
   }

@@ -5,6 +5,7 @@ export type Breach =
   | 'disorder'
   | 'unsettled'
   | 'owners'
+  | 'unknown'
   | 'tables'
   | 'rows'
   | 'kept'

@@ -13,6 +13,7 @@ import type { FullJid } from '../../src/xmpp/jid.ts'
 import { Keeping } from './keeping.ts'
 import type { Line, Network } from './network.ts'
 import type { SimulatedRegistry } from './registry.ts'
+import type { Resumption } from './resumption.ts'
 import { Process, type Scheduler } from './scheduler.ts'
 import { type Client, SimulatedSession } from './session.ts'
 import type { SimulatedStore } from './store.ts'
@@ -48,6 +49,7 @@ export class SimulatedNode {
   readonly router: Router
   readonly sessionManager: SessionManager
   readonly cluster: ClusteredNode
+  readonly #resumption: Resumption
   #isServing = false
   #sessions = 0
 
@@ -97,7 +99,7 @@ export class SimulatedNode {
       },
     )
     const parts = { hooks, router, sessionManager, cluster: this.cluster, clock }
-    new Keeping({ ...parts, store: store.open(this.process) })
+    this.#resumption = new Keeping({ ...parts, store: store.open(this.process) }).resumption
   }
 
   get run(): string {
@@ -121,6 +123,21 @@ export class SimulatedNode {
     await this.sessionManager.register(session)
     session.becomesAvailable(priority)
     return session
+  }
+
+  /** The client has lost its connection. */
+  detach(session: SimulatedSession): void {
+    this.#resumption.detach(session)
+  }
+
+  /** A client comes back for its session; `undefined` if that is no more. */
+  resume(
+    jid: FullJid,
+    id: string,
+    client: Client,
+    got: ReadonlySet<string>,
+  ): Promise<SimulatedSession | undefined> {
+    return this.#resumption.resume(jid.full, id, client, got)
   }
 
   get ownSessions(): SimulatedSession[] {

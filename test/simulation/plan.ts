@@ -6,7 +6,8 @@ export type ClientName = string
 /** What happens to nodes and clients; `ms` says for how long. */
 export type Happening = { readonly at: number } & (
   | { readonly what: 'open'; readonly client: ClientName; readonly node: string }
-  | { readonly what: 'close' | 'vanish'; readonly client: ClientName }
+  | { readonly what: 'close' | 'vanish' | 'detach'; readonly client: ClientName }
+  | { readonly what: 'resume'; readonly client: ClientName; readonly node: string }
   | { readonly what: 'priority'; readonly client: ClientName; readonly priority: number }
   | {
       readonly what: 'send'
@@ -44,8 +45,8 @@ export function accountOf(client: ClientName): string {
   return client.slice(0, client.indexOf('/'))
 }
 
-/** The same for the same seed. */
-export function makePlan(seed: number): Plan {
+/** The same for the same seed. `hasResumption`: whether clients lose connections, and come back. */
+export function makePlan(seed: number, hasResumption = true): Plan {
   const random = new Random(seed)
   const nodes = NODES.slice(0, random.pick([2, 2, 3, 3, 4]))
   const accounts = ACCOUNTS.slice(0, random.whole(2, 3))
@@ -72,7 +73,23 @@ export function makePlan(seed: number): Plan {
   for (let i = random.whole(0, 4); i > 0; i--) {
     happenings.push(nodeHappening(random, time(), nodes))
   }
+  // Behind all else, so that the rest of a plan does not depend on it.
+  for (let i = hasResumption ? random.skewed(6) : 0; i > 0; i--) {
+    happenings.push(...resumption(random, time(), random.pick(clients), random.pick(nodes)))
+  }
   return { seed, nodes, clients, happenings: happenings.sort((a, b) => a.at - b.at) }
+}
+
+/** A client loses its connection, and comes back for its session. */
+function resumption(random: Random, at: number, client: string, node: string): Happening[] {
+  const back = at + random.skewed(3_000)
+  const all: Happening[] = [
+    { at, what: 'detach', client },
+    { at: back, what: 'resume', client, node },
+  ]
+  // The registry loses all it has just when the session is on its way from node to node.
+  if (random.whole(0, 5) > 0) return all
+  return [...all, { at: Math.max(0, back + random.whole(-400, 100)), what: 'reset' }]
 }
 
 function clientHappening(random: Random, at: number, client: string, node: string): Happening {

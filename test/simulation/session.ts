@@ -13,6 +13,8 @@ type Parts = {
   readonly hooks: Hooks
   readonly router: Router
   readonly sessionManager: SessionManager
+  /** Of the node that it is at. */
+  readonly run: string
 }
 
 /** What a session tells its client, which is somewhere else. */
@@ -34,19 +36,32 @@ export class SimulatedSession implements Session {
   readonly lastActivity = 0
   readonly lastAction = 0
   readonly #parts: Parts
-  readonly #client: Client
+  /** `undefined` while it has no connection. */
+  #client: Client | undefined
+  #save: (() => void) | undefined
   readonly #sending = new Lanes()
   readonly #origin: Origin = { kind: 'c2s', session: this }
   priority: number | undefined
   presence: Stanza | undefined
   shared: SharedState = {}
   isClosed = false
+  /** Ids of what its client has acknowledged. */
+  readonly had = new Set<string>()
+  /** It has been elsewhere, or without a connection: then what it has may come again. */
+  isResumed = false
   #unacknowledged: Envelope[] = []
+  readonly #repeats = new Map<string, Envelope[]>()
   #held: Envelope[] = []
   #holds = 0
   #ended: Promise<void> | undefined
 
-  constructor(jid: FullJid, id: string, openedAt: number, client: Client, parts: Parts) {
+  constructor(
+    jid: FullJid,
+    id: string,
+    openedAt: number,
+    client: Client | undefined,
+    parts: Parts,
+  ) {
     this.jid = jid
     this.id = id
     this.#client = client
@@ -60,9 +75,59 @@ export class SimulatedSession implements Session {
     }
   }
 
-  /** Of the node that it is of. */
+  /** Of the node that it is at. */
   get run(): string {
-    return this.id.slice(0, this.id.lastIndexOf('-'))
+    return this.#parts.run
+  }
+
+  /** What came again of what it has in its hands. */
+  get repeats(): readonly Envelope[] {
+    return [...this.#repeats.values()].flat()
+  }
+
+  get unacknowledged(): readonly Envelope[] {
+    return [...this.#unacknowledged, ...this.#held]
+  }
+
+  // --- Without a connection, and back.
+
+  /** `save` is called for what it is to be kept with, now and whenever there is more. */
+  detach(save: () => void): void {
+    this.#client = undefined
+    this.isResumed = true
+    this.#save = save
+    save()
+  }
+
+  /** As another node had it. */
+  restore(queue: readonly Envelope[], had: readonly string[], priority: number | undefined): void {
+    this.#unacknowledged = [...queue]
+    for (const id of had) this.had.add(id)
+    this.priority = priority
+    if (priority !== undefined) this.presence = Stanza.build('presence')
+  }
+
+  /** Its client is there again, and says what it has got. */
+  attach(client: Client, got: ReadonlySet<string>): void {
+    this.#client = client
+    this.#save = undefined
+    for (const envelope of [...this.#unacknowledged]) {
+      if (got.has(envelope.stanza.id as string)) this.acknowledge(envelope)
+      else client.gets(this, envelope)
+    }
+  }
+
+  /** It goes on elsewhere. */
+  suspend(moved?: Promise<unknown>, rest: readonly Envelope[] = []): Promise<void> {
+    this.#ended ??= this.#suspend(moved, rest)
+    return this.#ended
+  }
+
+  async #suspend(moved: Promise<unknown> | undefined, rest: readonly Envelope[]): Promise<void> {
+    this.isClosed = true
+    this.#parts.sessionManager.sessions.remove(this)
+    await moved
+    await this.#reroute(rest)
   }
 
   // --- To the client.
@@ -92,8 +157,19 @@ export class SimulatedSession implements Session {
   }
 
   #write(envelope: Envelope): void {
+    const id = envelope.stanza.id as string
+    if (this.isResumed && this.#isRepeat(id)) {
+      if (this.had.has(id)) this.#arrived(envelope)
+      else this.#repeats.set(id, [...(this.#repeats.get(id) ?? []), envelope])
+      return
+    }
     this.#unacknowledged.push(envelope)
-    this.#client.gets(this, envelope)
+    this.#client?.gets(this, envelope)
+    this.#save?.()
+  }
+
+  #isRepeat(id: string): boolean {
+    return this.had.has(id) || this.#unacknowledged.some(({ stanza }) => stanza.id === id)
   }
 
   write(): void {}
@@ -129,7 +205,7 @@ export class SimulatedSession implements Session {
       const stanza = Stanza.build('message', { type: 'chat', id })
       const envelope = new Envelope(this.jid, parseJid(to), stanza, this.#origin, {}, settlement)
       const answer = () => {
-        if (!this.isClosed) this.#client.isAcknowledged(id)
+        if (!this.isClosed) this.#client?.isAcknowledged(id)
       }
       const decided = () => {
         if (settlement.isSettled) answer()
@@ -146,6 +222,14 @@ export class SimulatedSession implements Session {
     // It has gone back to the route meanwhile.
     if (index === -1) return
     this.#unacknowledged.splice(index, 1)
+    const id = envelope.stanza.id as string
+    this.had.add(id)
+    const repeats = this.#repeats.get(id) ?? []
+    this.#repeats.delete(id)
+    for (const one of [envelope, ...repeats]) this.#arrived(one)
+  }
+
+  #arrived(envelope: Envelope): void {
     envelope.delivery?.acknowledge()
     if (!envelope.hasNotes) return
     const { hooks } = this.#parts
@@ -165,7 +249,7 @@ export class SimulatedSession implements Session {
 
   async #end(reason: EndReason): Promise<void> {
     this.isClosed = true
-    this.#client.ended(this)
+    this.#client?.ended(this)
     const { sessionManager } = this.#parts
     const leaving = this.#leave(reason)
     sessionManager.holdBack(this.jid, leaving)
@@ -174,17 +258,21 @@ export class SimulatedSession implements Session {
   }
 
   async #leave(reason: EndReason): Promise<void> {
-    const { hooks, router, sessionManager } = this.#parts
+    const { hooks, sessionManager } = this.#parts
     await hooks.at('user_terminate', this.domainType).run(reason, { session: this })
     await sessionManager.unregister(this, reason)
-    const own = [...this.#unacknowledged, ...this.#held]
+    const own = [...this.#unacknowledged, ...this.repeats, ...this.#held]
     this.#unacknowledged = []
     this.#held = []
     const point = hooks.at('filter_unacknowledged_messages', this.domainType)
     const filtered = await point.run(own, { jid: this.jid })
-    for (const envelope of resultOf(filtered, [])) {
+    await this.#reroute(resultOf(filtered, []))
+  }
+
+  async #reroute(envelopes: readonly Envelope[]): Promise<void> {
+    for (const envelope of envelopes) {
       if (envelope.delivery?.giveBack(envelope) === false) continue
-      await router.route(envelope.shared(undefined).noted({ isRetry: true }))
+      await this.#parts.router.route(envelope.shared(undefined).noted({ isRetry: true }))
     }
   }
 }

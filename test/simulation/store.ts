@@ -1,5 +1,6 @@
 import type { NodeRun } from '../../src/core/cluster.ts'
 import type { StoredMessage } from '../../src/modules/offline/store.ts'
+import type { StoredEnvelope } from '../../src/modules/stream-management/stored-envelope.ts'
 import type { Random } from '../loss/random.ts'
 import type { Process, Scheduler } from './scheduler.ts'
 
@@ -8,6 +9,15 @@ export type Kept = NodeRun & {
   readonly id: number
   readonly stanza: string
   readonly notes: string
+}
+/** A session without a connection, as the disk has it. */
+export type Snapshot = NodeRun & {
+  readonly id: string
+  readonly jid: string
+  readonly priority: number | undefined
+  /** Ids of what its client has got. */
+  readonly had: readonly string[]
+  readonly queue: readonly StoredEnvelope[]
 }
 export type Waiting = StoredMessage & { readonly account: string }
 
@@ -19,6 +29,7 @@ export class SimulatedStore {
   readonly #scheduler: Scheduler
   readonly #random: Random
   readonly kept = new Map<string, Kept>()
+  readonly snapshots = new Map<string, Snapshot>()
   readonly offline = new Map<number, Waiting>()
   readonly #arrivals = new Map<Process, number>()
   #lastSeq = 0

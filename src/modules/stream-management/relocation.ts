@@ -83,6 +83,8 @@ export class Relocation {
     let released: Promise<void> | undefined
     const letGo = () => {
       streams.letGo(managed)
+      // From the disk it answers alone for what others were given as well.
+      for (const [envelope] of managed.unacknowledged) envelope.delivery?.acknowledge()
       released = sessions.release(session, this.#moved(id, session), managed.repeats.waiting)
     }
     if (session.isClosed || !(await managed.handOver(letGo))) return null
