@@ -10,7 +10,7 @@ import type { SessionManager } from '../core/session-manager.ts'
 import type { FullJid } from '../xmpp/jid.ts'
 import type { Octets } from '../xmpp/octets.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
-import type { StreamCondition, StreamError } from '../xmpp/stream-error.ts'
+import { isStreamError, type StreamCondition, type StreamError } from '../xmpp/stream-error.ts'
 import type { Frame } from '../xmpp/xml-parser.ts'
 import { receive } from './inbound.ts'
 import { Outbound, type OutboundStages } from './outbound.ts'
@@ -173,6 +173,7 @@ export class ClientSession implements StreamSession, ConnectionHandler {
   }
 
   onElement(frame: Frame): void {
+    if (isStreamError(frame)) return this.onStreamEnd()
     const pending = receive(this, frame, this.#environment.router)
     if (pending === undefined) return
     this.waitFor(pending)

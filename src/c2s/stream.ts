@@ -6,7 +6,7 @@ import type { AuthenticatedStream, SessionInfo, StreamSession } from '../core/se
 import { type BareJid, tryParseJid } from '../xmpp/jid.ts'
 import { encode, NO_OCTETS, type Octets } from '../xmpp/octets.ts'
 import { CLIENT_NS } from '../xmpp/stanza.ts'
-import { STREAMS_NS, StreamError } from '../xmpp/stream-error.ts'
+import { isStreamError, STREAMS_NS, StreamError } from '../xmpp/stream-error.ts'
 import { type Element, el, escapeAttribute, serialise } from '../xmpp/xml.ts'
 import type { Frame, ParserLimits } from '../xmpp/xml-parser.ts'
 import { Authentication, type Login, SASL_NS } from './authentication.ts'
@@ -181,6 +181,7 @@ export class Negotiation implements ConnectionHandler {
   // --- Elements.
 
   onElement(frame: Frame): void {
+    if (isStreamError(frame)) return this.onStreamEnd()
     this.#checkSize()
     if (!this.#host.isServed) throw new StreamError('host-gone')
     const ns = NEGOTIATING.get(frame.name)

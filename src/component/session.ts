@@ -10,7 +10,7 @@ import type { Router } from '../core/router.ts'
 import type { Jid } from '../xmpp/jid.ts'
 import { NO_OCTETS, type Octets } from '../xmpp/octets.ts'
 import { StanzaError } from '../xmpp/stanza-error.ts'
-import type { StreamError } from '../xmpp/stream-error.ts'
+import { isStreamError, type StreamError } from '../xmpp/stream-error.ts'
 import type { Frame } from '../xmpp/xml-parser.ts'
 import { Inbound } from './inbound.ts'
 import { Outbound } from './outbound.ts'
@@ -140,6 +140,7 @@ export class ComponentSession implements Component, ConnectionHandler {
   }
 
   onElement(frame: Frame): void {
+    if (isStreamError(frame)) return this.onStreamEnd()
     this.#inbound.receive(frame)
   }
 

@@ -2,7 +2,7 @@ import { createHash, randomUUID, timingSafeEqual } from 'node:crypto'
 import type { Connection, ConnectionHandler } from '../connection/connection.ts'
 import { tryParseJid } from '../xmpp/jid.ts'
 import { encode, NO_OCTETS, type Octets } from '../xmpp/octets.ts'
-import { STREAMS_NS, StreamError } from '../xmpp/stream-error.ts'
+import { isStreamError, STREAMS_NS, StreamError } from '../xmpp/stream-error.ts'
 import { escapeAttribute } from '../xmpp/xml.ts'
 import type { Frame, ParserLimits } from '../xmpp/xml-parser.ts'
 import { isTrue } from '../xmpp/xml-schema.ts'
@@ -72,6 +72,7 @@ export class Negotiation implements ConnectionHandler {
   }
 
   onElement(frame: Frame): void {
+    if (isStreamError(frame)) return this.onStreamEnd()
     if (frame.name !== 'handshake' || frame.ns !== COMPONENT_NS) {
       throw new StreamError('not-authorized', 'the handshake comes first')
     }

@@ -61,3 +61,14 @@ export class StreamError extends Error {
     return `<stream:error>${body}</stream:error>` as Octets
   }
 }
+
+/** Whether the peer says what ends its stream. That is not answered by an error (RFC 6120 §4.9.1.1). */
+export function isStreamError({
+  ns,
+  name,
+}: {
+  readonly ns: string
+  readonly name: string
+}): boolean {
+  return ns === STREAMS_NS && name === 'error'
+}

@@ -712,3 +712,16 @@ test('a stream is closed when the client closes it', async () => {
 
   assert.equal(romeo.isStreamEnded, true)
 })
+
+test('a stream error of the client ends its stream, without one in answer', async () => {
+  await using server = await startServer()
+  const error = `<stream:error><reset xmlns='${NS.streamError}'/></stream:error>`
+  const romeo = await server.connect('romeo')
+  const stranger = await server.openStream()
+  for (const client of [romeo, stranger]) {
+    client.send(error)
+    await client.receivesEnd()
+    assert.deepEqual(client.inbox({ name: 'error' }), [])
+  }
+  assert.equal(server.server.sessionManager.sessions.size, 0)
+})
