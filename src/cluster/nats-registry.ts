@@ -113,7 +113,10 @@ export class NatsRegistry implements Registry {
     for (let attempt = 0; ; attempt++) {
       const timeout = WRITE_TIMEOUTS[attempt] as number
       try {
-        return this.#wrote(key, base + (await writer.write(subject, value, timeout, options)))
+        const revision = base + (await writer.write(subject, value, timeout, options))
+        // All that it had was told as gone before this answer came: nobody would say so of this.
+        if (revision <= this.#bucket.base) throw new Error('the bucket that has it is gone')
+        return this.#wrote(key, revision)
       } catch (error) {
         if (error instanceof WrongSequence) throw new RegistryConflict(key)
         const isLast = attempt === WRITE_TIMEOUTS.length - 1

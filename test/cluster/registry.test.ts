@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { jetstreamManager } from '@nats-io/jetstream'
+import { jetstream, jetstreamManager } from '@nats-io/jetstream'
 import { connect } from '@nats-io/transport-node'
 import { openNats } from '../../src/cluster/nats.ts'
-import { moveLeader } from '../../src/cluster/nats-bucket.ts'
+import { moveLeader, openBucket } from '../../src/cluster/nats-bucket.ts'
+import { NatsRegistry } from '../../src/cluster/nats-registry.ts'
+import { StreamWriter } from '../../src/cluster/stream-writer.ts'
 import { type Change, type Registry, RegistryConflict } from '../../src/cluster/transport.ts'
 import { silentLogger } from '../../src/core/log.ts'
 import { until } from '../support/cluster.ts'
@@ -96,6 +98,40 @@ test('a bucket that is removed while all are connected is made anew', options, a
   await until(() => one.values.size === 0, 'the loss')
   await one.registry.put('row.a', 'again', 0)
   await until(() => one.values.get('row.a') === 'again')
+})
+
+test('a write that was answered when its bucket was gone has failed', options, async () => {
+  await using nats = await NatsServer.start()
+  const connection = await connect({ servers: nats.url })
+  const manager = await jetstreamManager(connection)
+  const place = {
+    connection,
+    manager,
+    js: jetstream(connection),
+    name: 'meerkat-test',
+    replicas: 1,
+  }
+  const writer = new StreamWriter(connection)
+  const { promise: isTime, resolve: answer } = Promise.withResolvers<void>()
+  const write: StreamWriter['write'] = async (...message) => {
+    const sequence = await writer.write(...message)
+    if (message[0].endsWith('row.a')) await isTime
+    return sequence
+  }
+  const late = { write, close: () => writer.close() } as StreamWriter
+  const bucket = await openBucket(place, 0)
+  const parts = { ...place, node: 'one', writer: late, log: silentLogger }
+  const registry = new NatsRegistry(bucket, parts)
+  const values = new Map<string, string | undefined>()
+  await registry.watch(({ key, value }) => void values.set(key, value))
+  const written = registry.put('row.a', 'of one', 0)
+  await until(() => values.get('row.a') === 'of one')
+  await removeBucket(nats)
+  await until(() => values.get('row.a') === undefined, 'the loss')
+  answer()
+  await assert.rejects(written)
+  await registry.close()
+  await connection.close()
 })
 
 test('NATS that has lost only its newest does not give revisions twice', options, async () => {
