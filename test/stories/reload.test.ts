@@ -347,11 +347,17 @@ const PHASES: readonly Settings[] = [
   {},
 ]
 
-async function exchange(server: TestServer, pair: number): Promise<void> {
+type Pair = { readonly pair: number; readonly sender: Client; readonly receiver: Client }
+
+async function meet(server: TestServer, pair: number): Promise<Pair> {
   const receiver = await server.connect(`juliet${pair}`)
   await enable(receiver)
   const sender = await server.connect(`romeo${pair}`)
   await enable(sender)
+  return { pair, sender, receiver }
+}
+
+async function exchange({ pair, sender, receiver }: Pair): Promise<void> {
   const to = pair % 2 === 0 ? receiver.fullJid : receiver.bareJid
   const sending = async () => {
     for (let n = 1; n <= MESSAGES; n++) {
@@ -376,8 +382,9 @@ test('reloads under load drop no client, lose, double or reorder no message', as
   await using server = await startServer()
   let isDone = false
   let reloads = 0
-  const pairs = Promise.all(Array.from({ length: PAIRS }, (_, pair) => exchange(server, pair)))
-  const flowing = pairs.finally(() => {
+  // Before anything is switched off that they need.
+  const pairs = await Promise.all(Array.from({ length: PAIRS }, (_, pair) => meet(server, pair)))
+  const flowing = Promise.all(pairs.map(exchange)).finally(() => {
     isDone = true
   })
   const reloading = (async () => {
