@@ -18,5 +18,6 @@ if (skipWithoutPostgres) {
   await import('../../src/modules/roster/roster.test.ts')
   await import('../../src/modules/stream-management/kept-messages.test.ts')
   await import('../../src/modules/stream-management/managed-stream.property.test.ts')
+  await import('../../src/modules/stream-management/snapshots.test.ts')
   await import('../../src/modules/vcard/vcard.test.ts')
 }

@@ -13,7 +13,7 @@ import { Backlog } from '../../src/modules/offline/backlog.ts'
 import { RestoredDeliveries } from '../../src/modules/stream-management/restored-deliveries.ts'
 import { fromStored, toStored } from '../../src/modules/stream-management/stored-envelope.ts'
 import { Resumption } from './resumption.ts'
-import type { Kept, StoreClient, Waiting } from './store.ts'
+import type { Kept, SimulatedStore, StoreClient, Waiting } from './store.ts'
 
 type Parts = {
   readonly hooks: Hooks
@@ -80,7 +80,7 @@ export class Keeping {
       secure: (ids) => {
         for (const id of ids) this.#write(id)
       },
-      takeOne: (from, id) => this.#takeOne(from, id),
+      moveKept: (store, from, id) => this.#moveKept(store, from, id),
     })
     this.#register()
   }
@@ -195,18 +195,14 @@ export class Keeping {
     return new Outcome('stored', 'offline')
   }
 
-  async #takeOne(from: NodeRun, id: number): Promise<number | undefined> {
-    const { store, cluster } = this.#parts
+  #moveKept({ kept }: SimulatedStore, from: NodeRun, id: number): number | undefined {
+    const row = kept.get(keyOf({ ...from, id }))
+    if (row === undefined) return undefined
+    const { node, epoch } = this.#parts.cluster.self
     const own = ++this.#lastId
-    const isTaken = await store.do(({ kept }) => {
-      const row = kept.get(keyOf({ ...from, id }))
-      if (row === undefined) return false
-      const { node, epoch } = cluster.self
-      kept.delete(keyOf(row))
-      kept.set(keyOf({ node, epoch, id: own }), { ...row, node, epoch, id: own })
-      return true
-    })
-    return isTaken ? own : undefined
+    kept.delete(keyOf(row))
+    kept.set(keyOf({ node, epoch, id: own }), { ...row, node, epoch, id: own })
+    return own
   }
 
   async #takeOver({ node, epoch, unregister, found, giveBack }: Remains): Promise<void> {

@@ -1,5 +1,6 @@
 import type { Clock } from '../../src/cluster/transport.ts'
 import { type Cluster, ClusterError, type NodeRun } from '../../src/core/cluster.ts'
+import type { Envelope } from '../../src/core/envelope.ts'
 import type { Hooks } from '../../src/core/hooks.ts'
 import type { Router } from '../../src/core/router.ts'
 import { isLocalSession, type StreamSession } from '../../src/core/session.ts'
@@ -7,7 +8,7 @@ import type { SessionManager } from '../../src/core/session-manager.ts'
 import { fromStored, toStored } from '../../src/modules/stream-management/stored-envelope.ts'
 import { parseJid } from '../../src/xmpp/jid.ts'
 import { type Client, SimulatedSession } from './session.ts'
-import type { Snapshot, StoreClient } from './store.ts'
+import type { SimulatedStore, Snapshot, StoreClient } from './store.ts'
 
 declare module '../../src/core/cluster.ts' {
   interface Topics {
@@ -26,7 +27,7 @@ type Parts = {
   /** Writes what is kept under these numbers. */
   readonly secure: (ids: readonly number[]) => void
   /** Takes over what another node has kept, and tells by which number. */
-  readonly takeOne: (from: NodeRun, id: number) => Promise<number | undefined>
+  readonly moveKept: (store: SimulatedStore, from: NodeRun, id: number) => number | undefined
 }
 
 /** How long a client waits for the end of a node that has its session, and how often that is looked at. */
@@ -142,22 +143,23 @@ export class Resumption {
 
   /** One that a run has let go. */
   async #take(id: string, from: NodeRun): Promise<void> {
-    const { store, cluster, takeOne, router } = this.#parts
+    const { store, cluster, moveKept, router } = this.#parts
     const { node, epoch } = cluster.self
-    const taken = await store.do(({ snapshots }) => {
-      const row = snapshots.get(id)
+    const queue: Envelope[] = []
+    // With what is kept of its queue, in one step.
+    const taken = await store.do((all) => {
+      const row = all.snapshots.get(id)
       if (row?.node !== from.node || row.epoch > from.epoch) return undefined
-      snapshots.set(id, { ...row, node, epoch })
+      all.snapshots.set(id, { ...row, node, epoch })
+      for (const stored of row.queue) {
+        const envelope = fromStored(stored)
+        const { kept } = envelope.notes
+        const own = kept === undefined ? undefined : moveKept(all, from, kept)
+        queue.push(own === undefined ? envelope.unnoted('kept') : envelope.noted({ kept: own }))
+      }
       return row
     })
     if (taken === undefined) return
-    const queue = []
-    for (const stored of taken.queue) {
-      const envelope = fromStored(stored)
-      const { kept } = envelope.notes
-      const own = kept === undefined ? undefined : await takeOne(from, kept)
-      queue.push(own === undefined ? envelope.unnoted('kept') : envelope.noted({ kept: own }))
-    }
     if (await this.restore(taken, queue)) return
     for (const envelope of queue) {
       if (envelope.notes.offline !== undefined) continue

@@ -3,7 +3,7 @@ import { Envelope, type Notes } from '../../core/envelope.ts'
 import type { Logger } from '../../core/log.ts'
 import type { Places } from '../../core/places.ts'
 import { Settlement } from '../../core/settlement.ts'
-import type { Schema, Storage } from '../../core/storage.ts'
+import type { Schema, Statement, Storage } from '../../core/storage.ts'
 import type { Eventually } from './eventually.ts'
 import { fromStored, toStored } from './stored-envelope.ts'
 
@@ -32,6 +32,8 @@ const REMOVE_ALL = 'delete from sm_kept where account = ?'
 const LEFT = `select epoch, id, account, notes from sm_kept
   where node = ? and epoch <= ? and (epoch, id) > (?, ?) order by epoch, id limit ?`
 const TAKE = `update sm_kept set node = ?, epoch = ?, id = ? where node = ? and epoch = ? and id = ?`
+const TAKE_WITH = `${TAKE} and exists (select 1 from sm_session
+  where sm_session.id = ? and sm_session.node = ? and sm_session.epoch = ?)`
 const PAGE = `select id, stanza, notes from sm_kept
   where node = ? and epoch = ? and id > ? and id <= ? order by id limit ?`
 const NODES = 'select distinct node from sm_kept'
@@ -46,6 +48,9 @@ const PATIENCE = 40
 const NONE: readonly Envelope[] = []
 /** Of messages that have no place. */
 const NOWHERE = -1
+
+/** A message of another run becomes one of this run, under another number. */
+type Move = { readonly id: number; readonly own: number; readonly statement: Statement }
 
 type LeftRow = Pick<Schema['sm_kept'], 'epoch' | 'id' | 'account' | 'notes'>
 type Left = LeftRow & { readonly place: number }
@@ -255,12 +260,16 @@ export class KeptMessages {
     return rows.map(({ node }) => node)
   }
 
-  /** Takes over one. Resolves to its number; `undefined` if it is kept no more. */
-  async takeOne({ node, epoch }: NodeRun, id: number): Promise<number | undefined> {
-    const own = this.#firstId + this.#waiting.push(undefined) - 1
-    this.#timer ??= this.#nextRound()
-    const { changes } = await this.#storage.write(TAKE, [...this.#keyOf(own), node, epoch, id])
-    return changes === 0 ? undefined : own
+  /** What takes over messages of a session's queue, once this run has taken over the session. */
+  movesWith(session: string, from: NodeRun, ids: readonly number[]): Move[] {
+    const self = this.#self()
+    if (ids.length > 0) this.#timer ??= this.#nextRound()
+    return ids.map((id) => {
+      const own = this.#firstId + this.#waiting.push(undefined) - 1
+      const parameters = [...this.#keyOf(own), from.node, from.epoch, id]
+      const owner = [session, self.node, self.epoch]
+      return { id, own, statement: { sql: TAKE_WITH, parameters: [...parameters, ...owner] } }
+    })
   }
 
   /** What was taken over, oldest first. */

@@ -163,15 +163,20 @@ export class Restoration {
 
   async #take(id: string, from: NodeRun): Promise<Snapshot | undefined> {
     const { kept, snapshots } = this.#parts
-    const snapshot = await snapshots.take(id, from)
-    if (snapshot === undefined) return undefined
+    const moves = kept.movesWith(id, from, await snapshots.keptOf(id))
+    const along = moves.map(({ statement }) => statement)
+    const taken = await snapshots.takeWith(id, from, along)
+    if (taken === undefined) return undefined
+    const { snapshot, changes } = taken
+    const moved = moves.filter((_, index) => changes[index] === 1)
+    const numbers = new Map(moved.map((move) => [move.id, move.own]))
     const queue: Queued[] = []
     // Were it to go on at a third node, that has to know by which numbers messages are kept now.
     let isWhole = snapshot.isWhole
     for (const [envelope, at] of snapshot.queue) {
       const { kept: number } = envelope.notes
       if (number !== undefined) isWhole = false
-      const own = number === undefined ? undefined : await kept.takeOne(from, number)
+      const own = number === undefined ? undefined : numbers.get(number)
       queue.push([own === undefined ? envelope.unnoted('kept') : envelope.noted({ kept: own }), at])
     }
     return { ...snapshot, queue, isWhole }

@@ -174,6 +174,32 @@ export class Snapshots {
     return rows[0] === undefined ? undefined : this.#snapshot(rows[0])
   }
 
+  /** Under which numbers messages of its queue are kept. */
+  async keptOf(id: string): Promise<number[]> {
+    const rows = await this.#storage.read<QueueRow>(QUEUE, [id])
+    return rows.flatMap((row) => fromStored(row).notes.kept ?? [])
+  }
+
+  /**
+   * As `take`, and in the same step what comes along with it: that is not to be left behind by whoever dies
+   * between the two. `changes` are the rows changed by each of `along`.
+   */
+  async takeWith(
+    id: string,
+    from: NodeRun,
+    along: readonly Statement[],
+  ): Promise<{ readonly snapshot: Snapshot; readonly changes: readonly number[] } | undefined> {
+    const { node, epoch } = this.#self()
+    const [taken, ...others] = await this.#storage.writeAll([
+      { sql: TAKE, parameters: [node, epoch, id, from.node, from.epoch] },
+      ...along,
+    ])
+    const row = taken?.rows[0] as Row | undefined
+    if (row === undefined) return undefined
+    const snapshot = await this.#snapshot(row)
+    return { snapshot, changes: others.map(({ changes }) => changes) }
+  }
+
   /**
    * Takes over all sessions of a run and those before it. Damaged ones are given to `onDamage`, and left
    * out.
