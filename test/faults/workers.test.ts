@@ -163,7 +163,13 @@ test('a worker that is killed is started again, and the others go on', async () 
       await new Promise((resolve) => setTimeout(resolve, 25))
     }
   }
+  // Each of them hears of it for itself.
+  let count = 0
   await until(() => closed().length > 0)
+  while (closed().length > count) {
+    count = closed().length
+    await new Promise((resolve) => setTimeout(resolve, 500))
+  }
   const left = juliets.filter((one) => !closed().includes(one))
   assert.ok(left.length > 0)
   for (const one of left) await one.roundTrip()
