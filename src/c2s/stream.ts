@@ -114,7 +114,8 @@ export class Negotiation implements ConnectionHandler {
   #sendHeader(header: Frame | undefined): void {
     this.#hasSentHeader = true
     // RFC 6120 §4.7.2: the bare JID of what the client says it is.
-    const to = tryParseJid(header?.attribute('from') ?? '')?.bare
+    const from = header?.attribute('from')
+    const to = from === undefined ? undefined : tryParseJid(from)?.bare
     const addressed = to === undefined ? '' : ` to='${escapeAttribute(to)}'`
     this.#connection.write(
       `<?xml version='1.0'?><stream:stream xmlns='${CLIENT_NS}' xmlns:stream='${STREAMS_NS}' id='${randomUUID()}' from='${encode(this.#host.domain)}'${addressed} version='1.0' xml:lang='en'>` as Octets,
