@@ -451,16 +451,13 @@ export class ClusteredNode implements Cluster, MemberListener {
   /** Others may have stored what it could have had. */
   #seenLate(session: Session): void {
     if (session.isClosed || (session.priority ?? -1) < 0) return
-    const { hooks, log } = this.#parts
-    const point = hooks.at('resend_offline_messages', session.domainType)
-    const told = point.run(session.jid, { session })
-    if (told instanceof Promise) told.catch((error) => log.error('offline_not_resent', { error }))
+    const point = this.#parts.hooks.at('resend_offline_messages', session.domainType)
+    point.tell(session.jid, { session })
   }
 
   #tellLess(resource: RemoteResource): void {
     const domainType = this.#parts.routes.find(resource.jid.domain)?.domainType
-    const told = this.#parts.hooks.at('remote_session_left', domainType).run(resource, {})
-    if (told instanceof Promise) told.catch(() => {})
+    this.#parts.hooks.at('remote_session_left', domainType).tell(resource, {})
   }
 
   // --- Nodes come and go.
@@ -469,8 +466,7 @@ export class ClusteredNode implements Cluster, MemberListener {
     this.#parts.log.info('cluster_node_joined', { ...run })
     this.#peers.of(run)
     this.#sendHeartbeat()
-    const told = this.#parts.hooks.at('node_joined').run({}, { clusterNode: run.node })
-    if (told instanceof Promise) told.catch(() => {})
+    this.#parts.hooks.at('node_joined').tell({}, { clusterNode: run.node })
   }
 
   onLost(run: NodeRun, isNews: boolean): void {
@@ -478,8 +474,7 @@ export class ClusteredNode implements Cluster, MemberListener {
     this.#locks.onLost()
     if (!isNews) return
     this.#parts.log.warn('cluster_node_gone', { ...run })
-    const told = this.#parts.hooks.at('node_cleanup').run({}, { clusterNode: run.node })
-    if (told instanceof Promise) told.catch(() => {})
+    this.#parts.hooks.at('node_cleanup').tell({}, { clusterNode: run.node })
   }
 
   onFenced(): void {

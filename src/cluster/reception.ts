@@ -92,10 +92,8 @@ export class Reception implements Taker {
   }
 
   keptElsewhere(envelope: Envelope): void {
-    const { hooks, log } = this.#parts
-    const point = hooks.at('message_kept_elsewhere', this.#domainType(envelope))
-    const told = point.run(envelope, {})
-    if (told instanceof Promise) told.catch((error) => log.error('message_stays_kept', { error }))
+    const point = this.#parts.hooks.at('message_kept_elsewhere', this.#domainType(envelope))
+    point.tell(envelope, {})
   }
 
   unreachable(envelope: Envelope): Maybe<unknown> {

@@ -331,13 +331,18 @@ function toJuliet(stanza: Stanza, settlement: Settlement): Envelope {
   return new Envelope(romeo, jid('juliet', DOMAIN), stanza, origin, undefined, settlement)
 }
 
-test('a write that fails is told to the sender', async () => {
-  await using core = await start()
-  const write = () => Promise.reject(new StorageError('full', 'No room on the disk'))
-  const storage = new Proxy(core.storage, {
+/** A storage whose writes are others. */
+function writingBy(storage: Storage, write: Storage['write']): Storage {
+  return new Proxy(storage, {
     get: (target, key: keyof Storage) =>
       key === 'write' ? write : (target[key] as (...all: unknown[]) => unknown).bind(target),
   })
+}
+
+test('a write that fails is told to the sender', async () => {
+  await using core = await start()
+  const write = () => Promise.reject(new StorageError('full', 'No room on the disk'))
+  const storage = writingBy(core.storage, write as Storage['write'])
   await using broken = await startCore({ accounts: ['juliet'], modules: [[offline]], storage })
   const settlement = new Settlement()
   const outcome = await broken.router.route(toJuliet(chat('one'), settlement))
@@ -354,10 +359,7 @@ test('nobody is told of a failure after which the message is kept all the same',
     await core.storage.write(sql, parameters)
     throw new StorageError('io', 'the connection was closed')
   }
-  const storage = new Proxy(core.storage, {
-    get: (target, key: keyof Storage) =>
-      key === 'write' ? write : (target[key] as (...all: unknown[]) => unknown).bind(target),
-  })
+  const storage = writingBy(core.storage, write as Storage['write'])
   await using broken = await startCore({ accounts: ['juliet'], modules: [[offline]], storage })
   const settlement = new Settlement()
   const outcome = await broken.router.route(toJuliet(chat('one'), settlement))
@@ -372,10 +374,7 @@ test('nobody is told of a failure after which the message is kept all the same',
 test('a client that counts what is handled is not told, and sends it again', async () => {
   await using core = await start()
   const write = () => Promise.reject(new StorageError('full', 'No room on the disk'))
-  const storage = new Proxy(core.storage, {
-    get: (target, key: keyof Storage) =>
-      key === 'write' ? write : (target[key] as (...all: unknown[]) => unknown).bind(target),
-  })
+  const storage = writingBy(core.storage, write as Storage['write'])
   const accounts = ['juliet', 'romeo']
   await using broken = await startCore({ accounts, modules: [[offline]], storage })
   const session = await broken.connect('romeo', 'orchard')
