@@ -105,7 +105,7 @@ export class Authentication {
     const data = decodeResponse(text)
     if ('kind' in data) return this.#fail(data)
     // Who is meant is known: this answer proves that the password is.
-    if (this.#claimed === '') return this.#take(mechanism.respond(data))
+    if (this.#claimed === '') return this.#take(() => mechanism.respond(data))
     const begun = this.#beginGuess()
     if (!(begun instanceof Promise)) return this.#respond(mechanism, data, begun)
     void this.#stream.connection.waitFor(begun.then((may) => this.#respond(mechanism, data, may)))
@@ -114,7 +114,7 @@ export class Authentication {
   #respond(mechanism: Mechanism, data: Buffer, mayGuess: boolean): void {
     if (this.#mechanism !== mechanism) return this.#giveUpGuess()
     if (!mayGuess) return this.#fail(TOO_MANY)
-    this.#take(mechanism.respond(data))
+    this.#take(() => mechanism.respond(data))
   }
 
   /** The stream has ended: what is still being checked does not matter any more. */
@@ -130,7 +130,7 @@ export class Authentication {
     this.#mechanism = mechanism
     this.#mechanismName = name
     this.#claimed = ''
-    this.#take(mechanism.start(initial))
+    this.#take(() => mechanism.start(initial))
   }
 
   #context(): SaslContext {
@@ -142,10 +142,12 @@ export class Authentication {
       offer: this.#offer,
       channelBinding: (type) => (channel === undefined ? undefined : channelBinding(channel, type)),
       credentials: (localpart, hash) => accounts.keys(this.#claim(localpart), hash),
-      verifyPassword: async (localpart, password) => {
+      verifyPassword: (localpart, password) => {
         const account = this.#claim(localpart)
-        if (!(await this.#beginGuess())) throw new TooManyGuesses()
-        return await accounts.verifyPassword(account, password)
+        return after(this.#beginGuess(), (mayGuess) => {
+          if (!mayGuess) throw new TooManyGuesses()
+          return accounts.verifyPassword(account, password)
+        })
       },
     }
   }
@@ -170,7 +172,13 @@ export class Authentication {
     this.#guess = undefined
   }
 
-  #take(step: Step | Promise<Step>): void {
+  #take(ask: () => Maybe<Step>): void {
+    let step: Maybe<Step>
+    try {
+      step = ask()
+    } catch (error) {
+      return this.#cannotCheck(error)
+    }
     if (!(step instanceof Promise)) return this.#step(step)
     const done = step.then(
       (next) => this.#step(next),
@@ -193,7 +201,7 @@ export class Authentication {
       case 'success': {
         const account = jid(step.localpart, this.#host.domain).toBare()
         if (step.isAnonymous) return this.#succeed(account, step.data, true)
-        void connection.waitFor(this.#admit(account, step.data))
+        this.#admit(account, step.data)
       }
     }
   }
@@ -205,16 +213,16 @@ export class Authentication {
   }
 
   /** The password is right; the account may still be closed to its owner. */
-  async #admit(account: BareJid, data: Buffer | undefined): Promise<void> {
-    let isDisabled: boolean
-    try {
-      isDisabled = (await this.#host.accounts.find(account))?.isDisabled ?? true
-    } catch (error) {
-      return this.#cannotCheck(error)
+  #admit(account: BareJid, data: Buffer | undefined): void {
+    const decide = (mayLogIn: boolean) => {
+      if (this.#mechanism === undefined) return
+      if (!mayLogIn) return this.#fail({ kind: 'failure', condition: 'account-disabled' })
+      this.#succeed(account, data, false)
     }
-    if (this.#mechanism === undefined) return
-    if (isDisabled) return this.#fail({ kind: 'failure', condition: 'account-disabled' })
-    this.#succeed(account, data, false)
+    const asked = this.#host.accounts.mayLogIn(account)
+    if (!(asked instanceof Promise)) return decide(asked)
+    const decided = asked.then(decide, (error) => this.#cannotCheck(error))
+    void this.#stream.connection.waitFor(decided)
   }
 
   #succeed(account: BareJid, data: Buffer | undefined, isAnonymous: boolean): void {

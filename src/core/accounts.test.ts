@@ -7,7 +7,7 @@ import { VerifiedPasswords } from './credentials.ts'
 const juliet = parseBare('juliet@capulet.example')
 const romeo = parseBare('romeo@montague.example')
 
-/** A store that counts how often it is asked whether an account exists. */
+/** A store that tells who it is asked about: whether they exist, and for the whole account. */
 function given(options: AccountsOptions = {}) {
   const kept = new Map<string, Account>()
   const change = (account: Account | undefined, changes: Partial<Account>) => {
@@ -15,11 +15,15 @@ function given(options: AccountsOptions = {}) {
     return account !== undefined
   }
   const asked: string[] = []
+  const found: string[] = []
   const store: AccountStore = {
     async create(account) {
       return !kept.has(account.jid.full) && kept.set(account.jid.full, account) === kept
     },
-    find: async (jid) => kept.get(jid.full),
+    async find(jid) {
+      found.push(jid.full)
+      return kept.get(jid.full)
+    },
     async exists(jid) {
       asked.push(jid.full)
       return kept.has(jid.full)
@@ -34,7 +38,8 @@ function given(options: AccountsOptions = {}) {
     count: async () => kept.size,
     secret: async () => Buffer.alloc(32, 7),
   }
-  return { store, asked, kept, accounts: new Accounts(store, { iterations: 4096, ...options }) }
+  const accounts = new Accounts(store, { iterations: 4096, ...options })
+  return { store, asked, found, kept, accounts }
 }
 
 test('a password is verified, and only that one', async () => {
@@ -81,11 +86,11 @@ test('a new password takes the place of the old one, remembered or not', async (
 })
 
 test('an account with keys of one hash is verified by them', async () => {
-  const { accounts, store } = given()
+  const { accounts } = given()
   await accounts.create(juliet, 'pencil')
   const { 'SHA-1': sha1 } = (await accounts.find(juliet))?.credentials ?? {}
   assert.ok(sha1)
-  await store.setCredentials(juliet, { 'SHA-1': sha1 })
+  await accounts.setKeys(juliet, { 'SHA-1': sha1 })
   assert.equal(await accounts.verifyPassword(juliet, 'pencil'), true)
   assert.equal(await accounts.verifyPassword(juliet, 'paper'), false)
   assert.deepEqual(await accounts.keys(juliet, 'SHA-1'), sha1)
@@ -100,6 +105,84 @@ test('a stranger gets keys for an account that does not exist, the same each tim
   assert.deepEqual(await accounts.keys(romeo, 'SHA-256'), keys)
   await accounts.create(romeo, 'pencil')
   assert.notDeepEqual(await accounts.keys(romeo, 'SHA-256'), keys)
+})
+
+test('a login asks the store once, and the next one soon after not at all', async () => {
+  let now = 0
+  const { accounts, found } = given({ rememberForMs: 100, now: () => now })
+  await accounts.create(juliet, 'pencil')
+  const keys = await accounts.keys(juliet, 'SHA-256')
+  assert.equal(await accounts.verifyPassword(juliet, 'pencil'), true)
+  assert.equal(accounts.mayLogIn(juliet), true)
+  assert.equal(accounts.verifyPassword(juliet, 'pencil'), true)
+  assert.deepEqual(accounts.keys(juliet, 'SHA-256'), keys)
+  assert.deepEqual(found, [juliet.full])
+  now = 100
+  assert.equal(await accounts.verifyPassword(juliet, 'pencil'), true)
+  assert.deepEqual(found, [juliet.full, juliet.full])
+})
+
+test('whoever does not exist, or is disabled, may not log in', async () => {
+  const { accounts } = given()
+  await accounts.create(juliet, 'pencil')
+  assert.equal(await accounts.mayLogIn(juliet), true)
+  await accounts.setDisabled(juliet, true)
+  assert.equal(await accounts.mayLogIn(juliet), false)
+  await accounts.setDisabled(juliet, false)
+  assert.equal(await accounts.mayLogIn(juliet), true)
+  assert.equal(await accounts.mayLogIn(romeo), false)
+})
+
+const CHANGES: Readonly<Record<string, (accounts: Accounts) => unknown>> = {
+  'a new password': (accounts) => accounts.setPassword(juliet, 'paper'),
+  'other keys': (accounts) => accounts.setKeys(juliet, {}),
+  'being disabled': (accounts) => accounts.setDisabled(juliet, true),
+  'being removed': (accounts) => accounts.remove(juliet),
+  'a change elsewhere': (accounts) => accounts.forget(juliet),
+  'the removal of its domain': (accounts) => accounts.forgetDomain(juliet.domain),
+}
+
+for (const [what, change] of Object.entries(CHANGES)) {
+  test(`what is remembered of an account is gone with ${what}`, async () => {
+    const { accounts, found } = given()
+    await accounts.create(juliet, 'pencil')
+    await accounts.mayLogIn(juliet)
+    const { length } = found
+    await change(accounts)
+    await accounts.mayLogIn(juliet)
+    assert.equal(found.length, length + 1)
+  })
+}
+
+test('keys overtaken by a new password are not remembered', async () => {
+  const { accounts, store, kept } = given()
+  await accounts.create(juliet, 'pencil')
+  const { find } = store
+  const { promise, resolve } = Promise.withResolvers<Account | undefined>()
+  store.find = () => promise
+  const before = kept.get(juliet.full)
+  const overtaken = accounts.keys(juliet, 'SHA-256')
+  store.find = find
+  await accounts.setPassword(juliet, 'paper')
+  resolve(before)
+  assert.deepEqual(await overtaken, before?.credentials['SHA-256'])
+  const after = kept.get(juliet.full)
+  assert.deepEqual(await accounts.keys(juliet, 'SHA-256'), after?.credentials['SHA-256'])
+})
+
+test('a change has happened when other nodes know, even one that the store has failed to make', async () => {
+  const told: string[] = []
+  const { accounts, store } = given({ onChanged: async (jid) => void told.push(jid.full) })
+  await accounts.create(juliet, 'pencil')
+  await accounts.setPassword(juliet, 'paper')
+  await accounts.setDisabled(juliet, true)
+  await accounts.remove(juliet)
+  assert.equal(told.length, 4)
+  store.setDisabled = async () => {
+    throw new Error('no disk')
+  }
+  await assert.rejects(accounts.setDisabled(juliet, true), /no disk/)
+  assert.equal(told.length, 5)
 })
 
 test('existence is asked for once, and answered at once from then on', async () => {

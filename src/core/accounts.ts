@@ -11,8 +11,8 @@ import {
   type ScramKeys,
   VerifiedPasswords,
 } from './credentials.ts'
-import type { Maybe } from './maybe.ts'
-import { domainOf } from './owned-data.ts'
+import { after, type Maybe } from './maybe.ts'
+import { RecentAnswers } from './recent-answers.ts'
 
 export interface Account {
   readonly jid: BareJid
@@ -72,11 +72,12 @@ export interface AccountsOptions {
   readonly rememberForMs?: number
   /** Milliseconds, never going back. */
   readonly now?: () => number
-  /** An account was created or removed. Resolves when other nodes know. */
+  /** An account was created, changed or removed. Resolves when other nodes know. */
   readonly onChanged?: (account: BareJid) => Maybe<unknown>
 }
 
-type Remembered = { answer: boolean | Promise<boolean>; readonly until: number }
+/** Accounts remembered with their keys: those that are about to log in. */
+const MAX_LOGINS = 1_000
 
 /**
  * The accounts of the domains we serve, and what may be told about them: to a stranger, an account
@@ -88,21 +89,24 @@ export class Accounts {
   readonly #store: AccountStore
   readonly #options: AccountsOptions
   readonly #verified: VerifiedPasswords
-  readonly #maxRemembered: number
-  readonly #rememberForMs: number
-  readonly #now: () => number
   readonly #onChanged: (account: BareJid) => Maybe<unknown>
-  /** Answers of `exists` by bare JID, oldest first. */
-  readonly #remembered = new Map<string, Remembered>()
+  /** Answers of `exists`. */
+  readonly #known: RecentAnswers<boolean>
+  /** A login asks several times. */
+  readonly #found: RecentAnswers<Account | undefined>
   #decoys: Promise<DecoyCredentials> | undefined
 
   constructor(store: AccountStore, options: AccountsOptions = {}) {
     this.#store = store
     this.#options = options
     this.#verified = options.verified ?? new VerifiedPasswords()
-    this.#maxRemembered = options.maxRemembered ?? 10_000
-    this.#rememberForMs = options.rememberForMs ?? 10_000
-    this.#now = options.now ?? (() => performance.now())
+    const { rememberForMs = 10_000, maxRemembered = 10_000 } = options
+    const { now = () => performance.now() } = options
+    const bounds = { forMs: rememberForMs, now }
+    const exists = (jid: BareJid) => this.#store.exists(jid)
+    this.#known = new RecentAnswers({ ...bounds, max: maxRemembered, ask: exists })
+    const find = (jid: BareJid) => this.#store.find(jid)
+    this.#found = new RecentAnswers({ ...bounds, max: MAX_LOGINS, ask: find })
     this.#onChanged = options.onChanged ?? (() => {})
   }
 
@@ -120,20 +124,17 @@ export class Accounts {
   async import(account: Account): Promise<boolean> {
     const { jid } = account
     if (jid.local === '' || !jid.isBare) throw new TypeError(`${jid} cannot have an account`)
-    const isCreated = await this.#store.create(account)
-    this.forget(jid)
-    await this.#onChanged(jid)
-    return isCreated
+    return await this.#changed(jid, this.#store.create(account))
   }
 
   /** False: no such account. Throws as `create`. */
   async setPassword(jid: BareJid, password: string): Promise<boolean> {
-    return this.#store.setCredentials(jid, await deriveCredentials(password, this.#iterations))
+    return await this.setKeys(jid, await deriveCredentials(password, this.#iterations))
   }
 
   /** Keys as another server kept them, in place of all there are. False: no such account. */
   setKeys(jid: BareJid, credentials: Credentials): Promise<boolean> {
-    return this.#store.setCredentials(jid, credentials)
+    return this.#changed(jid, this.#store.setCredentials(jid, credentials))
   }
 
   /** Keys of a password. Throws as `create`. */
@@ -142,15 +143,22 @@ export class Accounts {
   }
 
   setDisabled(jid: BareJid, isDisabled: boolean): Promise<boolean> {
-    return this.#store.setDisabled(jid, isDisabled)
+    return this.#changed(jid, this.#store.setDisabled(jid, isDisabled))
   }
 
   /** False: no such account. */
-  async remove(jid: BareJid): Promise<boolean> {
-    const isRemoved = await this.#store.remove(jid)
-    this.forget(jid)
-    await this.#onChanged(jid)
-    return isRemoved
+  remove(jid: BareJid): Promise<boolean> {
+    return this.#changed(jid, this.#store.remove(jid))
+  }
+
+  /** Resolves as `change`, when nobody has what was before any more, whether it failed or not. */
+  async #changed(jid: BareJid, change: Promise<boolean>): Promise<boolean> {
+    try {
+      return await change
+    } finally {
+      this.forget(jid)
+      await this.#onChanged(jid)
+    }
   }
 
   /** Whether the data of an account that had this address may not be removed yet. */
@@ -174,21 +182,24 @@ export class Accounts {
   /** Asked for every stanza to an address without session: a promise only if the store is asked. */
   exists(jid: BareJid): boolean | Promise<boolean> {
     if (jid.local === '') return false
-    const remembered = this.#remembered.get(jid.full)
-    if (remembered && this.#now() < remembered.until) return remembered.answer
-    return this.#ask(jid)
+    return this.#known.get(jid)
   }
 
-  /** The account was created or removed elsewhere. */
+  /** Whether there is such an account, and it is not disabled. A promise only if the store is asked. */
+  mayLogIn(jid: BareJid): Maybe<boolean> {
+    return after(this.#found.get(jid), (account) => account?.isDisabled === false)
+  }
+
+  /** The account was created, changed or removed elsewhere. */
   forget(jid: BareJid): void {
-    this.#remembered.delete(jid.full)
+    this.#known.forget(jid)
+    this.#found.forget(jid)
   }
 
   /** All accounts of a domain were removed elsewhere. */
   forgetDomain(domain: string): void {
-    for (const account of this.#remembered.keys()) {
-      if (domainOf(account) === domain) this.#remembered.delete(account)
-    }
+    this.#known.forgetDomain(domain)
+    this.#found.forgetDomain(domain)
   }
 
   list(domain: string, page: AccountPage): Promise<readonly BareJid[]> {
@@ -200,9 +211,11 @@ export class Accounts {
   }
 
   /** The keys for SCRAM. Without account, or without keys of this hash: ones that nobody meets. */
-  async keys(jid: BareJid, hash: ScramHash): Promise<ScramKeys> {
-    const account = await this.#store.find(jid)
-    return account?.credentials[hash] ?? (await this.fakeKeys(jid, hash))
+  keys(jid: BareJid, hash: ScramHash): Maybe<ScramKeys> {
+    return after(
+      this.#found.get(jid),
+      (account) => account?.credentials[hash] ?? this.fakeKeys(jid, hash),
+    )
   }
 
   /** What SCRAM shows for an account that does not exist; always the same for one address. */
@@ -211,18 +224,37 @@ export class Accounts {
     return (await this.#decoys).keys(jid, hash)
   }
 
-  /** Whether the account exists and this is its password. Whether it is disabled is asked later. */
-  async verifyPassword(jid: BareJid, password: string): Promise<boolean> {
+  /**
+   * Whether the account exists and this is its password. Whether it is disabled is asked later. A promise
+   * unless both are known from a moment ago.
+   */
+  verifyPassword(jid: BareJid, password: string): Maybe<boolean> {
     const prepared = prepare(password)
     if (prepared === undefined) return false
-    const credentials = (await this.#store.find(jid))?.credentials ?? {}
+    return after(this.#found.get(jid), (account) => this.#matches(jid, account, prepared))
+  }
+
+  #matches(jid: BareJid, account: Account | undefined, prepared: string): Maybe<boolean> {
+    const credentials = account?.credentials ?? {}
     const hash = SCRAM_HASHES.find((candidate) => credentials[candidate]) ?? 'SHA-256'
     const keys = credentials[hash]
-    if (!keys) {
-      await matches(hash, await this.fakeKeys(jid, hash), prepared)
-      return false
-    }
+    if (!keys) return this.#failSlowly(jid, hash, prepared)
     if (this.#verified.has(jid, keys.storedKey, prepared)) return true
+    return this.#compare(jid, hash, keys, prepared)
+  }
+
+  /** As long as if there were such an account. */
+  async #failSlowly(jid: BareJid, hash: ScramHash, prepared: string): Promise<boolean> {
+    await matches(hash, await this.fakeKeys(jid, hash), prepared)
+    return false
+  }
+
+  async #compare(
+    jid: BareJid,
+    hash: ScramHash,
+    keys: ScramKeys,
+    prepared: string,
+  ): Promise<boolean> {
     const isRight = await matches(hash, keys, prepared)
     if (isRight) this.#verified.add(jid, keys.storedKey, prepared)
     return isRight
@@ -235,33 +267,6 @@ export class Accounts {
       this.#decoys = undefined
       throw error
     }
-  }
-
-  /** Those who ask meanwhile share the question; what is forgotten meanwhile stays forgotten. */
-  #ask(jid: BareJid): Promise<boolean> {
-    const asked = this.#store.exists(jid)
-    const entry: Remembered = { answer: asked, until: this.#now() + this.#rememberForMs }
-    this.#remember(jid.full, entry)
-    asked.then(
-      (answer) => {
-        entry.answer = answer
-      },
-      () => {
-        if (this.#remembered.get(jid.full) === entry) this.forget(jid)
-      },
-    )
-    return asked
-  }
-
-  #remember(jid: string, entry: Remembered): void {
-    this.#remembered.delete(jid)
-    if (this.#remembered.size >= this.#maxRemembered) {
-      for (const oldest of this.#remembered.keys()) {
-        this.#remembered.delete(oldest)
-        break
-      }
-    }
-    this.#remembered.set(jid, entry)
   }
 }
 

@@ -80,7 +80,10 @@ export class DynamicDomains {
     this.#parts = parts
     this.#store = new DomainStore(parts.server.storage)
     parts.server.cluster.on('domains_changed', async ({ removed }) => {
-      if (removed !== null) await parts.server.hooks.at('remove_domain').run(removed, {})
+      if (removed !== null) {
+        parts.server.accounts.forgetDomain(removed)
+        await parts.server.hooks.at('remove_domain').run(removed, {})
+      }
       // Whoever has not started yet looks when it has.
       if (parts.server.startedAt > 0) await this.#follow()
       return null

@@ -12,7 +12,7 @@ import { el } from '../../src/xmpp/xml.ts'
 import { askArchive } from '../support/archive.ts'
 import { skipWithoutCluster, TestCluster, until } from '../support/cluster.ts'
 import { apart, knows, type Resumable, resumableAt, startPair } from '../support/cluster-pair.ts'
-import { DOMAIN } from '../support/server.ts'
+import { DOMAIN, PASSWORD } from '../support/server.ts'
 import { chat, iq, presence } from '../support/stanzas.ts'
 import {
   acknowledge,
@@ -450,6 +450,26 @@ test('an account that is removed is gone on every node', options, async () => {
   await juliet.receivesStreamError('not-authorized')
   romeo.send(chat(juliet.bareJid, 'Are you there?'))
   await romeo.receives({ name: 'message', type: 'error' })
+})
+
+test('a new password counts on every node, and a disabled account is closed', options, async () => {
+  await using pair = await startPair()
+  const { one, two } = pair
+  const credentials = { localpart: 'romeo', mechanism: 'PLAIN', password: PASSWORD }
+  const tryAt = async (node: typeof one, password: string) => {
+    const client = await node.openStream()
+    const answer = await client.tryToAuthenticate({ ...credentials, password })
+    return answer.elements()[0]?.name ?? answer.name
+  }
+  await one.createAccount('romeo')
+  const account = parseBare(`romeo@${one.domain}`)
+  for (const node of [one, two]) assert.equal(await tryAt(node, PASSWORD), 'success')
+
+  await one.server.lifecycle.setPassword(account, 'another')
+  for (const node of [one, two]) assert.equal(await tryAt(node, PASSWORD), 'not-authorized')
+  for (const node of [one, two]) assert.equal(await tryAt(node, 'another'), 'success')
+  await one.server.lifecycle.setDisabled(account, true)
+  for (const node of [one, two]) assert.equal(await tryAt(node, 'another'), 'account-disabled')
 })
 
 test('what a node of another name has left is taken over, too', options, async () => {

@@ -92,6 +92,27 @@ for (const mechanism of ['PLAIN', 'SCRAM-SHA-1', 'SCRAM-SHA-256']) {
     assert.equal(await tryWith(PASSWORD), 'account-disabled')
     assert.equal(await tryWith('wrong'), 'not-authorized')
   })
+
+  test(`${mechanism}: who has just logged in does not again once that is forbidden`, async () => {
+    await using server = await startServer()
+    const romeo = await server.connect('romeo', 'orchard', { mechanism })
+    await romeo.leaves()
+    const account = jid('romeo', DOMAIN).toBare()
+    const tryWith = async (password: string) => {
+      const client = await server.openStream()
+      const answer = await client.tryToAuthenticate({ localpart: 'romeo', password, mechanism })
+      return answer.elements()[0]?.name ?? answer.name
+    }
+
+    assert.equal(await tryWith(PASSWORD), 'success')
+    await server.server.lifecycle.setPassword(account, 'another')
+    assert.equal(await tryWith(PASSWORD), 'not-authorized')
+    assert.equal(await tryWith('another'), 'success')
+    await server.server.lifecycle.setDisabled(account, true)
+    assert.equal(await tryWith('another'), 'account-disabled')
+    await server.server.lifecycle.remove(account)
+    assert.equal(await tryWith('another'), 'not-authorized')
+  })
 }
 
 test('a localpart is prepared before it is looked up', async () => {

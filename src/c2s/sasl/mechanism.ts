@@ -14,8 +14,8 @@
  *     encodeData(step.data)                              base64.ts
  *
  * One step at a time: the next is asked for when the one before is known. Whatever a client sends
- * yields a `Failure`; a rejected promise means that the context failed (the store is away), which
- * is answered `temporary-auth-failure` and logged by whoever drives the mechanism.
+ * yields a `Failure`; what is thrown, or a rejected promise, means that the context failed (the store
+ * is away), which is answered `temporary-auth-failure` and logged by whoever drives the mechanism.
  */
 import type { ScramHash, ScramKeys } from '../../core/credentials.ts'
 import type { AcceptedBindingType, ChannelBindingType } from './channel-binding.ts'

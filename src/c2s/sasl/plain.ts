@@ -1,13 +1,7 @@
 /** PLAIN (RFC 4616), with names and passwords prepared as XMPP wants (RFC 7622 §3.3, RFC 8265 §4). */
+import { after, type Maybe } from '../../core/maybe.ts'
 import { isOwnAddress, prepareName, preparePassword } from './identity.ts'
-import {
-  ClientFirst,
-  decodeText,
-  failure,
-  type SaslContext,
-  type Step,
-  type Success,
-} from './mechanism.ts'
+import { ClientFirst, decodeText, failure, type SaslContext, type Step } from './mechanism.ts'
 
 export class Plain extends ClientFirst {
   readonly name = 'PLAIN'
@@ -18,7 +12,7 @@ export class Plain extends ClientFirst {
     this.#context = context
   }
 
-  async respond(data: Buffer): Promise<Step> {
+  respond(data: Buffer): Maybe<Step> {
     const message = decodeText(data)
     if (message === undefined) return failure('malformed-request', 'not UTF-8')
     const [authzid = '', name = '', password = '', ...rest] = message.split('\0')
@@ -31,9 +25,10 @@ export class Plain extends ClientFirst {
     if (authzid !== '' && !isOwnAddress(authzid, localpart, domain)) {
       return failure('invalid-authzid')
     }
-    if (!(await this.#context.verifyPassword(localpart, prepared))) {
-      return failure('not-authorized')
-    }
-    return { kind: 'success', localpart, isAnonymous: false } satisfies Success
+    return after(
+      this.#context.verifyPassword(localpart, prepared),
+      (isRight): Step =>
+        isRight ? { kind: 'success', localpart, isAnonymous: false } : failure('not-authorized'),
+    )
   }
 }

@@ -5,6 +5,7 @@
  */
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { ScramHash, ScramKeys } from '../../core/credentials.ts'
+import { after, type Maybe } from '../../core/maybe.ts'
 import { isOwnAddress, prepareName } from './identity.ts'
 import {
   ClientFirst,
@@ -58,7 +59,7 @@ export class Scram extends ClientFirst {
     this.#serverNonce = serverNonce
   }
 
-  async respond(data: Buffer): Promise<Step> {
+  respond(data: Buffer): Maybe<Step> {
     const stage = this.#stage
     // Whatever goes wrong, also within an await, leaves nothing to go on with.
     this.#stage = 'over'
@@ -66,7 +67,7 @@ export class Scram extends ClientFirst {
     return this.#challenged ? this.#verify(data, this.#challenged) : failure('malformed-request')
   }
 
-  async #challenge(data: Buffer): Promise<Step> {
+  #challenge(data: Buffer): Maybe<Step> {
     const first = readClientFirst(data)
     if (first === undefined) return failure('malformed-request')
     const binding = this.#bind(first)
@@ -78,7 +79,11 @@ export class Scram extends ClientFirst {
       return failure('invalid-authzid')
     }
 
-    const keys = await this.#context.credentials(localpart, this.#hash)
+    const found = this.#context.credentials(localpart, this.#hash)
+    return after(found, (keys) => this.#show(keys, localpart, first, binding))
+  }
+
+  #show(keys: ScramKeys, localpart: string, first: ClientFirstMessage, binding: Buffer): Step {
     const nonce = first.nonce + this.#serverNonce
     const salt = Buffer.from(keys.salt).toString('base64')
     const { offer } = this.#context
