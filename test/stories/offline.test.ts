@@ -72,3 +72,20 @@ test('they outlive the server', async () => {
     await rm(directory, { recursive: true, force: true })
   }
 })
+
+test('what is stored under other settings than before is found by who comes', async () => {
+  await using server = await startServer()
+  await server.createAccount('juliet')
+  const nothing = await server.connect('juliet', 'balcony')
+  await nothing.receivesNothing({ name: 'message' })
+  await nothing.leaves()
+
+  await server.reload({ modules: { offline: { max_messages: 2 } } })
+  const romeo = await server.connect('romeo', 'orchard')
+  await romeo.sends(chat(JULIET, 'Art thou not Romeo?'))
+  await romeo.roundTrip()
+
+  const juliet = await server.connect('juliet', 'balcony', { priority: undefined })
+  juliet.send('<presence/>')
+  await juliet.receives({ name: 'message', body: 'Art thou not Romeo?' })
+})

@@ -71,10 +71,9 @@ export const offline = defineModule({
   async start(context) {
     const { commands, config, configFor, hooks, lasting } = context
     const { router, sessions, storage, cluster, routes, clock, places, log, every } = context
-    const store = new OfflineStore(storage)
-    places.startBehind(await store.lastPlace())
-    const { usage, removals, backlog } = lasting(
+    const { store, usage, removals, backlog } = lasting(
       () => {
+        const store = new OfflineStore(storage, { isShared: cluster.isShared || storage.isShared })
         const settingsFor = (domain: string) => configFor(domain) ?? config
         const usage = new UsageCache(store, (domain) => {
           const { max_messages, max_bytes } = settingsFor(domain)
@@ -90,13 +89,14 @@ export const offline = defineModule({
         const all = sessions.sessions
         const { isShared } = cluster
         const parts = { store, usage, removals, sessions: all, log, lookAt, isShared, settingsFor }
-        return { usage, removals, backlog: new Backlog(parts) }
+        return { store, usage, removals, backlog: new Backlog(parts) }
       },
       ({ backlog, removals }) => {
         backlog.stop()
         return removals.stop()
       },
     )
+    places.startBehind(await store.lastPlace())
     const isHosted = (domain: string) => routes.isHosted(domain)
 
     /** Anonymous users do not come back. */

@@ -334,8 +334,11 @@ function toJuliet(stanza: Stanza, settlement: Settlement): Envelope {
 /** A storage whose writes are others. */
 function writingBy(storage: Storage, write: Storage['write']): Storage {
   return new Proxy(storage, {
-    get: (target, key: keyof Storage) =>
-      key === 'write' ? write : (target[key] as (...all: unknown[]) => unknown).bind(target),
+    get(target, key) {
+      if (key === 'write') return write
+      const value: unknown = Reflect.get(target, key, target)
+      return typeof value === 'function' ? value.bind(target) : value
+    },
   })
 }
 
@@ -396,10 +399,7 @@ test('what a client has does not come again though the disk could not forget it'
     disk.isFull
       ? Promise.reject(new StorageError('full', 'No room on the disk'))
       : own.storage.write(...all)
-  const storage = new Proxy(own.storage, {
-    get: (target, key: keyof Storage) =>
-      key === 'write' ? write : (target[key] as (...all: unknown[]) => unknown).bind(target),
-  })
+  const storage = writingBy(own.storage, write as Storage['write'])
   await using core = await startCore({ accounts: ['juliet'], modules: [[offline]], storage })
   await core.send(ROMEO, JULIET, chat('one'))
   const juliet = await login(core, 'balcony', true)

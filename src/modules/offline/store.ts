@@ -1,4 +1,5 @@
 import { Envelope, idOf, type Notes, SERVER } from '../../core/envelope.ts'
+import type { Maybe } from '../../core/maybe.ts'
 import type { Migration, Statement, Storage } from '../../core/storage.ts'
 import { delay } from '../../xmpp/delay.ts'
 import { type BareJid, parseJid } from '../../xmpp/jid.ts'
@@ -99,12 +100,34 @@ const REMOVE_ALL = 'delete from offline_message where account = ?'
 const USAGE = `select count(*) as count, cast(coalesce(sum(size), 0) as bigint) as bytes
   from offline_message where account = ?`
 
+/** Accounts of which it is remembered. */
+const MAX_LOOKS = 10_000
+
+/** Under way, or over. */
+type Look = { hasFoundNothing: boolean }
+
+const NOTHING: readonly StoredMessage[] = []
+
+type Statements = Pick<Storage, 'read' | 'write' | 'writeAll'>
+
+type Options = {
+  /** Others store here, too. */
+  readonly isShared: boolean
+}
+
 /** The messages that wait for accounts, each in its place. */
 export class OfflineStore {
-  readonly #storage: Storage
+  readonly #storage: Statements
+  readonly #isShared: boolean
+  /**
+   * When accounts came online that have been stored nothing for since: most find nothing, and need not look
+   * the next time. By bare JID, oldest first.
+   */
+  readonly #looks = new Map<string, Look>()
 
-  constructor(storage: Storage) {
+  constructor(storage: Statements, { isShared }: Options) {
     this.#storage = storage
+    this.#isShared = isShared
   }
 
   /** Resolves when the message is safe. */
@@ -112,6 +135,7 @@ export class OfflineStore {
     const { stanza, from, to, notes, hasNotes } = envelope
     const text = decode(stanza.toOctets(from, to))
     const noted = hasNotes ? JSON.stringify(notes) : ''
+    this.#looks.delete(account.full)
     await this.#storage.write(ADD, [account.full, now, text, noted, sizeOf(envelope), place])
   }
 
@@ -138,6 +162,7 @@ export class OfflineStore {
       const parameters = [account.full, at, text, '', sizeOf(envelope), at * 1_000]
       statements.push({ sql: ADD, parameters })
     }
+    this.#looks.delete(account.full)
     await this.#storage.writeAll(statements)
     return statements.length
   }
@@ -149,9 +174,32 @@ export class OfflineStore {
     return rows.some((row) => row.stanza === text)
   }
 
-  /** The oldest `limit` messages behind `after`. */
-  page(account: string, after: Cursor, limit: number): Promise<readonly StoredMessage[]> {
-    return this.#storage.read<StoredMessage>(PAGE, [account, after.place, after.seq, limit])
+  /** The oldest `limit` messages behind `after`. A promise only if the storage is asked. */
+  page(account: string, after: Cursor, limit: number): Maybe<readonly StoredMessage[]> {
+    const last = this.#looks.get(account)
+    if (last?.hasFoundNothing === true) return NOTHING
+    const page = this.#storage.read<StoredMessage>(PAGE, [account, after.place, after.seq, limit])
+    const isLook = last === undefined && after === START && !this.#isShared
+    return isLook ? this.#look(account, page) : page
+  }
+
+  async #look(
+    account: string,
+    page: Promise<readonly StoredMessage[]>,
+  ): Promise<readonly StoredMessage[]> {
+    const look: Look = { hasFoundNothing: false }
+    this.#looks.set(account, look)
+    if (this.#looks.size > MAX_LOOKS) {
+      const [oldest] = this.#looks.keys()
+      if (oldest !== undefined) this.#looks.delete(oldest)
+    }
+    try {
+      const messages = await page
+      look.hasFoundNothing = messages.length === 0
+      return messages
+    } finally {
+      if (!look.hasFoundNothing && this.#looks.get(account) === look) this.#looks.delete(account)
+    }
   }
 
   async remove(seq: number): Promise<void> {
