@@ -86,8 +86,8 @@ type Parts = {
   readonly routes: LocalRoutes
   readonly sessionManager: SessionManager
   readonly components: ComponentTable
-  /** Of the storage that all share; processes of one machine have none. */
-  readonly fences?: Fences | undefined
+  /** Of the storage that all share. */
+  readonly fences: Fences
   /** The others have given this run up: whatever it has is theirs. It must end at once. */
   readonly onFenced: () => void
 }
@@ -127,7 +127,7 @@ export class ClusteredNode implements Cluster, MemberListener {
       log,
       listener: this,
       isConnected: () => transport.isConnected,
-      lastShutOut: async () => (await parts.fences?.lastOf(settings.node)) ?? 0,
+      lastShutOut: () => parts.fences.lastOf(settings.node),
       sendHeartbeat: () => this.#sendHeartbeat(),
       lease: settings.lease,
     })
@@ -200,7 +200,7 @@ export class ClusteredNode implements Cluster, MemberListener {
 
   async start(): Promise<void> {
     await this.#members.join()
-    await this.#parts.fences?.enter(this.self, () => this.onFenced())
+    await this.#parts.fences.enter(this.self, () => this.onFenced())
     // NATS may take its time to show what there is.
     this.#members.announce()
     await this.#parts.registry.watch((change) => this.#onChange(change))
@@ -247,7 +247,7 @@ export class ClusteredNode implements Cluster, MemberListener {
     this.#lostRuns.stop()
     const { registry, transport, log, fences } = this.#parts
     try {
-      await fences?.leave()
+      await fences.leave()
     } catch (error) {
       log.warn('storage_not_left', { error })
     }

@@ -36,6 +36,7 @@ class Node {
       log: silentLogger,
       hooks: this.hooks,
       routes: new LocalRoutes(),
+      fences: { shutOut: async () => {} },
       nodes: {
         on: (topic, handler) => {
           this.handlers.set(topic, handler as unknown as TopicHandler<Topic>)

@@ -39,7 +39,7 @@ type Parts = {
   readonly components: Pick<RemoteComponents, 'owners' | 'removeLost'>
   readonly locks: Pick<Locks, 'exclusively'>
   readonly revisions: Revisions
-  readonly fences?: Fences | undefined
+  readonly fences: Pick<Fences, 'shutOut'>
   /** After so long all who are alive have been heard of, milliseconds. */
   readonly lease: number
 }
@@ -273,7 +273,7 @@ export class LostRuns {
       },
     }
     // From here on it has what it has.
-    await this.#parts.fences?.shutOut(run)
+    await this.#parts.fences.shutOut(run)
     await this.#parts.hooks.at('node_remains').run(remains, {})
     await this.#unregister(run)
     await this.#parts.components.removeLost(run)

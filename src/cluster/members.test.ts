@@ -38,6 +38,7 @@ class Nodes {
         },
       },
       isConnected: () => true,
+      lastShutOut: async () => 0,
       sendHeartbeat: () => {
         const { node, epoch } = members.self
         for (const other of this.#members) other.onHeartbeat(node, epoch, 0)

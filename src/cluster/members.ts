@@ -46,7 +46,7 @@ type Parts = {
   /** Whether messages between nodes get through at all. */
   readonly isConnected: () => boolean
   /** The greatest epoch of this node that the storage takes nothing of any more. */
-  readonly lastShutOut?: () => Promise<number>
+  readonly lastShutOut: () => Promise<number>
   readonly sendHeartbeat: () => void
   /** A node not heard of for so long is lost, milliseconds. */
   readonly lease: number
@@ -87,7 +87,7 @@ export class Members {
   async join(): Promise<void> {
     const { node, registry, version, clock } = this.#parts
     const key = NODE_PREFIX + node
-    const shutOut = (await this.#parts.lastShutOut?.()) ?? 0
+    const shutOut = await this.#parts.lastShutOut()
     while (this.#epoch === 0) {
       const before = await registry.get(key)
       const last =

@@ -20,3 +20,12 @@ export interface Fences {
    */
   shutOut(run: NodeRun): Promise<void>
 }
+
+/** The others have given this run up. */
+export class ShutOut extends Error {
+  override readonly name = 'ShutOut'
+
+  constructor({ node, epoch }: NodeRun) {
+    super(`the run ${epoch} of the node ${node} was given up`)
+  }
+}

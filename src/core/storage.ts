@@ -95,8 +95,8 @@ export interface Storage extends AsyncDisposable {
   /** Several servers may have it open at the same time, on several machines: a cluster can use it. */
   readonly isShared: boolean
 
-  /** Of one that is shared. */
-  readonly fences?: Fences
+  /** For the nodes, or the workers, that share it. */
+  readonly fences: Fences
 
   /**
    * For ordinary queries. Outside a transaction they take part in the group commit like `write`.

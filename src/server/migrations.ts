@@ -5,7 +5,7 @@ import type { Migration } from '../core/storage.ts'
 import { modules as builtinModules } from '../modules.ts'
 import { accountMigrations } from '../storage/account-store.ts'
 import { domainMigrations } from '../storage/domain-store.ts'
-import { fenceMigrations } from '../storage/postgres-fences.ts'
+import { fenceMigrations } from '../storage/fences.ts'
 import { importModule } from './module-choice.ts'
 
 /** Of the tables that every server has. */

@@ -1,52 +1,17 @@
 import type { NodeRun } from '../core/cluster.ts'
 import type { Fences } from '../core/fences.ts'
-import { type Migration, StorageError } from '../core/storage.ts'
+import { StorageError } from '../core/storage.ts'
+import { lastShutOut, SHUT_OUT } from './fences.ts'
 import type { PostgresLink } from './postgres-link.ts'
 import { runLock } from './postgres-session.ts'
 import type { StorageQueue } from './queued-storage.ts'
 import { toRows } from './statements.ts'
 
-declare module '../core/storage.ts' {
-  interface Schema {
-    /** Runs of nodes that were shut out: the last of each. */
-    node_fence: { node: string; epoch: number }
-    /** Runs whose connection may still be there. */
-    node_run: { node: string; epoch: number }
-  }
-}
-
-export const fenceMigrations: readonly Migration[] = [
-  {
-    name: 'fences/0001-create',
-    async up(db, types) {
-      await db.schema
-        .createTable('node_fence')
-        .addColumn('node', types.text, (column) => column.primaryKey())
-        .addColumn('epoch', 'bigint', (column) => column.notNull())
-        .execute()
-    },
-  },
-  {
-    name: 'fences/0002-runs',
-    async up(db, types) {
-      await db.schema
-        .createTable('node_run')
-        .addColumn('node', types.text, (column) => column.notNull())
-        .addColumn('epoch', 'bigint', (column) => column.notNull())
-        .addPrimaryKeyConstraint('node_run_pk', ['node', 'epoch'])
-        .execute()
-    },
-  },
-]
-
-const LAST = 'select epoch from node_fence where node = ?'
 const [RUN, SCHEMA] = runLock('?')
 const ENTER = `select pg_advisory_lock_shared(${RUN}, ${SCHEMA})::text as entered`
 const LEAVE = `select pg_advisory_unlock_shared(${RUN}, ${SCHEMA})::text as has_left`
 const BEGIN = 'insert into node_run (node, epoch) values (?, ?) on conflict do nothing'
 const FORGET = 'delete from node_run where node = ? and epoch <= ?'
-const SHUT_OUT = `insert into node_fence (node, epoch) values (?, ?)
-  on conflict (node) do update set epoch = greatest(node_fence.epoch, excluded.epoch)`
 /** How long the server waits for one of its processes to end, milliseconds. */
 const END_TIMEOUT = 5_000
 const [EACH_RUN] = runLock("node || ' ' || epoch")
@@ -72,9 +37,8 @@ export class PostgresFences implements Fences {
     this.#link = link
   }
 
-  async lastOf(node: string): Promise<number> {
-    const rows = await this.#queue.read(LAST, [node], toRows<{ epoch: number }>)
-    return rows[0]?.epoch ?? 0
+  lastOf(node: string): Promise<number> {
+    return lastShutOut(this.#queue, node)
   }
 
   async enter(run: NodeRun, onShutOut: () => void): Promise<void> {

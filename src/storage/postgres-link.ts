@@ -1,8 +1,9 @@
 import type { NodeRun } from '../core/cluster.ts'
+import { ShutOut } from '../core/fences.ts'
 import type { Logger } from '../core/log.ts'
 import { StorageError } from '../core/storage.ts'
 import { type PostgresFailure, reasonOf } from './postgres-errors.ts'
-import { PostgresSession, type SessionSettings, ShutOut } from './postgres-session.ts'
+import { PostgresSession, type SessionSettings } from './postgres-session.ts'
 import type { PostgresAddress } from './postgres-url.ts'
 
 const FIRST_PAUSE_MS = 50

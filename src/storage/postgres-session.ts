@@ -1,5 +1,6 @@
 import pg from 'pg'
 import type { NodeRun } from '../core/cluster.ts'
+import { ShutOut } from '../core/fences.ts'
 import { StorageError } from '../core/storage.ts'
 import { PostgresFailure } from './postgres-errors.ts'
 import { type Command, type Outcome, Pipeline, PreparedStatements } from './postgres-pipeline.ts'
@@ -66,11 +67,6 @@ type Condition = {
 
 /** Who wants to connect: the writer of a node's run, once that has joined the others. */
 export type Role = 'reader' | 'writer' | NodeRun
-
-/** The others have given this run up. */
-export class ShutOut extends Error {
-  override readonly name = 'ShutOut'
-}
 
 /**
  * One connection. A write that it carries out is on the server's disk, and on those standbys' that
@@ -203,10 +199,11 @@ export class PostgresSession {
   }
 
   /** In this order: see `PostgresFences`. */
-  async #enter({ node, epoch }: NodeRun): Promise<void> {
+  async #enter(run: NodeRun): Promise<void> {
+    const { node, epoch } = run
     await this.#client.query(TAKE_RUN_LOCK, [`${node} ${epoch}`])
     const { rows } = await this.#client.query(IS_SHUT_OUT, [node, epoch])
-    if (rows.length > 0) throw new ShutOut(`the run ${epoch} of the node ${node} was given up`)
+    if (rows.length > 0) throw new ShutOut(run)
   }
 
   /**

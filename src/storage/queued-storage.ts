@@ -1,4 +1,5 @@
 import type { Kysely } from 'kysely'
+import type { Fences } from '../core/fences.ts'
 import type {
   Migration,
   Schema,
@@ -33,6 +34,7 @@ export interface StorageQueue extends StatementQueue {
 export abstract class QueuedStorage implements Storage {
   abstract readonly dialect: Storage['dialect']
   abstract readonly isShared: boolean
+  abstract readonly fences: Fences
   readonly db: Kysely<Schema>
   readonly #queue: StorageQueue
 

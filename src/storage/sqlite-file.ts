@@ -1,6 +1,7 @@
 import { closeSync, mkdirSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { ShutOut } from '../core/fences.ts'
 import type { StorageErrorKind } from '../core/storage.ts'
 import type { Failure, SqliteSettings } from './sqlite-protocol.ts'
 
@@ -24,6 +25,7 @@ const kindOfCode: Readonly<Record<number, StorageErrorKind>> = {
 /** What went wrong, in our terms. */
 export function failureOf(error: unknown): Failure {
   if (!(error instanceof Error)) return { kind: 'other', message: String(error) }
+  if (error instanceof ShutOut) return { kind: 'busy', message: error.message, isShutOut: true }
   const code = 'errcode' in error && typeof error.errcode === 'number' ? error.errcode & 0xff : 0
   return { kind: kindOfCode[code] ?? 'other', message: error.message }
 }

@@ -1,3 +1,4 @@
+import type { NodeRun } from '../core/cluster.ts'
 import type { SqlValue, StorageErrorKind } from '../core/storage.ts'
 import type { StatementReply } from './statements.ts'
 
@@ -12,6 +13,8 @@ import type { StatementReply } from './statements.ts'
  * - `WRITE_ALL, m, …m times (statement, n, …n values)`;
  * - `BEGIN` or `BEGIN_READING`, any number of `INSIDE, statement, n, …n values`, then `COMMIT` or
  *   `ROLLBACK`: a transaction of its own. The sender lets no other request in between;
+ * - `ENTER, node, epoch`: from now on nothing is written once this run is shut out (`node_fence`); `LEAVE`: no
+ *   matter;
  * - `CLOSE`.
  *
  * A statement is the text itself, or the id of a defined one.
@@ -26,6 +29,8 @@ export const INSIDE = 6
 export const COMMIT = 7
 export const ROLLBACK = 8
 export const CLOSE = 9
+export const ENTER = 10
+export const LEAVE = 11
 
 export type Batch = SqlValue[]
 
@@ -39,6 +44,8 @@ export type Replies = readonly (readonly Reply[])[]
 export interface Failure {
   readonly kind: StorageErrorKind
   readonly message: string
+  /** The run that has entered was shut out. */
+  readonly isShutOut?: boolean
 }
 
 /** The worker's first word: nothing, or why it cannot serve. */
@@ -55,6 +62,13 @@ export interface SqliteSettings {
   readonly isExclusive: boolean
   /** The database grows no further than this many pages of 4096 bytes. */
   readonly maxPages: number | undefined
+}
+
+/** What a worker begins with. */
+export type WorkerData = {
+  readonly settings: SqliteSettings
+  /** That has entered before the last worker stopped. */
+  readonly run: NodeRun | undefined
 }
 
 /** Appends a statement with its values, which `weigh` has found to be fit. */

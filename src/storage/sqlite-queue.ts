@@ -1,5 +1,6 @@
 import { extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
+import type { NodeRun } from '../core/cluster.ts'
 import { type Statement, StorageError, type StorageLoad } from '../core/storage.ts'
 import {
   type Batch,
@@ -8,8 +9,10 @@ import {
   CLOSE,
   COMMIT,
   DEFINE,
+  ENTER,
   type Failure,
   INSIDE,
+  LEAVE,
   type Opened,
   pushStatement,
   READ,
@@ -17,6 +20,7 @@ import {
   type Reply,
   ROLLBACK,
   type SqliteSettings,
+  type WorkerData,
   WRITE,
   WRITE_ALL,
 } from './sqlite-protocol.ts'
@@ -81,6 +85,9 @@ export class SqliteQueue {
   /** Settles when the last transaction asked for so far has ended. */
   #turn: Promise<void> = Promise.resolve()
   #closed: Promise<void> | undefined
+  /** Whose writes these are. */
+  #run: NodeRun | undefined
+  #onShutOut: () => void = () => {}
 
   constructor(settings: QueueSettings) {
     this.#settings = settings
@@ -179,6 +186,39 @@ export class SqliteQueue {
     return transaction
   }
 
+  /**
+   * What is written from here on is this run's, and refused once it is shut out: `onShutOut` is called for
+   * each write that is.
+   */
+  enter(run: NodeRun, onShutOut: () => void): Promise<void> {
+    return this.#betweenTransactions(() => {
+      this.#run = run
+      this.#onShutOut = onShutOut
+      return this.#postOne([ENTER, run.node, run.epoch])
+    })
+  }
+
+  /** Resolves when all that was written before is stored. */
+  leave(): Promise<void> {
+    return this.#betweenTransactions(() => {
+      this.#run = undefined
+      return this.#postOne([LEAVE])
+    })
+  }
+
+  async #betweenTransactions(work: () => Promise<unknown>): Promise<void> {
+    const previous = this.#turn
+    const { promise: ended, resolve: end } = Promise.withResolvers<void>()
+    this.#turn = ended
+    await previous
+    this.#flush()
+    try {
+      await work()
+    } finally {
+      end()
+    }
+  }
+
   /** Finishes what was asked for, transactions included. */
   close(): Promise<void> {
     this.#closed ??= this.#finish()
@@ -273,7 +313,7 @@ export class SqliteQueue {
   #start(opened: () => void, failed: (error: StorageError) => void): Worker {
     // Built, this file and the worker's both end in `.js`.
     const file = new URL(`./sqlite-worker${extname(import.meta.url)}`, import.meta.url)
-    const workerData: SqliteSettings = this.#settings
+    const workerData: WorkerData = { settings: this.#settings, run: this.#run }
     const worker = new Worker(file, { workerData, name: 'storage' })
     this.#worker = worker
     let isOpen = false
@@ -311,8 +351,10 @@ export class SqliteQueue {
       for (let i = 0; i < sent.waiters.length; i++) {
         const waiter = sent.waiters[i] as Waiter
         const reply = ofBatch[i] as Reply
-        if (isFailure(reply)) waiter.fail(toError(reply))
-        else waiter.answer(reply)
+        if (isFailure(reply)) {
+          if (reply.isShutOut) this.#onShutOut()
+          waiter.fail(toError(reply))
+        } else waiter.answer(reply)
       }
     }
   }

@@ -1,5 +1,7 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
+import type { NodeRun } from '../core/cluster.ts'
+import { ShutOut } from '../core/fences.ts'
 import type { SqlRow, SqlValue } from '../core/storage.ts'
 import { failureOf, openDatabase, type Unusable } from './sqlite-file.ts'
 import {
@@ -9,14 +11,16 @@ import {
   CLOSE,
   COMMIT,
   DEFINE,
+  ENTER,
   type Failure,
   INSIDE,
+  LEAVE,
   type Opened,
   READ,
   type Replies,
   type Reply,
   ROLLBACK,
-  type SqliteSettings,
+  type WorkerData,
   WRITE,
   WRITE_ALL,
 } from './sqlite-protocol.ts'
@@ -24,6 +28,8 @@ import type { StatementReply } from './statements.ts'
 
 /** Texts that queries built at run time may keep prepared. */
 const MAX_PREPARED = 256
+
+const IS_SHUT_OUT = 'select 1 from node_fence where node = ? and epoch >= ?'
 
 const isFailure = (reply: Reply): reply is Failure => typeof reply === 'object' && 'kind' in reply
 
@@ -57,11 +63,14 @@ class Connection {
   #isGroupOpen = false
   /** The lock could not be had: the writes that arrived together do not each wait for it again. */
   #refusal: Failure | undefined
+  /** Nothing is written once this is shut out. */
+  #run: NodeRun | undefined
   /** What ended the transaction between `BEGIN` and `COMMIT`, if something did. */
   #undone: Failure | undefined
 
-  constructor(database: DatabaseSync) {
+  constructor(database: DatabaseSync, run: NodeRun | undefined) {
     this.#database = database
+    this.#run = run
   }
 
   /** Answers what has arrived together. */
@@ -109,7 +118,8 @@ class Connection {
         this.#commitGroup()
         this.#undone = undefined
         this.#answer(() => {
-          this.#execute(operation === BEGIN ? 'begin immediate' : 'begin')
+          if (operation === BEGIN) this.#beginWriting()
+          else this.#execute('begin')
           return 0
         })
         return
@@ -121,6 +131,13 @@ class Connection {
           this.#rollback()
           return 0
         })
+        return
+      case ENTER:
+      case LEAVE:
+        // What came before is not of the run, or still is.
+        this.#commitGroup()
+        this.#run = operation === ENTER ? { node: this.#text(), epoch: this.#number() } : undefined
+        this.#replies.push(0)
         return
       case CLOSE:
         this.#commitGroup()
@@ -208,10 +225,24 @@ class Connection {
 
   #beginGroup(): void {
     try {
-      this.#execute('begin immediate')
+      this.#beginWriting()
       this.#isGroupOpen = true
     } catch (error) {
       this.#refusal = failureOf(error)
+    }
+  }
+
+  /** Nobody else writes from here on, so whoever is not shut out now is not before the end. */
+  #beginWriting(): void {
+    this.#execute('begin immediate')
+    if (this.#run === undefined) return
+    try {
+      const { node, epoch } = this.#run
+      const [found] = this.#prepare(IS_SHUT_OUT).statement.all(node, epoch)
+      if (found !== undefined) throw new ShutOut(this.#run)
+    } catch (error) {
+      this.#rollback()
+      throw error
     }
   }
 
@@ -315,15 +346,16 @@ function serve(): void {
   const port = parentPort
   if (!port) throw new Error('this file is a worker thread')
   const greet = (failure?: Failure) => port.postMessage({ failure } satisfies Opened)
+  const { settings, run } = workerData as WorkerData
   let database: DatabaseSync
   try {
-    database = openDatabase(workerData as SqliteSettings)
+    database = openDatabase(settings)
   } catch (error) {
     const { kind, message } = error as Unusable
     greet({ kind, message })
     return
   }
-  const connection = new Connection(database)
+  const connection = new Connection(database, run)
   greet()
   port.on('message', (first: Batch) => {
     const batches = [first]

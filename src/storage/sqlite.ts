@@ -1,8 +1,10 @@
 import { Kysely } from 'kysely'
+import type { Fences } from '../core/fences.ts'
 import type { Migration, Schema, Storage } from '../core/storage.ts'
 import { sqliteDialect, sqliteTypes } from './dialects.ts'
 import { refuseUnfinished, runMigrations } from './migrations.ts'
 import { QueuedStorage } from './queued-storage.ts'
+import { SqliteFences } from './sqlite-fences.ts'
 import { SqliteQueue } from './sqlite-queue.ts'
 
 export interface SqliteOptions {
@@ -42,10 +44,12 @@ export async function openSqlite(file: string, options: SqliteOptions = {}): Pro
 class SqliteStorage extends QueuedStorage {
   readonly dialect = 'sqlite'
   readonly isShared = false
+  readonly fences: Fences
   readonly #file: string
 
   constructor(file: string, queue: SqliteQueue) {
     super(queue, new Kysely<Schema>({ dialect: sqliteDialect(queue) }))
+    this.fences = new SqliteFences(queue)
     this.#file = file
   }
 

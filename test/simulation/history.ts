@@ -522,6 +522,9 @@ class History {
     for (const { stanza, node, epoch } of this.#store.kept.values()) {
       this.ledger.breach('kept', `${idIn(stanza)} by ${node} ${epoch}`)
     }
+    for (const run of this.#store.late) {
+      this.ledger.breach('late', `${run} has stored something after it was taken over`)
+    }
     for (const place of this.#places.values()) {
       const { session } = place
       if (session === undefined || session.isClosed) continue

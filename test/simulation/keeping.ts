@@ -208,7 +208,8 @@ export class Keeping {
   async #takeOver({ node, epoch, unregister, found, giveBack }: Remains): Promise<void> {
     const { store, cluster, router } = this.#parts
     const { self } = cluster
-    const rows = await store.do(({ kept }) => {
+    const rows = await store.do(({ kept, takenOver }) => {
+      takenOver.set(node, Math.max(epoch, takenOver.get(node) ?? 0))
       const left = [...kept.values()].filter((row) => row.node === node && row.epoch <= epoch)
       left.sort((a, b) => a.epoch - b.epoch || a.id - b.id)
       return left.map((row): Kept => {
@@ -226,7 +227,14 @@ export class Keeping {
     })
     const deliveries = new RestoredDeliveries()
     const waiting = new Set<number>()
+    const replaced: Envelope[] = []
     for (const snapshot of snapshots) {
+      // What it had others have still, or it goes back to the route.
+      if (this.resumption.isReplaced(snapshot)) {
+        replaced.push(...snapshot.queue.map(fromStored))
+        this.resumption.forget(snapshot.id)
+        continue
+      }
       const all: { readonly envelope: Envelope; readonly id: number | undefined }[] = []
       for (const stored of snapshot.queue) {
         const envelope = fromStored(stored)
@@ -239,13 +247,19 @@ export class Keeping {
           ? deliveries.restore(envelope, false).unnoted('kept')
           : deliveries.restore(envelope.noted({ kept: id }), true),
       )
-      if (!(await this.resumption.restore(snapshot, queue))) continue
+      await this.resumption.restore(snapshot, queue)
       for (const { envelope, id } of all) {
         if (id !== undefined) waiting.add(id)
         if (envelope.notes.handed !== undefined) found(envelope.notes.handed)
       }
     }
     await unregister()
+    for (const envelope of replaced) {
+      const { handed, kept, offline } = envelope.notes
+      if (kept !== undefined || offline !== undefined) continue
+      if (handed !== undefined && (await giveBack(handed))) continue
+      await router.route(envelope.noted({ isRetry: true }))
+    }
     for (const row of rows) {
       const envelope = fromStored(row).noted({ kept: row.id, isRetry: true })
       const { handed } = envelope.notes

@@ -9,6 +9,7 @@ export type Breach =
   | 'tables'
   | 'rows'
   | 'kept'
+  | 'late'
   | 'waiting'
   | 'held back'
   | 'not started'

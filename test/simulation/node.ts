@@ -64,6 +64,7 @@ export class SimulatedNode {
     this.#line = line
     const client = registry.open(line)
     const transport = network.transport(line)
+    const disk = store.open(this.process)
     const hooks = new Hooks(log)
     const router = new Router(log, hooks.at('message_routed'))
     const routes = new LocalRoutes()
@@ -95,11 +96,12 @@ export class SimulatedNode {
         routes,
         sessionManager,
         components: { register: () => {}, unregister: () => {} },
+        fences: disk,
         onFenced: () => onFenced(this),
       },
     )
     const parts = { hooks, router, sessionManager, cluster: this.cluster, clock }
-    this.#resumption = new Keeping({ ...parts, store: store.open(this.process) }).resumption
+    this.#resumption = new Keeping({ ...parts, store: disk }).resumption
   }
 
   get run(): string {

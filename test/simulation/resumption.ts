@@ -160,23 +160,27 @@ export class Resumption {
       return row
     })
     if (taken === undefined) return
-    if (await this.restore(taken, queue)) return
+    if (!this.isReplaced(taken)) return await this.restore(taken, queue)
     for (const envelope of queue) {
       if (envelope.notes.offline !== undefined) continue
       await router.route(envelope.noted({ isRetry: true }))
     }
+    this.forget(id)
   }
 
-  /** False: another has its place. */
-  async restore(row: Snapshot, queue: SimulatedSession['unacknowledged']): Promise<boolean> {
-    const { sessionManager, hooks, store, cluster, clock } = this.#parts
+  isReplaced({ jid, id }: Snapshot): boolean {
+    return this.#parts.sessionManager.isReplaced({ jid: parseJid(jid), id })
+  }
+
+  forget(id: string): void {
+    void this.#parts.store.do(({ snapshots }) => snapshots.delete(id))
+  }
+
+  async restore(row: Snapshot, queue: SimulatedSession['unacknowledged']): Promise<void> {
+    const { sessionManager, hooks, cluster, clock } = this.#parts
     const { id, priority, had } = row
     const address = parseJid(row.jid)
     const jid = address.toBare().withResource(address.resource)
-    if (sessionManager.isReplaced({ jid, id })) {
-      void store.do(({ snapshots }) => snapshots.delete(id))
-      return false
-    }
     const { node, epoch } = cluster.self
     const session = new SimulatedSession(jid, id, clock.wallTime(), undefined, {
       ...this.#parts,
@@ -187,6 +191,5 @@ export class Resumption {
     session.detach(() => void this.#save(session))
     await sessionManager.restore(session)
     await hooks.at('session_restored', session.domainType).run(queue, { session })
-    return true
   }
 }

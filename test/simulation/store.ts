@@ -1,4 +1,5 @@
 import type { NodeRun } from '../../src/core/cluster.ts'
+import type { Fences } from '../../src/core/fences.ts'
 import type { StoredMessage } from '../../src/modules/offline/store.ts'
 import type { StoredEnvelope } from '../../src/modules/stream-management/stored-envelope.ts'
 import type { Random } from '../loss/random.ts'
@@ -31,7 +32,15 @@ export class SimulatedStore {
   readonly kept = new Map<string, Kept>()
   readonly snapshots = new Map<string, Snapshot>()
   readonly offline = new Map<number, Waiting>()
+  /** The last run of each node that was shut out. */
+  readonly fences = new Map<string, number>()
+  /** The last run of each node whose remains were taken over. */
+  readonly takenOver = new Map<string, number>()
+  /** Runs that have stored something after that. */
+  readonly late = new Set<string>()
   readonly #arrivals = new Map<Process, number>()
+  /** Something that they had sent was lost when they died. */
+  readonly #silenced = new Set<Process>()
   #lastSeq = 0
 
   constructor(scheduler: Scheduler, random: Random) {
@@ -47,26 +56,29 @@ export class SimulatedStore {
     return new StoreClient(this, process)
   }
 
-  /** What was sent before its sender died may be done, or not. */
-  transact(process: Process, work: () => void, answer: () => void): void {
+  /** What was sent before its sender died may be done, or not, and nothing behind what was not. */
+  transact(process: Process, work: () => () => void): void {
     const isSafe = this.#random.whole(0, 1) === 0
     // One connection writes: what was asked for first is done first.
     const arrival = this.#scheduler.now + this.#random.next() * DELAY
     const at = Math.max(arrival, this.#arrivals.get(process) ?? 0)
     this.#arrivals.set(process, at)
     this.#scheduler.at(at, () => {
-      if (process.isDead && !isSafe) return
-      work()
+      if (process.isDead && !isSafe) this.#silenced.add(process)
+      if (this.#silenced.has(process)) return
+      const answer = work()
       process.in(this.#random.next() * DELAY, answer)
     })
   }
 }
 
-/** A node's way to the store: what is written in one turn is written together. */
-export class StoreClient {
+/** A node's way to the store: what is written in one turn is written together, unless its run was shut out. */
+export class StoreClient implements Fences {
   readonly #store: SimulatedStore
   readonly #process: Process
   #batch: { readonly work: () => unknown; readonly resolve: (result: unknown) => void }[] = []
+  #run: NodeRun | undefined
+  #onShutOut = () => {}
 
   constructor(store: SimulatedStore, process: Process) {
     this.#store = store
@@ -83,15 +95,44 @@ export class StoreClient {
   #send(): void {
     const batch = this.#batch
     this.#batch = []
-    let results: unknown[] = []
-    this.#store.transact(
-      this.#process,
-      () => {
-        results = batch.map(({ work }) => work())
-      },
-      () => {
+    const run = this.#run
+    this.#store.transact(this.#process, () => {
+      // Whoever hears so is over before anybody misses an answer.
+      if (run !== undefined && this.#isShutOut(run)) return this.#onShutOut
+      if (run !== undefined && run.epoch <= (this.#store.takenOver.get(run.node) ?? 0)) {
+        this.#store.late.add(`${run.node} ${run.epoch}`)
+      }
+      const results = batch.map(({ work }) => work())
+      return () => {
         for (const [index, { resolve }] of batch.entries()) resolve(results[index])
-      },
-    )
+      }
+    })
+  }
+
+  // --- Who may use it.
+
+  #isShutOut({ node, epoch }: NodeRun): boolean {
+    return (this.#store.fences.get(node) ?? 0) >= epoch
+  }
+
+  lastOf(node: string): Promise<number> {
+    return this.do(({ fences }) => fences.get(node) ?? 0)
+  }
+
+  async enter(run: NodeRun, onShutOut: () => void): Promise<void> {
+    this.#run = run
+    this.#onShutOut = onShutOut
+    await this.do(() => {})
+  }
+
+  async leave(): Promise<void> {
+    await this.do(() => {})
+    this.#run = undefined
+  }
+
+  shutOut({ node, epoch }: NodeRun): Promise<void> {
+    return this.do(({ fences }) => {
+      fences.set(node, Math.max(epoch, fences.get(node) ?? 0))
+    })
   }
 }
