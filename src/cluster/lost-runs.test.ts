@@ -16,7 +16,7 @@ const [OWN, OTHERS] = ['one:1 lost:2 7', 'two:3 lost:2 8']
 /** A node on its own, with what it says to others. */
 class Node {
   readonly scheduler = new Scheduler()
-  readonly hooks = new Hooks(silentLogger)
+  readonly hooks: Hooks
   readonly handlers = new Map<string, TopicHandler<Topic>>()
   readonly told: unknown[] = []
   readonly cleaned: NodeRun[] = []
@@ -27,7 +27,8 @@ class Node {
   failures = 0
   readonly lostRuns: LostRuns
 
-  constructor() {
+  constructor(hooks = new Hooks(silentLogger)) {
+    this.hooks = hooks
     const { clock } = new Process(this.scheduler)
     const node = this
     this.lostRuns = new LostRuns({
@@ -116,8 +117,9 @@ test('what was found before something failed is told when that succeeds', async 
   assert.deepEqual(mine.found, [[7]])
 })
 
-test('rows of nodes without a record are those of nodes that are given up', async () => {
+test('what nodes without a record have left is that of nodes that are given up', async () => {
   const node = new Node()
+  node.hooks.on('nodes_with_remains', (runs) => [...runs, { node: 'stray', epoch: 4 }, LOST])
   const started = node.lostRuns.start()
   await node.scheduler.run(900)
   await started
@@ -125,6 +127,11 @@ test('rows of nodes without a record are those of nodes that are given up', asyn
   assert.deepEqual(node.givenUp, [])
   await node.scheduler.run(1_100)
   assert.deepEqual(node.givenUp, [{ node: 'stray', epoch: 5 }])
+  node.hooks.on('nodes_with_remains', (runs) => [...runs, { node: 'stray', epoch: 6 }])
+  const again = new Node(node.hooks)
+  await again.lostRuns.start()
+  await again.scheduler.run(2_000)
+  assert.deepEqual(again.givenUp, [{ node: 'stray', epoch: 6 }])
 })
 
 test('what others have found counts, though they say so before the end of that run is seen', () => {

@@ -1,4 +1,4 @@
-import type { Cluster, NodeRun } from '../core/cluster.ts'
+import { type Cluster, lastRuns, type NodeRun } from '../core/cluster.ts'
 import type { Fences } from '../core/fences.ts'
 import { type Hooks, resultOf } from '../core/hooks.ts'
 import type { LocalRoutes } from '../core/local-routes.ts'
@@ -99,7 +99,7 @@ export class LostRuns {
     const { clock, lease } = this.#parts
     this.#isReady = true
     await this.#cleanUp()
-    clock.after(lease, () => void this.#takeOverOrphans())
+    clock.after(lease, () => void this.#giveUpUnknown())
     clock.after(SECOND_LOOK, () => void this.#takeOverOwn())
   }
 
@@ -173,45 +173,25 @@ export class LostRuns {
   // --- What is done.
 
   /**
-   * What is left of nodes that nobody knows: they were called something else, or the registry was lost. Who
-   * is alive has been heard of by now.
+   * Nodes that nobody knows, and that have left something in the registry or in the storage: they were called
+   * something else, or the registry was lost. They are given up as others are, and what follows is the same.
+   * Who is alive has been heard of by now.
    */
-  async #takeOverOrphans(): Promise<void> {
-    const { hooks, log } = this.#parts
+  async #giveUpUnknown(): Promise<void> {
+    const { hooks, log, locks, sessions, components, members } = this.#parts
     try {
-      await this.#parts.locks.exclusively('orphans', async () => {
-        const given = await this.#giveUpUnknown()
+      await locks.exclusively('orphans', async () => {
         const left = resultOf(await hooks.at('nodes_with_remains').run([], {}), [])
-        for (const node of left) {
+        for (const run of lastRuns([...sessions.owners, ...components.owners, ...left])) {
           if (!this.#isReady) return
-          if (given.has(node) || this.#parts.members.isKnown(node)) continue
-          log.warn('cluster_node_unknown', { node })
-          const nobody = {
-            unregister: async () => {},
-            found: () => {},
-            giveBack: async () => false,
-          }
-          const remains = { node, epoch: Number.MAX_SAFE_INTEGER, ...nobody }
-          await hooks.at('node_remains').run(remains, {})
+          if (members.isKnown(run.node)) continue
+          log.warn('cluster_node_unknown', { ...run })
+          await members.giveUpUnknown(run)
         }
       })
     } catch (error) {
       log.warn('cluster_orphans_left', { error })
     }
-  }
-
-  /** Rows in the registry: their nodes are given up as others are, and what follows is the same. */
-  async #giveUpUnknown(): Promise<ReadonlySet<string>> {
-    const { sessions, components, members, log } = this.#parts
-    const epochs = new Map<string, number>()
-    for (const { node, epoch } of [...sessions.owners, ...components.owners]) {
-      if (!members.isKnown(node)) epochs.set(node, Math.max(epoch, epochs.get(node) ?? 0))
-    }
-    for (const [node, epoch] of epochs) {
-      log.warn('cluster_node_unknown', { node, epoch })
-      await members.giveUpUnknown({ node, epoch })
-    }
-    return new Set(epochs.keys())
   }
 
   /** What an earlier run of this node has still written when it was given up, paused or cut off. */

@@ -312,9 +312,12 @@ export class Members {
     }
   }
 
-  /** Gives up a run that has left something in the registry, and no record. */
-  async giveUpUnknown({ node, epoch }: NodeRun): Promise<void> {
+  /** Gives up a run that has left something, and no record. */
+  async giveUpUnknown(run: NodeRun): Promise<void> {
+    const { node } = run
     const { registry, version } = this.#parts
+    // 0: from before there were runs.
+    const epoch = Math.max(run.epoch, 1)
     const record = { epoch, state: 'alive', dead: 0, cleaned: 0, version } as const
     try {
       await registry.put(NODE_PREFIX + node, JSON.stringify(over(record)), 0)

@@ -7,7 +7,7 @@ import type {
   Topic,
   TopicHandler,
 } from '../core/cluster.ts'
-import { ClusterError } from '../core/cluster.ts'
+import { ClusterError, lastRuns } from '../core/cluster.ts'
 import { type Hooks, resultOf } from '../core/hooks.ts'
 import { Lanes } from '../core/lanes.ts'
 
@@ -82,8 +82,8 @@ export class SingleNode implements Cluster {
     const nobody = { unregister: async () => {}, found: () => {}, giveBack: async () => false }
     const left = resultOf(await this.#hooks.at('nodes_with_remains').run([], {}), [])
     // What it was called as long as it was one of several, it is not any more.
-    for (const name of left) {
-      const before = name === node ? epoch - 1 : Number.MAX_SAFE_INTEGER
+    for (const { node: name, epoch: last } of lastRuns(left)) {
+      const before = name === node ? epoch - 1 : last
       await this.#hooks.at('node_remains').run({ node: name, epoch: before, ...nobody }, {})
     }
   }

@@ -129,3 +129,10 @@ export interface Cluster {
   /** Others take over what is left here. For when nothing is served any more, before storage closes. */
   leave(): Promise<void>
 }
+
+/** Of several runs the last of each node. */
+export function lastRuns(runs: readonly NodeRun[]): readonly NodeRun[] {
+  const epochs = new Map<string, number>()
+  for (const { node, epoch } of runs) epochs.set(node, Math.max(epoch, epochs.get(node) ?? 0))
+  return Array.from(epochs, ([node, epoch]) => ({ node, epoch }))
+}

@@ -1,6 +1,7 @@
 import type { BareJid, FullJid, Jid } from '../xmpp/jid.ts'
 import type { Element } from '../xmpp/xml.ts'
 import type { AdhocAsked, AdhocCommand } from './adhoc.ts'
+import type { NodeRun } from './cluster.ts'
 import type { Component } from './components.ts'
 import type { DiscoIdentity, DiscoItem, DiscoQuery } from './disco.ts'
 import type { Envelope } from './envelope.ts'
@@ -282,8 +283,8 @@ export interface HookMap {
    * run, or one of a node that was lost. Global; run on one node.
    */
   node_remains: Hook<Remains, object>
-  /** Names of the nodes of which the storage has something that `node_remains` would take over. Global. */
-  nodes_with_remains: Hook<readonly string[], object>
+  /** The last runs of nodes of which the storage has something that `node_remains` would take over. Global. */
+  nodes_with_remains: Hook<readonly NodeRun[], object>
   /**
    * A message that had its durable copy here (`kept`) went to another node, which answers for it by now:
    * it has a copy of its own, or its client has acknowledged it.

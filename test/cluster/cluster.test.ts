@@ -488,6 +488,8 @@ test('what a node of another name has left is taken over, too', options, async (
   await until(isHere)
   const { client } = await resume(after, { id: juliet.id, h: 0, fullJid })
   await client.roundTrip()
+  // Should it be there after all, nothing of it is stored any more.
+  assert.ok((await after.server.storage.fences.lastOf('before')) > 0)
 })
 
 test('who follows an account sees what happens to its stanzas on all nodes', options, async () => {

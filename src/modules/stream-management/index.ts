@@ -349,10 +349,11 @@ function manage(
     partsOf: parts,
     forget,
   })
-  hooks.on('nodes_with_remains', async (names) => {
-    const own = [...(await kept.nodes()), ...(await snapshots.nodes())]
-    return [...new Set([...names, ...own])]
-  })
+  hooks.on('nodes_with_remains', async (runs) => [
+    ...runs,
+    ...(await kept.runs()),
+    ...(await snapshots.runs()),
+  ])
   hooks.on('node_remains', async (remains) => {
     await restoration.takeOver(remains)
     return remains

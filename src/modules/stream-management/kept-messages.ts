@@ -36,7 +36,7 @@ const TAKE_WITH = `${TAKE} and exists (select 1 from sm_session
   where sm_session.id = ? and sm_session.node = ? and sm_session.epoch = ?)`
 const PAGE = `select id, stanza, notes from sm_kept
   where node = ? and epoch = ? and id > ? and id <= ? order by id limit ?`
-const NODES = 'select distinct node from sm_kept'
+const RUNS = 'select node, max(epoch) as epoch from sm_kept group by node'
 const PAGE_SIZE = 500
 
 /**
@@ -254,10 +254,9 @@ export class KeptMessages {
     }
   }
 
-  /** Whose messages the disk has. */
-  async nodes(): Promise<readonly string[]> {
-    const rows = await this.#storage.read<{ node: string }>(NODES, [])
-    return rows.map(({ node }) => node)
+  /** Whose messages the disk has: the last run of each node. */
+  runs(): Promise<readonly NodeRun[]> {
+    return this.#storage.read<NodeRun>(RUNS, [])
   }
 
   /** What takes over messages of a session's queue, once this run has taken over the session. */

@@ -118,7 +118,7 @@ const PAGE = `select id, expires_at, state, node, epoch from sm_session
 const TAKE = `update sm_session set node = ?, epoch = ? where id = ? and node = ? and epoch <= ?
   returning id, expires_at, state`
 const QUEUE = 'select seq, at, stanza, notes from sm_queue where session = ? order by seq'
-const NODES = 'select distinct node from sm_session'
+const RUNS = 'select node, max(epoch) as epoch from sm_session group by node'
 const PAGE_SIZE = 200
 
 type Row = { readonly id: string; readonly expires_at: number; readonly state: string }
@@ -157,10 +157,9 @@ export class Snapshots {
     await this.#storage.writeAll(forgetting(id))
   }
 
-  /** Whose sessions the disk has. */
-  async nodes(): Promise<readonly string[]> {
-    const rows = await this.#storage.read<{ node: string }>(NODES, [])
-    return rows.map(({ node }) => node)
+  /** Whose sessions the disk has: the last run of each node. */
+  runs(): Promise<readonly NodeRun[]> {
+    return this.#storage.read<NodeRun>(RUNS, [])
   }
 
   /**
