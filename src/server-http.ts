@@ -22,11 +22,12 @@ const STORAGE_PATIENCE = 2_000
 export function httpListener(settings: Settings, server: Server): HttpListener {
   const { certificates, log } = server
   const services = servicesOf(server)
-  const { address, port, tls, max_connections } = settings
+  const { address, port, tls, max_connections, max_connections_per_address } = settings
   return new HttpListener({
     host: address === '*' ? undefined : address,
     port,
     maxConnections: max_connections,
+    maxConnectionsPerAddress: max_connections_per_address,
     ...(tls === 'direct' && {
       secure: (socket) => certificates.secure(socket, { isDirect: false }),
     }),

@@ -45,8 +45,8 @@ function ofServer(server: Server): Source[] {
   ]
 }
 
-function sessionsByDomain({ config, sessionManager }: Server): Sample[] {
-  const counts = new Map(config.domains.map((domain) => [domain, 0]))
+function sessionsByDomain({ domains, sessionManager }: Server): Sample[] {
+  const counts = new Map(domains.names.map((domain) => [domain, 0]))
   for (const session of sessionManager.sessions.values()) {
     if (!isLocalSession(session)) continue
     const { jid } = session
@@ -167,8 +167,13 @@ function ofConnections(server: Server): Source[] {
       kind: 'gauge',
       labels: ['listener'],
       read: () => {
-        const { listeners, serverListeners, componentListeners } = server
-        const kinds = { c2s: listeners, s2s: serverListeners, component: componentListeners }
+        const { listeners, serverListeners, componentListeners, httpListeners } = server
+        const kinds = {
+          c2s: listeners,
+          s2s: serverListeners,
+          component: componentListeners,
+          http: httpListeners,
+        }
         return Object.entries(kinds).map(([listener, all]) => ({
           labels: { listener },
           value: all.reduce((count, { connectionCount }) => count + connectionCount, 0),

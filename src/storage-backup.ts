@@ -54,6 +54,8 @@ export async function backUp(target: string, options: Options): Promise<Saved> {
       return await copyStorage({ from, to, source: nameOf(url), migrations, onProgress })
     })
     sync(partial)
+    // Another may have come meanwhile.
+    if (existsSync(file)) throw new BackupExistsError(file)
     renameSync(partial, file)
     sync(dirname(file))
     return { file, tables }

@@ -36,16 +36,17 @@ curl http://127.0.0.1:5280/api/account/info \\
 
 What is refused is told as problem details (RFC 9457) with a \`code\` for programs:
 
-| Status | \`code\`         | Why                                                       |
-| ------ | -------------- | --------------------------------------------------------- |
-| 400    | \`invalid\`      | The arguments cannot be meant; \`detail\` names each.       |
-| 401    | \`unauthorized\` | No token, or one that is not good (any more).             |
-| 403    | \`forbidden\`    | Not for the role of this token, or not about this domain. |
-| 404    | \`not-found\`    | Something is missing.                                     |
-| 409    | \`conflict\`     | Something is there already.                               |
-| 413    | \`too-large\`    | More than 64 KiB.                                         |
-| 429    | \`too-many\`     | Too many requests; \`Retry-After\` says when to try again.  |
-| 503    | \`unavailable\`  | Not now.                                                  |
+| Status | \`code\`               | Why                                                       |
+| ------ | -------------------- | --------------------------------------------------------- |
+| 400    | \`invalid\`            | The arguments cannot be meant; \`detail\` names each.       |
+| 401    | \`unauthorized\`       | No token, or one that is not good (any more).             |
+| 403    | \`forbidden\`          | Not for the role of this token, or not about this domain. |
+| 404    | \`not-found\`          | Something is missing.                                     |
+| 405    | \`method-not-allowed\` | Another method than \`POST\`; \`Allow\` says which.           |
+| 409    | \`conflict\`           | Something is there already.                               |
+| 413    | \`too-large\`          | More than 64 KiB.                                         |
+| 429    | \`too-many\`           | Too many requests; \`Retry-After\` says when to try again.  |
+| 503    | \`unavailable\`        | Not now.                                                  |
 
 With \`Accept: text/event-stream\` the answer is a stream of events: \`progress\` with
 \`{"done", "total", "of"}\` while it takes long, then \`result\` or \`error\`.

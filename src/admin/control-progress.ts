@@ -50,16 +50,16 @@ export class ProgressLines {
   }
 }
 
-/** The line with the answer. */
+/** The line with the answer; '' where the connection was lost before. */
 export async function readAnswer(
   response: IncomingMessage,
   onProgress: (progress: Progress) => void,
 ): Promise<string> {
   let answer = ''
   for await (const line of linesOf(response)) {
-    answer = line
     const { progress } = JSON.parse(line) as { readonly progress?: Progress | null }
-    if (progress) onProgress(progress)
+    if (progress === undefined) answer = line
+    else if (progress !== null) onProgress(progress)
   }
   return answer
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { request } from 'node:http'
+import { createServer, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -121,6 +121,25 @@ test('how far a command is comes before its result, now and then', async () => {
     code: 'conflict',
     message: 'too hard',
   })
+})
+
+test('a server that dies at work is told as that', async () => {
+  const path = freshPath()
+  const dying = createServer((_, response) => {
+    response.write(`${JSON.stringify({ progress: { done: 1, total: 2, of: 'things' } })}\n`, () =>
+      response.destroy(),
+    )
+  })
+  dying.listen(path)
+  await once(dying, 'listening')
+  try {
+    await assert.rejects(callCommand(path, 'work hard', {}), {
+      code: 'unavailable',
+      message: 'the connection to the server was lost',
+    })
+  } finally {
+    dying.close()
+  }
 })
 
 test('what is followed comes item by item, until nobody follows', async () => {

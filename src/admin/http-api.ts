@@ -51,7 +51,7 @@ export function httpApi(options: ApiOptions): HttpService {
 
   const identify = async ({ headers, ip }: FastifyRequest): Promise<Identity> => {
     const [, token = ''] = /^Bearer +(\S+)$/i.exec(headers.authorization ?? '') ?? []
-    const found = await tokens.verify(token)
+    const found = await told(tokens.verify(token), log)
     if (found === undefined) {
       if (!wrong.take(networkOf(ip))) throw tooMany()
       log.info('admin_token_refused', { address: ip })

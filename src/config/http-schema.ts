@@ -29,6 +29,13 @@ export const httpListener = z
           'for everybody who can connect; "health": /health/live and /health/ready, likewise.',
       ),
     max_connections: z.int().min(1).default(1_000).describe('Connections at the same time.'),
+    max_connections_per_address: z
+      .int()
+      .min(1)
+      .default(100)
+      .describe(
+        'Connections at the same time from one IP address (or IPv6 network of 64 bits); a proxy has one.',
+      ),
   })
   .transform((listener) => ({
     ...listener,

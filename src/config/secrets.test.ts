@@ -21,5 +21,7 @@ for (const [written, shown] of addresses) {
 test('whatever is in a table of secrets is one', () => {
   assert.ok(isSecret(['listen', 'component', 0, 'secrets', 'irc.example.com']))
   assert.ok(isSecret(['cluster', 'password']))
+  assert.ok(isSecret(['modules', 'mine', 'admin_password']))
   assert.ok(!isSecret(['cluster', 'user']))
+  assert.ok(!isSecret(['auth', 'wrong_passwords_per_account']))
 })

@@ -1,7 +1,8 @@
 /** What of the configuration is shown to nobody: neither in errors nor in lists of changes. */
 import type { Path } from './positions.ts'
 
-const SECRET = /password|secret|token|passphrase/i
+/** How many passwords may be wrong is none. */
+const SECRET = /(?<!^wrong_)password|secret|token|passphrase/i
 
 /** `://user:password@`, up to the last `@`, for the address may be written wrong. */
 const PASSWORD_IN_ADDRESS = /((?::|\/\/)\/*[^/:@]*:).*@/s

@@ -8,16 +8,23 @@ import type { AddressInfo, Socket } from 'node:net'
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply } from 'fastify'
 import { HttpProblem, type HttpService } from '../core/http.ts'
 import type { Logger } from '../core/log.ts'
+import { networkOf } from '../core/network.ts'
 
 export type HttpListenerOptions = {
   /** All addresses when absent. */
   readonly host: string | undefined
   readonly port: number
   readonly maxConnections: number
+  /** From one address, or one IPv6 network of 64 bits. */
+  readonly maxConnectionsPerAddress: number
   /** TLS over a new connection; absent: none. `undefined`: it cannot be had. */
   readonly secure?: ((socket: Socket) => Socket | undefined) | undefined
   readonly services: readonly HttpService[]
   readonly log: Logger
+  /** How long an answer may lie unread, milliseconds. */
+  readonly unreadTimeout?: number
+  /** How long what has begun is waited for at the end, milliseconds. */
+  readonly closeTimeout?: number
 }
 
 /** Of a request's body, in bytes. */
@@ -27,6 +34,11 @@ const REQUEST_TIMEOUT_MS = 10_000
 const KEEP_ALIVE_MS = 15_000
 /** How often it is looked for those that take longer, milliseconds. */
 const CHECKED_EVERY_MS = 2_000
+const UNREAD_TIMEOUT_MS = 30_000
+const CLOSE_TIMEOUT_MS = 5_000
+
+/** What a path that is there may be asked with. */
+const METHODS = ['GET', 'HEAD', 'POST'] as const
 
 const HEADERS = {
   'x-content-type-options': 'nosniff',
@@ -41,9 +53,12 @@ export class HttpListener {
   readonly #app: FastifyInstance
   readonly #options: HttpListenerOptions
   readonly #stopping = new AbortController()
+  /** Open connections, by where they come from. */
+  readonly #perNetwork = new Map<string, number>()
 
   constructor(options: HttpListenerOptions) {
     const { services, secure, maxConnections, log } = options
+    const { unreadTimeout = UNREAD_TIMEOUT_MS } = options
     this.#options = options
     this.#app = fastify({
       bodyLimit: MAX_BODY,
@@ -59,7 +74,7 @@ export class HttpListener {
           handler,
         )
         server.maxConnections = maxConnections
-        if (secure !== undefined) overTls(server, secure)
+        this.#admit(server)
         return server
       },
     })
@@ -69,8 +84,10 @@ export class HttpListener {
       reply.headers(HEADERS)
       if (secure !== undefined) reply.header('strict-transport-security', 'max-age=31536000')
     })
-    this.#app.setNotFoundHandler((request, reply) => {
-      send(reply, new HttpProblem(404, 'not-found', `there is nothing at ${pathOf(request.url)}`))
+    // What nobody reads is not kept for ever. Who follows something is not sent an answer.
+    this.#app.addHook('onSend', async ({ raw }) => void raw.socket.setTimeout(unreadTimeout))
+    this.#app.setNotFoundHandler(({ url, method }, reply) => {
+      send(reply, this.#nothingAt(pathOf(url), method))
     })
     this.#app.setErrorHandler((error: FastifyError, request, reply) => {
       send(
@@ -97,23 +114,54 @@ export class HttpListener {
     return this.#app.server.listening
   }
 
-  /** Answers what has begun, but waits for nobody who follows something. */
-  async close(): Promise<void> {
-    this.#stopping.abort()
-    await this.#app.close()
+  get connectionCount(): number {
+    return this.#perNetwork.values().reduce((sum, count) => sum + count, 0)
   }
-}
 
-/** The server itself listens, so that its limits hold, but speaks on what `secure` makes. */
-function overTls(server: Server, secure: (socket: Socket) => Socket | undefined): void {
-  const [speak] = server.listeners('connection')
-  server.removeAllListeners('connection')
-  server.on('connection', (plain: Socket) => {
-    const socket = secure(plain)
-    if (socket === undefined) return void plain.destroy()
-    plain.on('error', () => {})
-    speak?.call(server, socket)
-  })
+  /**
+   * Answers what has begun, but waits for nobody who follows something, and not for ever for who does not
+   * read.
+   */
+  async close(): Promise<void> {
+    const { closeTimeout = CLOSE_TIMEOUT_MS } = this.#options
+    this.#stopping.abort()
+    const closed = this.#app.close()
+    const timer = setTimeout(() => this.#app.server.closeAllConnections(), closeTimeout)
+    await closed
+    clearTimeout(timer)
+  }
+
+  /** The server itself listens, so that its limits hold, but speaks on what `secure` makes. */
+  #admit(server: Server): void {
+    const { secure = (plain: Socket) => plain, maxConnectionsPerAddress } = this.#options
+    const [speak] = server.listeners('connection')
+    server.removeAllListeners('connection')
+    server.on('connection', (plain: Socket) => {
+      const network = networkOf(plain.remoteAddress ?? '')
+      const others = this.#perNetwork.get(network) ?? 0
+      const socket = others >= maxConnectionsPerAddress ? undefined : secure(plain)
+      if (socket === undefined) return void plain.destroy()
+      this.#perNetwork.set(network, others + 1)
+      plain.once('close', () => this.#forget(network))
+      if (socket !== plain) plain.on('error', () => {})
+      speak?.call(server, socket)
+    })
+  }
+
+  #forget(network: string): void {
+    const left = (this.#perNetwork.get(network) ?? 1) - 1
+    if (left === 0) this.#perNetwork.delete(network)
+    else this.#perNetwork.set(network, left)
+  }
+
+  /** RFC 9110 §15.5.5 and §15.5.6. */
+  #nothingAt(path: string, method: string): HttpProblem {
+    const allowed = METHODS.filter((each) => this.#app.hasRoute({ method: each, url: path }))
+    if (allowed.length === 0)
+      return new HttpProblem(404, 'not-found', `there is nothing at ${path}`)
+    const detail = `${path} takes ${allowed.join(' and ')}, not ${method}`
+    return new HttpProblem(405, 'method-not-allowed', detail, { allow: allowed.join(', ') })
+  }
 }
 
 function send(reply: FastifyReply, problem: HttpProblem): void {

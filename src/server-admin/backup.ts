@@ -5,7 +5,7 @@ import type { AdminBackup } from '../admin/commands/backup.ts'
 import { StorageError } from '../core/storage.ts'
 import type { Server } from '../server.ts'
 import { BackupExistsError, backUp } from '../storage-backup.ts'
-import { TRANSFER } from './data.ts'
+import { BROKEN_OFF, isBrokenOff, TRANSFER } from './data.ts'
 
 /** Servers that write a backup at this moment. */
 const busy = new WeakSet<Server>()
@@ -35,6 +35,7 @@ function explained(cause: unknown): unknown {
   if (cause instanceof BackupExistsError) {
     return new CommandError('conflict', cause.message, { cause })
   }
+  if (isBrokenOff(cause)) return new CommandError('unavailable', BROKEN_OFF, { cause })
   const isInTheWay = cause instanceof StorageError || (cause instanceof Error && 'syscall' in cause)
   return isInTheWay ? new CommandError('unavailable', cause.message, { cause }) : cause
 }

@@ -51,10 +51,10 @@ export function adminData(server: Server): AdminData {
     return result
   }
   return {
-    write: (place, options) =>
+    write: (place, { signal, ...options }) =>
       explained(async () => {
         const path = pathOf(place)
-        await writeNewFile(path, serverData({ source, ...options }))
+        await writeNewFile(path, serverData({ source, ...options }), signal)
         return path
       }),
     read: (place, call) =>
@@ -84,6 +84,13 @@ function byteCount({ progress }: Pick<CommandCall, 'progress'>) {
   }
 }
 
+/** The server stops, or nobody waits for what was asked for. */
+export function isBrokenOff(cause: unknown): boolean {
+  return cause instanceof Error && cause.name === 'AbortError'
+}
+
+export const BROKEN_OFF = 'broken off before it was done'
+
 /** What is wrong with files is the caller's business. */
 async function explained<T>(work: () => Promise<T>): Promise<T> {
   try {
@@ -91,6 +98,7 @@ async function explained<T>(work: () => Promise<T>): Promise<T> {
   } catch (cause) {
     if (cause instanceof FileExistsError)
       throw new CommandError('conflict', cause.message, { cause })
+    if (isBrokenOff(cause)) throw new CommandError('unavailable', BROKEN_OFF, { cause })
     if (cause instanceof UserDataError) throw new CommandError('invalid', cause.message, { cause })
     if (!(cause instanceof Error) || !('syscall' in cause)) throw cause
     const isMissing = 'code' in cause && cause.code === 'ENOENT'

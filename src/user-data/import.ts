@@ -58,8 +58,8 @@ type User = {
 
 /**
  * Takes accounts in, in the order in which they come, several at a time; parts of one account one after
- * the other. What is there already stays: broken off, the same source is simply given again. Stops, with
- * what has come so far, when `signal` is aborted.
+ * the other. What is there already stays: broken off, the same source is simply given again. Rejects
+ * with the reason of `signal` when that is aborted; what has come until then stays.
  */
 export async function importUsers(
   source: AsyncIterable<UserDataEvent>,
@@ -69,7 +69,7 @@ export async function importUsers(
   const run = new ImportRun(target)
   try {
     for await (const event of source) {
-      if (signal.aborted) break
+      signal.throwIfAborted()
       await run.handle(event)
     }
   } catch (error) {

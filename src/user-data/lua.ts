@@ -46,11 +46,14 @@ const ESCAPES: Readonly<Record<string, string>> = {
 /** A value at a time. `octets`: one character for each byte. */
 export class LuaReader {
   readonly #octets: string
+  readonly #textFrom: (octets: string) => string
   #at: number
 
-  constructor(octets: string, at = 0) {
+  /** `textFrom`: what texts are made into, in place of text. */
+  constructor(octets: string, at = 0, textFrom = textOf) {
     this.#octets = octets
     this.#at = at
+    this.#textFrom = textFrom
   }
 
   /** Behind what was read. */
@@ -167,7 +170,7 @@ export class LuaReader {
     }
     text += this.#octets.slice(from, this.#at)
     this.#at++
-    return textOf(text)
+    return this.#textFrom(text)
   }
 
   #escaped(): string {
@@ -224,7 +227,7 @@ export class LuaReader {
 }
 
 /** Octets that are no UTF-8 stay as they are. */
-function textOf(octets: string): string {
+export function textOf(octets: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: the range is all of ASCII
   if (/^[\x00-\x7f]*$/.test(octets)) return octets
   const bytes = Buffer.from(octets, 'latin1')

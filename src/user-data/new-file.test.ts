@@ -34,6 +34,20 @@ test('of two that are written at the same time one is there, whole', async () =>
   assert.deepEqual(await readdir(directory.path), ['all.xml'])
 })
 
+test('of one that nobody waits for any more there is none', async () => {
+  await using directory = await emptyDirectory()
+  const gone = new AbortController()
+  async function* endless() {
+    for (;;) {
+      yield 'x' as Octets
+      gone.abort()
+    }
+  }
+  const written = writeNewFile(join(directory.path, 'all.xml'), endless(), gone.signal)
+  await assert.rejects(written, { name: 'AbortError' })
+  assert.deepEqual(await readdir(directory.path), [])
+})
+
 async function* broken() {
   yield '<all' as Octets
   throw new Error('there is no more')

@@ -14,9 +14,14 @@ export class FileExistsError extends Error {
 
 /**
  * Writes a file that only its owner may read. It is there under its name once it is complete, and on the
- * disk. Rejects with `FileExistsError`, or what the file system says; then there is none.
+ * disk. Rejects with `FileExistsError`, what the file system says, or the reason of `signal`; then there is
+ * none.
  */
-export async function writeNewFile(file: string, content: AsyncIterable<Octets>): Promise<void> {
+export async function writeNewFile(
+  file: string,
+  content: AsyncIterable<Octets>,
+  signal?: AbortSignal,
+): Promise<void> {
   ensureNew(file)
   await mkdir(dirname(file), { recursive: true, mode: 0o700 })
   const partial = `${file}.${randomUUID()}.partial`
@@ -24,6 +29,7 @@ export async function writeNewFile(file: string, content: AsyncIterable<Octets>)
     await using handle = await open(partial, 'wx', 0o600)
     let gathered = ''
     for await (const piece of content) {
+      signal?.throwIfAborted()
       gathered += piece
       if (gathered.length < BUFFER) continue
       await handle.writeFile(gathered, 'latin1')

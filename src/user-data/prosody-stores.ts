@@ -85,19 +85,19 @@ export function accountOf(account: LuaTable): Element | undefined {
   })
 }
 
-/** `internal_hashed`: keys in hexadecimal digits, the salt as it is. */
+/** `internal_hashed`: keys in hexadecimal digits, the salt as it is, with a character for each octet. */
 export function scramCredentials(account: LuaTable): Element | undefined {
   const [stored, server] = [textIn(account, 'stored_key'), textIn(account, 'server_key')]
   const [salt, iterations] = [textIn(account, 'salt'), account.get('iteration_count')]
   if (stored === undefined || server === undefined || salt === undefined) return undefined
-  const base64 = (text: string, encoding: 'hex' | 'utf8') =>
+  const base64 = (text: string, encoding: 'hex' | 'latin1') =>
     Buffer.from(text, encoding).toString('base64')
   const hash = stored.length === 64 ? 'SHA-256' : 'SHA-1'
   return el(
     'scram-credentials',
     { xmlns: SCRAM_NS, mechanism: `SCRAM-${hash}` },
     el('iter-count', {}, String(iterations)),
-    el('salt', {}, base64(salt, 'utf8')),
+    el('salt', {}, base64(salt, 'latin1')),
     el('server-key', {}, base64(server, 'hex')),
     el('stored-key', {}, base64(stored, 'hex')),
   )

@@ -8,7 +8,7 @@ import { type BareJid, tryParseJid } from '../xmpp/jid.ts'
 import { octetsOf } from '../xmpp/octets.ts'
 import { type Element, el } from '../xmpp/xml.ts'
 import { UserDataError, type UserDataEvent } from './events.ts'
-import { LuaEndError, LuaError, LuaReader, type LuaTable, type LuaValue } from './lua.ts'
+import { LuaEndError, LuaError, LuaReader, type LuaTable, type LuaValue, textOf } from './lua.ts'
 import {
   accountOf,
   archivePreferences,
@@ -94,10 +94,11 @@ class ProsodyUser {
     }
     const account = jid.toBare()
     const credentials: UserDataEvent[] = []
-    const kept = yield* this.#value('accounts')
+    // Of salts every octet counts.
+    const kept = yield* this.#value('accounts', (octets) => octets)
     if (!isTable(kept)) return
     const password = textIn(kept, 'password')
-    yield { kind: 'user', place, account, password }
+    yield { kind: 'user', place, account, password: password && textOf(password) }
     for (const part of [accountOf(kept), scramCredentials(kept)]) {
       if (part !== undefined) credentials.push(whole(part, place))
     }
@@ -125,11 +126,14 @@ class ProsodyUser {
     }
   }
 
-  async *#value(store: string): AsyncGenerator<UserDataEvent, LuaValue | undefined> {
+  async *#value(
+    store: string,
+    textFrom = textOf,
+  ): AsyncGenerator<UserDataEvent, LuaValue | undefined> {
     const { onBytes, onFile } = this.#options
     const file = join(this.#host, store, `${this.#name}.dat`)
     const place = this.#place(store)
-    const size = (await stat(file).catch(() => undefined))?.size
+    const size = await sizeOf(file)
     if (size === undefined) return undefined
     onFile(size)
     onBytes(size)
@@ -139,7 +143,7 @@ class ProsodyUser {
     }
     const octets = octetsOf(await readFile(file))
     try {
-      return new LuaReader(octets).returned()
+      return new LuaReader(octets, 0, textFrom).returned()
     } catch (error) {
       if (!(error instanceof LuaError)) throw error
       yield { kind: 'problem', place, text: at(octets, error) }
@@ -176,7 +180,7 @@ class ProsodyUser {
   /** A text says why nothing more can be read. */
   async *#items(file: string): AsyncGenerator<LuaTable | string> {
     const { onBytes, onFile } = this.#options
-    const size = (await stat(file).catch(() => undefined))?.size
+    const size = await sizeOf(file)
     if (size === undefined) return
     onFile(size)
     await using handle = await open(file, 'r')
@@ -242,6 +246,16 @@ function result(item: LuaTable): Element | undefined {
   const own = message.withAttributes({ stamp: undefined })
   const forwarded = el('forwarded', { xmlns: FORWARD_NS }, delay({ at: time }), own)
   return el('result', { xmlns: 'urn:xmpp:mam:2', id }, forwarded)
+}
+
+/** `undefined` where there is none; one that cannot be had is not taken for that. */
+async function sizeOf(file: string): Promise<number | undefined> {
+  try {
+    return (await stat(file)).size
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    return undefined
+  }
 }
 
 async function directoriesIn(directory: string): Promise<string[]> {

@@ -75,12 +75,15 @@ class Reader {
     const name = basename(file)
     const isOpened = (path: readonly Element[]) =>
       isFrame(path.at(-1) as Element, path.at(-2)?.name ?? outside.at(-1)?.name ?? '')
+    // What somebody has whose address is none is nobody's.
+    const ofUser = (portion: UserDataPortion, place: string): UserDataEvent[] =>
+      levels.at(-1)?.account === undefined ? [] : [{ kind: 'portion', place, portion }]
     let long: { readonly part: Element; items: Element[]; weight: number } | undefined
     for await (const event of readXml(file, isOpened, onBytes)) {
       const place = `${name}:${event.line}`
       if (event.kind === 'end') {
         if (long !== undefined) {
-          if (long.items.length > 0) yield { kind: 'portion', place, portion: long }
+          if (long.items.length > 0) yield* ofUser(long, place)
           long = undefined
         } else levels.pop()
         continue
@@ -95,7 +98,7 @@ class Reader {
         long.items.push(element)
         long.weight += weigh(element)
         if (long.items.length < PORTION && long.weight < PORTION_BYTES) continue
-        yield { kind: 'portion', place, portion: { part: long.part, items: long.items } }
+        yield* ofUser({ part: long.part, items: long.items }, place)
         long = { part: long.part, items: [], weight: 0 }
         continue
       }
@@ -106,8 +109,7 @@ class Reader {
         continue
       }
       if (levels.at(-1)?.account !== undefined) {
-        const portion: UserDataPortion = { part: element, items: element.elements() }
-        yield { kind: 'portion', place, portion }
+        yield* ofUser({ part: element, items: element.elements() }, place)
       } else if (levels.length === 0) {
         throw new UserDataError(`${place}: <${element.name}/> is not server data (XEP-0227)`)
       } else if (levels.at(-1)?.name !== 'user') {

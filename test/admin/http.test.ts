@@ -156,8 +156,8 @@ test('what comes in is bounded, and what goes out is safe', async () => {
     [{ args: `{"__proto__":{"x":1}}` }, 400],
     [{ args: { domain: 'x'.repeat(70_000) } }, 413],
     [{ args: 'x=1', headers: { 'content-type': 'text/plain' } }, 415],
-    [{ method: 'GET' }, 404],
-    [{ method: 'DELETE' }, 404],
+    [{ method: 'GET' }, 405],
+    [{ method: 'DELETE' }, 405],
     [{ args: {} }, 200],
   ]
   for (const [options, status] of answers) {
@@ -177,7 +177,7 @@ test('what comes in is bounded, and what goes out is safe', async () => {
   const preflight = await ask(url, { method: 'OPTIONS', headers: cors })
   assert.deepEqual(
     [preflight.status, preflight.headers.get('access-control-allow-origin')],
-    [404, null],
+    [405, null],
   )
 })
 
@@ -308,6 +308,29 @@ test('health: not ready without its storage', async () => {
   await server.server.storage.close()
   const { status, body } = await ask<Problem>(`${server.urlOf()}/health/ready`, { method: 'GET' })
   assert.deepEqual([status, body.detail], [503, 'the storage does not answer'])
+})
+
+test('api: what is no token costs nothing of the storage, and a good one hears what is wrong with it', async () => {
+  await using server = await startServer({ http: {} })
+  const good = await tokenFor(server, 'admin')
+  await server.server.storage.close()
+  const url = `${server.urlOf()}/api/status`
+  const asked = async (token: string) => {
+    const { status, body } = await ask<Problem>(url, { token, args: {} })
+    return [status, body.code]
+  }
+  assert.deepEqual(await asked('meerkat_x'), [401, 'unauthorized'])
+  assert.deepEqual(await asked(good), [503, 'unavailable'])
+})
+
+test('api: a token is good where nothing can be written', async () => {
+  await using server = await startServer({ http: {} })
+  const token = await tokenFor(server, 'admin')
+  await server.server.storage.write(
+    "create trigger full before update on admin_token begin select raise(abort, 'full'); end",
+    [],
+  )
+  assert.equal((await ask(`${server.urlOf()}/api/status`, { token, args: {} })).status, 200)
 })
 
 test('each listener serves what it is for, over TLS where that is wanted', async () => {

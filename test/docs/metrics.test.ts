@@ -64,14 +64,17 @@ test('what happens is counted', async () => {
   romeo.send(chat(juliet.bareJid, 'counted'))
   await juliet.receives({ body: 'counted' })
   await server.connectComponent('irc.example.net')
+  await server.server.dynamicDomains.add('verona.example')
   assert.deepEqual([await numberAt(received), await numberAt(sent)], [1, 1])
   const numbers: [RegExp, number][] = [
     [/^meerkat_sessions\{/, 2],
+    [/^meerkat_sessions\{domain="verona.example"\}/, 0],
     [/^meerkat_connections\{listener="c2s"\}/, 2],
     [/^meerkat_components /, 1],
     [/^meerkat_storage_waiting_bytes /, 0],
   ]
   for (const [line, value] of numbers) assert.equal(await numberAt(line), value, String(line))
+  assert.ok((await numberAt(/^meerkat_connections\{listener="http"\}/)) > 0)
   assert.ok((await numberAt(/^meerkat_outcomes_total\{by="[a-z-]+",fate="delivered"\}/)) > 0)
   assert.ok((await numberAt(/^meerkat_storage_batches_total /)) > 0)
   assert.ok((await numberAt(/^meerkat_hook_runs_total\{hook="user_send_message"/)) > 0)

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
-import type { Imported } from '../../src/admin/commands/data.ts'
-import { CommandError } from '../../src/core/command.ts'
+import { dataCommands, type Imported } from '../../src/admin/commands/data.ts'
+import { CommandError, UNWATCHED } from '../../src/core/command.ts'
 import { Envelope } from '../../src/core/envelope.ts'
+import { adminContext } from '../../src/server-admin.ts'
 import { jid, parseJid } from '../../src/xmpp/jid.ts'
 import { Stanza } from '../../src/xmpp/stanza.ts'
 import { type Element, el } from '../../src/xmpp/xml.ts'
@@ -192,6 +193,43 @@ test('documents of other servers: passwords, foreign archives, what nobody knows
   assert.deepEqual(bodies, ['b', 'a', 'c', 'd'])
   assert.equal(found[0]?.stamp, '2009-07-10T23:08:25.000Z')
   assert.equal((await give<Imported>(server, 'account import', { file })).added, 0)
+})
+
+test('what somebody has whose address is none goes to nobody else', async () => {
+  await using directory = await emptyDirectory()
+  await using server = await startServer()
+  const file = join(directory.path, 'in.xml')
+  const message =
+    "<message xmlns='jabber:client' from='x@y.example'><body>for another</body></message>"
+  const waiting = `<offline-messages>${message}</offline-messages>`
+  await writeFile(
+    file,
+    document(`<user name='juliet' password='secret'/>\n<user name='tyb alt'>${waiting}</user>`),
+  )
+  const { added, problems } = await give<Imported>(server, 'account import', { file })
+  assert.deepEqual([added, problems.length], [0, 1])
+  assert.match(problems[0] as string, /"tyb alt@.*": no address of an account/)
+})
+
+test('an import or export that is broken off says so, and is no success', async () => {
+  await using directory = await emptyDirectory()
+  await using server = await startServer()
+  await server.createAccount('juliet')
+  const file = join(directory.path, 'in.xml')
+  await writeFile(file, document("<user name='nurse' password='x'/>"))
+  const call = { ...UNWATCHED, signal: AbortSignal.abort() }
+  const context = adminContext(server.server, '1.2.3')
+  const brokenOff = { code: 'unavailable', message: /broken off/ }
+  for (const [name, args] of [
+    ['account import', { file }],
+    ['account export', { file: `${file}.out` }],
+    ['account data', { jid: `juliet@${DOMAIN}`, file: `${file}.out` }],
+  ] as const) {
+    const command = dataCommands.find((each) => each.name === name)
+    assert.ok(command)
+    await assert.rejects(command.run(context, args, call), brokenOff, name)
+  }
+  assert.deepEqual(await readdir(directory.path), ['in.xml'])
 })
 
 test('a document in many files; none from outside of its directory', async () => {

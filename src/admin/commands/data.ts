@@ -26,6 +26,7 @@ export interface AdminData {
       readonly accounts: AsyncIterable<BareJid>
       readonly withKeys: boolean
       readonly onUser: () => void
+      readonly signal: AbortSignal
     },
   ): Promise<string>
   /** A document of XEP-0227. */
@@ -85,7 +86,8 @@ const exportAccounts = defineCommand({
     }
     let done = 0
     const onUser = () => call.progress({ done: ++done, total, of: 'accounts' })
-    const path = await data.write(placeOf(file, call), { accounts: all(), withKeys: true, onUser })
+    const options = { accounts: all(), withKeys: true, onUser, signal: call.signal }
+    const path = await data.write(placeOf(file, call), options)
     return { file: path, accounts: done }
   },
 })
@@ -106,7 +108,7 @@ const accountData = defineCommand({
     async function* one(): AsyncGenerator<BareJid> {
       yield jid
     }
-    const options = { accounts: one(), withKeys: false, onUser() {} }
+    const options = { accounts: one(), withKeys: false, onUser() {}, signal: call.signal }
     return { file: await data.write(placeOf(file, call), options), accounts: 1 }
   },
 })
