@@ -15,6 +15,7 @@ import {
   type ArchivedMessage,
   ArchiveStore,
   archiveMigration,
+  indexMigration,
   type Selection,
   type Window,
 } from '../src/modules/archive/store.ts'
@@ -128,7 +129,7 @@ function micros(ms: number): number {
 const directory = mkdtempSync(join(tmpdir(), 'meerkat-bench-'))
 try {
   await using storage = await openSqlite(join(directory, 'bench.db'))
-  await storage.migrate([archiveMigration])
+  await storage.migrate([archiveMigration, indexMigration])
   const fullText = withFullText ? await FullText.open(storage) : undefined
   const store = new ArchiveStore(storage, fullText)
   const write = (rows: number) => writeTurns(store, rows)

@@ -26,11 +26,12 @@ const PAGE_BYTES = 1024 * 1024
 const MAX_PAGE_ROWS = 1000
 const FIRST_PAGE_ROWS = 100
 
-/** What a server makes anew of the rest when it starts: indexes for words. */
-const DERIVED = /^archive_text(_|$)/
+/** What a server makes anew of the rest: indexes, and how far they go. */
+const DERIVED = /^archive_(text|index|indexed)(_|$)/
 /** Written by the migrations themselves; by a server at its first start; by us. */
 const OWN: ReadonlySet<string> = new Set(['migration', COPY_TABLE])
-const MADE_AT_START: ReadonlySet<string> = new Set([...OWN, 'secret'])
+const REPLACED: readonly string[] = ['secret', 'archive_indexed']
+const MADE_AT_START: ReadonlySet<string> = new Set([...OWN, ...REPLACED])
 
 export type Copied = { readonly table: string; readonly rows: number }
 
@@ -139,7 +140,10 @@ async function prepare({ to, source }: Plan, migrations: readonly Migration[]): 
         after text not null, done bigint not null)`,
       parameters: [],
     },
-    ...(there.includes('secret') ? [{ sql: 'delete from secret', parameters: [] }] : []),
+    ...REPLACED.filter((table) => there.includes(table)).map((table) => ({
+      sql: `delete from ${table}`,
+      parameters: [],
+    })),
     {
       sql: `insert into ${COPY_TABLE} (source, table_name, after, done) values (?, '', '', 0)`,
       parameters: [source],

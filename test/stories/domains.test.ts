@@ -187,6 +187,7 @@ async function keepElsewhere({ storage }: Server): Promise<void> {
 const OTHERS = [
   // Names those with whom nobody here communicates, wherever they are.
   'access_list',
+  'archive_indexed',
   'migration',
   'node_fence',
   'node_run',

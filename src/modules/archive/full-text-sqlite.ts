@@ -20,7 +20,7 @@ export const sqliteWords: WordIndex = {
   insertion(owner, id, text) {
     return {
       sql: `insert or replace into archive_text (rowid, owner, body)
-        select seq, ?, ? from archive where owner = ? and id = ?`,
+        select seq, ?, ? from archive_index where owner = ? and id = ?`,
       parameters: [ownerToken(owner), text, owner, id],
     }
   },
@@ -29,9 +29,9 @@ export const sqliteWords: WordIndex = {
   matching: `from archive_text cross join archive on archive.seq = archive_text.rowid
     where archive_text match ?
       and archive_text.rowid >= (
-        select min(seq) from archive where owner = ? and id > ? and id < ?)
+        select min(seq) from archive_index where owner = ? and id > ? and id < ?)
       and archive_text.rowid <= (
-        select max(seq) from archive where owner = ? and id > ? and id < ?)`,
+        select max(seq) from archive_index where owner = ? and id > ? and id < ?)`,
 
   parameters(owner, words, { after, before }) {
     const quoted = words.map((word) => `"${word}"`).join(' AND ')

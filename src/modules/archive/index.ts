@@ -31,7 +31,7 @@ import {
 import { FULL_TEXT_NS, MAM_NS, queryForm, readQuery } from './query.ts'
 import { ArchiveReader } from './reader.ts'
 import { SID_NS, withoutIdsBy } from './stanza-ids.ts'
-import { archiveMigration } from './store.ts'
+import { archiveMigration, indexMigration, removeArchivesOf } from './store.ts'
 import { ArchiveImport, archivePart } from './user-data.ts'
 
 /** Of messages shown to an administrator at once, in bytes. */
@@ -113,11 +113,8 @@ export const archive = defineModule({
         'What may wait in memory for the disk. From half of it on, senders are slowed down; over it, while the disk takes nothing, they are not told that their messages arrived.',
       ),
   }),
-  migrations: [archiveMigration, preferencesMigration],
-  data: [
-    { table: 'archive', owner: 'owner', key: 'seq' },
-    { table: 'archive_preferences', owner: 'owner' },
-  ],
+  migrations: [archiveMigration, preferencesMigration, indexMigration],
+  data: [removeArchivesOf, { table: 'archive_preferences', owner: 'owner' }],
 
   commands: archiveCommands,
 

@@ -7,7 +7,13 @@ import { type FullJid, jid } from '../../xmpp/jid.ts'
 import { ALL_IDS, ArchiveIds } from './ids.ts'
 import type { ArchiveQuery } from './query.ts'
 import { ArchiveReader } from './reader.ts'
-import { ArchiveStore, archiveMigration, type Selection, type Window } from './store.ts'
+import {
+  ArchiveStore,
+  archiveMigration,
+  indexMigration,
+  type Selection,
+  type Window,
+} from './store.ts'
 
 const DOMAIN = 'im.example.com'
 const ROMEO = jid('romeo', DOMAIN).toBare()
@@ -44,7 +50,7 @@ for (const page of [ALL.page, { ...ALL.page, before: '' }]) {
   test(`a page from the ${end} has nothing behind which another node may write still`, async () => {
     const storage = await openEmpty()
     await using _ = { [Symbol.asyncDispose]: () => storage.close() }
-    await storage.migrate([archiveMigration])
+    await storage.migrate([archiveMigration, indexMigration])
     const store = new WatchedStore(storage, undefined)
     const insert = (xml: string, at: number) => {
       const id = new ArchiveIds(() => at).next()

@@ -92,10 +92,13 @@ export class SearchIndex {
   }
 
   #catchUp(): void {
-    const { log } = this.#parts
+    const { store, log } = this.#parts
     this.#isStopped = false
-    this.#catchingUp ??= this.#index
-      ?.catchUp(() => this.#isStopped)
+    const index = this.#index
+    if (index === undefined) return
+    this.#catchingUp ??= store
+      .indexed()
+      .then(() => index.catchUp(() => this.#isStopped))
       .catch((error) => log.error('archive_not_indexed', { error }))
       .then(() => {
         this.#catchingUp = undefined

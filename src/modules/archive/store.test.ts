@@ -10,6 +10,8 @@ import {
   ArchiveStore,
   archiveMigration,
   type Found,
+  indexMigration,
+  removeArchivesOf,
   type Window,
 } from './store.ts'
 
@@ -22,7 +24,7 @@ const NOON = Date.UTC(2026, 7, 1, 12)
 
 async function open({ withFullText = false } = {}) {
   const storage = await openEmpty()
-  await storage.migrate([archiveMigration])
+  await storage.migrate([archiveMigration, indexMigration])
   const fullText = withFullText ? await FullText.open(storage) : undefined
   const store = new ArchiveStore(storage, fullText)
   const clock = { now: NOON }
@@ -53,6 +55,56 @@ test('what is inserted twice is there once, as it was', async () => {
     texts(await store.window(all, oldest)),
     messages.map(({ xml }) => xml),
   )
+  await store.insert(messages.map((one) => ({ ...one, xml: 'a third' })))
+  assert.equal(await store.count(all, 1000), 75)
+  // Not even out of sight.
+  const rows = await archive.storage.read<{ xml: string }>('select xml from archive', [])
+  assert.deepEqual(new Set(rows.map(({ xml }) => xml)), new Set(messages.map(({ xml }) => xml)))
+  assert.equal(rows.length, 75)
+})
+
+test('archives of an earlier release are read, written and removed', async () => {
+  for (const isUpgraded of [true, false]) {
+    await using storage = await openEmpty()
+    await storage.migrate([archiveMigration])
+    const ids = new ArchiveIds(() => NOON)
+    const early = Array.from({ length: 10_000 }, () => ids.next())
+    await Promise.all(
+      early.map((id) =>
+        storage.write(
+          `insert into archive (owner, id, peer, resource, is_groupchat, xml)
+            values (?, ?, ?, 'balcony', 0, 'early')`,
+          [ROMEO.bare, id, juliet.bare],
+        ),
+      ),
+    )
+    if (isUpgraded) {
+      await storage.migrate([archiveMigration, indexMigration])
+      const store = new ArchiveStore(storage)
+      const late = { owner: ROMEO.bare, id: ids.next(), peer: juliet, isGroupchat: false }
+      await store.insert([{ ...late, xml: 'late' }])
+      assert.equal(await store.count({ ...all, peer: juliet }, 20_000), 10_001)
+      assert.deepEqual(texts(await store.window(all, { ...newest, limit: 2 })), ['late', 'early'])
+      await store.remove(ROMEO.bare, early[0] ?? '')
+    }
+    let removed = 0
+    for await (const rows of removeArchivesOf(storage, 'other.example.com')) removed += rows
+    assert.equal(removed, 0)
+    for await (const rows of removeArchivesOf(storage, DOMAIN)) removed += rows
+    assert.equal(removed, 10_000)
+    assert.deepEqual(await storage.read('select seq from archive', []), [])
+  }
+})
+
+test('what one store has written, another on the same database finds', async () => {
+  await using archive = await open()
+  const { storage, store, message } = archive
+  const other = new ArchiveStore(storage)
+  assert.equal(await other.ends(ROMEO.bare), undefined)
+  const [one, two] = [message(juliet, '1'), message(juliet, '2')]
+  await store.insert([one, two])
+  await store.replace(one.owner, one.id, 'one')
+  assert.deepEqual(texts(await other.window(all, oldest)), ['one', '2'])
 })
 
 test('a page ends with the message that fills it', async () => {
