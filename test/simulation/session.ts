@@ -86,7 +86,7 @@ export class SimulatedSession implements Session {
   }
 
   get unacknowledged(): readonly Envelope[] {
-    return [...this.#unacknowledged, ...this.#held]
+    return this.#unacknowledged
   }
 
   // --- Without a connection, and back.
@@ -126,8 +126,11 @@ export class SimulatedSession implements Session {
   async #suspend(moved: Promise<unknown> | undefined, rest: readonly Envelope[]): Promise<void> {
     this.isClosed = true
     this.#parts.sessionManager.sessions.remove(this)
+    // The disk has nothing of what was not written yet.
+    const held = this.#held
+    this.#held = []
     await moved
-    await this.#reroute(rest)
+    await this.#reroute([...rest, ...held])
   }
 
   // --- To the client.
