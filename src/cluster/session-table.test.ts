@@ -6,10 +6,12 @@ import { SimulatedRegistry } from '../../test/simulation/registry.ts'
 import { Process, Scheduler } from '../../test/simulation/scheduler.ts'
 import { startCore } from '../../test/support/core.ts'
 import { silentLogger } from '../core/log.ts'
-import { SESSION_PREFIX, SessionTable } from './session-table.ts'
+import type { HandOff } from './hand-off.ts'
+import { keyOf, SESSION_PREFIX, SessionTable } from './session-table.ts'
+import type { Change } from './transport.ts'
 
-/** A node on its own that juliet connects to. */
-async function open() {
+/** A node on its own that juliet connects to; `handOffTo` if it comes to know of another. */
+async function start(handOffTo: () => HandOff) {
   const scheduler = new Scheduler()
   const network = new Network(scheduler, new Random(1))
   const registry = new SimulatedRegistry(scheduler, new Random(1), network)
@@ -18,14 +20,13 @@ async function open() {
   const run = (ms: number) => scheduler.run(scheduler.now + ms)
   const core = await startCore({ accounts: ['juliet'] })
   const { sessions } = core.sessionManager
-  const nobody = () => assert.fail('there is no other node')
   const table = new SessionTable({
     self: () => ({ node: 'one', epoch: 1 }),
     registry: client,
     clock: process.clock,
     log: silentLogger,
     sessions,
-    handOffTo: nobody,
+    handOffTo,
     closeRemote: nobody,
     remains: () => undefined,
     isCleaned: () => false,
@@ -36,10 +37,18 @@ async function open() {
     wrote: () => {},
   })
   const session = await core.connect('juliet')
-  const opened = table.opened(session)
-  await run(100)
-  await opened
   return { core, registry, table, session, run }
+}
+
+const nobody = () => assert.fail('there is no other node')
+
+/** And has its row. */
+async function open() {
+  const scene = await start(nobody)
+  const opened = scene.table.opened(scene.session)
+  await scene.run(100)
+  await opened
+  return scene
 }
 
 test('a row that was written without hearing so goes with its session', async () => {
@@ -82,4 +91,32 @@ test('a session that ends is not written once more before its row goes', async (
   await run(100)
   await closed
   assert.equal(registry.rows.size, 0)
+})
+
+test('an answer of the registry does not bring back what was there before', async () => {
+  const { core, registry, table, session, run } = await start(() => ({}) as HandOff)
+  await using _ = core
+  const key = keyOf(session.jid)
+  const { jid, info } = session
+  /** Another node has a session of the same address. */
+  const write = (id: string) => {
+    const row = { jid: jid.full, id, node: 'two', epoch: 1, shared: {}, info }
+    registry.change(key, JSON.stringify(row), registry.get(key)?.revision ?? 0)
+  }
+  write('older')
+  // While the answer is under way the row is another, and that is shown; and the session here ends.
+  const original = registry.get.bind(registry)
+  let closed: Promise<void> | undefined
+  registry.get = (asked) => {
+    registry.get = original
+    const answer = original(asked)
+    write('newer')
+    table.onChange(original(key) as Change)
+    closed = table.closed(session)
+    return answer
+  }
+  const opened = table.opened(session)
+  await run(100)
+  await Promise.all([opened, closed])
+  assert.equal(core.sessionManager.sessions.get(jid)?.id, 'newer')
 })

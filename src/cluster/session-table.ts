@@ -43,6 +43,8 @@ type Own = {
   readonly key: string
   /** Of its row; 0 if it has none. */
   revision: number
+  /** That of the row which was found in its place; 0: there is none. */
+  found: number | undefined
   /** The row as written. */
   text: string
   writing: Promise<void> | undefined
@@ -87,6 +89,7 @@ export class SessionTable {
       session,
       key,
       revision: 0,
+      found: undefined,
       text: '',
       writing: undefined,
       isDirty: true,
@@ -209,19 +212,24 @@ export class SessionTable {
   /** The revision that the row has as far as is known here. */
   #expected(own: Own): number {
     if (own.revision > 0) return own.revision
-    return this.#latest.get(own.key)?.revision ?? this.#rows.get(own.key)?.revision ?? 0
+    const { found } = own
+    own.found = undefined
+    return found ?? this.#latest.get(own.key)?.revision ?? this.#rows.get(own.key)?.revision ?? 0
   }
 
   /** Somebody else has written the row. One that was never written takes it over. */
   async #isLost(own: Own): Promise<boolean> {
     const current = await this.#parts.registry.get(own.key)
-    this.#latest.delete(own.key)
     const row = current?.value === undefined ? undefined : (JSON.parse(current.value) as SessionRow)
+    own.found = 0
     if (current !== undefined && row !== undefined) {
+      const { revision } = current
       // What this run has written itself is older than what it has, whenever it was done.
-      const isLost = own.revision > 0 && !this.#isOfThisRun(row) && current.revision > own.revision
-      this.#latest.set(own.key, current)
+      const isLost = own.revision > 0 && !this.#isOfThisRun(row) && revision > own.revision
+      // The answer may come later than what was shown since.
+      if (revision > (this.#latest.get(own.key)?.revision ?? 0)) this.#latest.set(own.key, current)
       if (isLost) return true
+      own.found = revision
     }
     own.revision = 0
     own.text = ''
