@@ -40,6 +40,7 @@ const PROGRAM = fileURLToPath(new URL('../src/main.ts', import.meta.url))
 const SCHEMA = 'bench'
 /** Logins are over by then, milliseconds. */
 const SHARES_AFTER = 3_000
+const LEFT_AFTER = 1_000
 const variant = options.variant === 'typical' ? 'typical' : 'bare'
 
 /** A server, or node, in processes of its own. */
@@ -138,11 +139,20 @@ async function sharesOf({ directory }: Running): Promise<number[]> {
   return nodes.map(({ sessions }) => sessions)
 }
 
-/** Microseconds of each process for a message: NATS first, if there is one, then each server. */
+/** Of each process: NATS first, if there is one, then each server. Microseconds for a message, */
 function eachOf({ server_cpu_s_of, delivered }: Figures): string {
-  if (server_cpu_s_of === undefined) return ''
-  const each = String(server_cpu_s_of).split(',').map(Number)
-  return `of each ${each.map((s) => ((s * 1e6) / Number(delivered)).toFixed(1)).join(' + ')}`
+  return shared(server_cpu_s_of, 1e6 / Number(delivered), 1)
+}
+
+/** and milliseconds for a login. */
+function eachOfLogin({ login_server_cpu_s_of, clients }: Figures): string {
+  return shared(login_server_cpu_s_of, 1e3 / Number(clients), 2)
+}
+
+function shared(seconds: number | string | undefined, factor: number, digits: number): string {
+  if (seconds === undefined) return ''
+  const each = String(seconds).split(',').map(Number)
+  return `of each ${each.map((s) => (s * factor).toFixed(digits)).join(' + ')}`
 }
 
 async function measure(name: string, setup: Setup): Promise<Figures[]> {
@@ -191,6 +201,8 @@ async function measure(name: string, setup: Setup): Promise<Figures[]> {
   for (const scenario of options.scenarios.split(',')) {
     const load = SCENARIOS[scenario]
     if (load === undefined) throw new Error(`there is no scenario ${scenario}`)
+    // The clients before have left, which is work, too.
+    await delay(LEFT_AFTER)
     const where = ['--ports', ports.join()]
     const isShared = workers > 1 && scenario === 'rate-1000'
     const [result, shares] = await Promise.all([
@@ -210,7 +222,7 @@ async function measure(name: string, setup: Setup): Promise<Figures[]> {
       `p50 ${result.lat_p50_ms ?? result.login_p50_ms} ms`,
       `p99 ${result.lat_p99_ms ?? result.login_p99_ms} ms`,
       `other cores ${result.other_cores}`,
-      eachOf(result),
+      scenario === 'login' ? eachOfLogin(result) : eachOf(result),
       shares === undefined ? '' : `sessions of each process ${shares.join(' ')}`,
     ]
     console.log(line.join('  '))
