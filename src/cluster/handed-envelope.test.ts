@@ -37,9 +37,13 @@ const stanza = fc
       ),
     ),
   )
-const notes: fc.Arbitrary<Notes> = fc.record(
-  { offline: fc.nat(), isRetry: fc.boolean(), hops: fc.nat(9), archived: text, place: fc.nat() },
-  { requiredKeys: [] },
+const place = fc.nat()
+const notes: fc.Arbitrary<Notes> = fc.oneof(
+  fc.record(
+    { offline: fc.nat(), isRetry: fc.boolean(), hops: fc.nat(9), archived: text, id: text, place },
+    { requiredKeys: [] },
+  ),
+  fc.record({ id: text, place }),
 )
 const origin: fc.Arbitrary<Origin> = fc.oneof(
   fc.constantFrom<Origin>({ kind: 'server' }, { kind: 'admin' }),

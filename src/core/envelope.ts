@@ -97,7 +97,7 @@ export class Envelope {
 
   noted(notes: Notes): Envelope {
     const { from, to, stanza, origin, settlement, delivery } = this
-    const all = { ...this.notes, ...notes }
+    const all = this.hasNotes ? { ...this.notes, ...notes } : notes
     return new Envelope(from, to, stanza, origin, all, settlement, delivery)
   }
 

@@ -2,7 +2,7 @@ import type { Jid } from '../xmpp/jid.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import { type StanzaCondition, StanzaError } from '../xmpp/stanza-error.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
-import type { Cluster } from './cluster.ts'
+import type { Cluster, NodeRun } from './cluster.ts'
 import type { Envelope } from './envelope.ts'
 import { AGAIN, envelopeOf, HandOff } from './hand-off.ts'
 import { HeldBack } from './held-back.ts'
@@ -67,6 +67,9 @@ export class SessionManager {
   /** Messages to nobody, by their sender's bare JID. */
   readonly #astray: RateLimit
   #lastId = 0
+  /** What the ids of messages begin with that this run is the first to see. */
+  #idsOfRun = ''
+  #run: NodeRun | undefined
 
   constructor(parts: Parts) {
     this.#parts = parts
@@ -219,8 +222,12 @@ export class SessionManager {
   /** Other nodes know it again, and where it belongs among what this one had before and after. */
   #identified(envelope: Envelope, places: Places): Envelope {
     if (envelope.stanza.kind !== 'message' || envelope.notes.id !== undefined) return envelope
-    const { node, epoch } = this.#parts.cluster().self
-    const id = `${node}:${epoch.toString(36)}:${(++this.#lastId).toString(36)}`
+    const { self } = this.#parts.cluster()
+    if (self !== this.#run) {
+      this.#run = self
+      this.#idsOfRun = `${self.node}:${self.epoch.toString(36)}:`
+    }
+    const id = this.#idsOfRun + (++this.#lastId).toString(36)
     const { place = places.next() } = envelope.notes
     return envelope.noted({ id, place })
   }

@@ -3,6 +3,7 @@ import { idOf } from '../core/envelope.ts'
 import { DROP } from '../core/hooks.ts'
 import { defineModule } from '../core/module.ts'
 import type { Session } from '../core/session.ts'
+import { owned } from '../xmpp/octets.ts'
 
 /** How many copies of one client are remembered, */
 const REMEMBERED = 100
@@ -30,7 +31,7 @@ export const duplicates = defineModule({
         seen = new Set()
         bySession.set(session, seen)
       }
-      seen.add(id)
+      seen.add(owned(id))
       const limit = (session.priority ?? -1) < 0 ? REMEMBERED_BEFORE : REMEMBERED
       for (const oldest of seen) {
         if (seen.size <= limit) break

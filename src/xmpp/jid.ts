@@ -1,5 +1,5 @@
 import { DomainError, prepareDomain } from './idna.ts'
-import type { Octets } from './octets.ts'
+import { type Octets, owned } from './octets.ts'
 import { PrecisError, prepareOpaque, prepareUsername } from './precis.ts'
 import { escapeAttribute } from './xml.ts'
 
@@ -249,9 +249,4 @@ function remember(text: string, jid: Jid): Jid {
   }
   young.set(text, jid)
   return jid
-}
-
-/** A copy: `text` may be a slice, which keeps the whole chunk of a stream alive. */
-function owned(text: string): string {
-  return Buffer.from(text, 'utf8').utf8Slice()
 }

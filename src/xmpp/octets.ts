@@ -36,6 +36,11 @@ export function decode(octets: Octets): string {
   return Buffer.from(octets, 'latin1').utf8Slice()
 }
 
+/** A copy of text that is kept: it may be a slice, which keeps all of what it was cut from alive. */
+export function owned(text: string): string {
+  return Buffer.from(text, 'utf8').utf8Slice()
+}
+
 /** The bytes of `buffer` from `start` to `end` (exclusive), copied. */
 export function octetsOf(buffer: Buffer, start = 0, end = buffer.length): Octets {
   return buffer.latin1Slice(start, end) as Octets
