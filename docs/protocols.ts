@@ -16,7 +16,7 @@ type Core = {
 /** What no module can do, for it is about connections, streams and addresses. */
 export const core: readonly Core[] = [
   { specification: 'RFC 6120', file: 'src/c2s/stream.ts' },
-  { specification: 'RFC 6121', file: 'src/core/session-manager.ts', note: 'delivery (§8)' },
+  { specification: 'RFC 6121', file: 'src/core/server-rules.ts', note: 'delivery (§8)' },
   { specification: 'RFC 7622', file: 'src/xmpp/jid.ts' },
   { specification: 'RFC 8264', file: 'src/xmpp/precis.ts' },
   { specification: 'RFC 8265', file: 'src/xmpp/precis.ts' },

@@ -224,7 +224,7 @@ export interface HookMap {
   /** A stanza from another server was accepted. Global. */
   s2s_receive_packet: Hook<Envelope, object>
 
-  // --- Session manager. Run by core/session-manager.ts.
+  // --- Session manager. Run by core/session-manager.ts and core/server-rules.ts.
 
   /** A session is registered. */
   sm_register_connection: Hook<Resource, object>
