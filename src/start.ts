@@ -2,13 +2,14 @@
 import { mkdir } from 'node:fs/promises'
 import { type Command, CommandError } from './admin/command.ts'
 import type { Reload } from './admin/commands/reload.ts'
-import type { AdminProcess, Listening } from './admin/commands/server.ts'
+import type { Listening } from './admin/commands/server.ts'
 import type { AdminContext } from './admin/context.ts'
 import { type Control, openControl } from './admin/control.ts'
 import type { StreamCommand } from './admin/stream-command.ts'
 import { endpoint } from './config/listeners.ts'
 import { ConfigError, type LoadedConfig } from './config.ts'
 import type { Logger } from './core/log.ts'
+import { endOfAll, ProcessEnd } from './process-end.ts'
 import type { Worker } from './server/cluster.ts'
 import { NeedsRestartError, Server, type ServerOptions } from './server.ts'
 import { listenersOf } from './server-admin/listeners.ts'
@@ -71,7 +72,7 @@ export async function runServer(options: Foreground): Promise<void> {
   await using _ = closing(control, server)
   const reload = reloading(server, options)
   options.onReload(() => void reload({ isDry: false }).catch(() => {}))
-  server.process = ownProcess(worker, log)
+  server.process = worker === undefined ? new ProcessEnd({ log }) : endOfAll
   server.reloadFile = worker === undefined ? reload : reloadingAll(server, reload)
   const admin = adminContext(server, version)
   control.serve(admin)
@@ -109,23 +110,6 @@ function reloading(server: Server, { load, log }: Pick<Foreground, 'load' | 'log
       log.error('not_reloaded', { reason: text, ...(isUnexpected(error) && { error }) })
       throw new CommandError('invalid', `nothing was changed: ${text}`, { cause: error })
     }
-  }
-}
-
-/** Whoever asks for the end is answered before it begins, milliseconds. */
-const ANSWERED_WITHIN = 100
-
-/** The signals that `main.ts` knows. Of workers all end, by the process that has started them. */
-function ownProcess(worker: Worker | undefined, log: Logger): AdminProcess {
-  const pid = worker === undefined ? process.pid : process.ppid
-  let timer: NodeJS.Timeout | undefined
-  return {
-    end(how, delay) {
-      clearTimeout(timer)
-      log.info('end_asked_for', { how, delay })
-      const signal = how === 'restart' ? 'SIGUSR2' : 'SIGTERM'
-      timer = setTimeout(() => process.kill(pid, signal), Math.max(delay, ANSWERED_WITHIN)).unref()
-    },
   }
 }
 

@@ -9,10 +9,12 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import type { Readable } from 'node:stream'
 import { MachineHub } from './cluster/machine-registry.ts'
 import { runOver } from './cluster/members.ts'
 import type { LoadedConfig } from './config.ts'
 import type { Logger } from './core/log.ts'
+import { type EndMessage, ProcessEnd } from './process-end.ts'
 import type { Worker } from './server/cluster.ts'
 
 type Options = {
@@ -59,9 +61,8 @@ export async function runWorkers({ loaded, log, say, ...options }: Options): Pro
   const names = Array.from({ length: config.workers }, (_, index) => `w${index + 1}`)
   try {
     await using hub = await MachineHub.listen(join(directory, 'hub.sock'))
-    const all = names.map(
-      (name) => new WorkerProcess({ name, names, directory }, { hub, log, say }),
-    )
+    const parts = { hub, log, say, own: new ProcessEnd({ log }) }
+    const all = names.map((name) => new WorkerProcess({ name, names, directory }, parts))
     options.onReload(() => {
       for (const worker of all) worker.signal('SIGHUP')
     })
@@ -87,20 +88,19 @@ async function ensureFree({ listen }: LoadedConfig['config']): Promise<void> {
   }
 }
 
+type WorkerParts = Pick<Options, 'log' | 'say'> & {
+  readonly hub: MachineHub
+  /** The end of the process that has started the workers, and of these with it. */
+  readonly own: ProcessEnd
+}
+
 class WorkerProcess {
   readonly #worker: Worker
-  readonly #parts: {
-    readonly hub: MachineHub
-    readonly log: Logger
-    readonly say: (line: string) => void
-  }
+  readonly #parts: WorkerParts
   #child: ChildProcess | undefined
   #isStopping = false
 
-  constructor(
-    worker: Worker,
-    parts: { hub: MachineHub; log: Logger; say: (line: string) => void },
-  ) {
+  constructor(worker: Worker, parts: WorkerParts) {
     this.#worker = worker
     this.#parts = parts
   }
@@ -111,14 +111,15 @@ class WorkerProcess {
     const [, ...args] = process.argv
     const child = spawn(process.execPath, [...process.execArgv, ...args], {
       env: { ...process.env, [VARIABLE]: JSON.stringify(this.#worker) },
-      stdio: ['ignore', 'pipe', 'inherit'],
+      stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
     })
     this.#child = child
+    child.on('message', (message) => this.#parts.own.end(...(message as EndMessage).end))
     const ended = once(child, 'exit')
     void ended.then(() => this.#onEnd())
-    for await (const line of createInterface({ input: child.stdout })) {
+    for await (const line of createInterface({ input: child.stdout as Readable })) {
       if (line.startsWith('ready for ')) {
-        child.stdout.resume()
+        child.stdout?.resume()
         return
       }
       if (name === names[0] && !line.startsWith('meerkat ')) this.#parts.say(line)

@@ -181,6 +181,16 @@ test('a worker that is killed is started again, and the others go on', async () 
   await one.receives({ body: 'still here?' })
 })
 
+test('an end that one worker was asked for comes, though it is gone', {
+  timeout: 60_000,
+}, async () => {
+  await using stage = await open()
+  const [, second] = workersOf(stage.server)
+  await callCommand(`${stage.socket}.w2`, 'shutdown', { delay: '1s' })
+  process.kill(second as number, 'SIGKILL')
+  await stage.server.ended
+})
+
 test('metrics are those of all workers, each by its name', async () => {
   await using stage = await open()
   const juliets = await connectBoth(stage, 'juliet')

@@ -90,6 +90,12 @@ export class ServerProcess implements AsyncDisposable {
     return client
   }
 
+  /** Resolves when it has ended, by itself or not. */
+  get ended(): Promise<unknown> {
+    const { exitCode, signalCode } = this.#child
+    return exitCode === null && signalCode === null ? once(this.#child, 'exit') : Promise.resolve()
+  }
+
   /** It does nothing any more, until it is resumed. */
   pause(): void {
     this.#child.kill('SIGSTOP')
