@@ -64,6 +64,8 @@ test('one that ends without a word is written once', async (context) => {
   const write = context.mock.method(core.storage, 'write')
   core.now += 1_000
   await juliet.end('lost')
+  assert.equal(write.mock.callCount(), 0)
+  await core.tick()
   const texts = write.mock.calls.map(({ arguments: [text] }) => text)
   assert.equal(texts.filter((text) => text.includes('last_activity')).length, 1)
   assert.equal(juliet.priority, undefined)

@@ -7,6 +7,7 @@ import { defineModule } from '../core/module.ts'
 import { maySeePresence } from '../core/presence-access.ts'
 import type { Migration } from '../core/storage.ts'
 import { OWN_DATA_NS, partFrom, taken } from '../core/user-data.ts'
+import { WrittenBehind } from '../core/written-behind.ts'
 import { formatDateTime, parseDateTime } from '../xmpp/datetime.ts'
 import { StanzaError } from '../xmpp/stanza-error.ts'
 import { el } from '../xmpp/xml.ts'
@@ -20,6 +21,8 @@ declare module '../core/storage.ts' {
 
 const NS = 'jabber:iq:last'
 const MAX_STATUS = 1024
+/** How long what is known of somebody who leaves may wait for the disk, milliseconds. */
+const BEHIND = 1_000
 
 const migrations: readonly Migration[] = [
   {
@@ -70,12 +73,24 @@ export const last = defineModule({
 
   commands: [lastSeen],
 
-  start({ commands, hooks, iq, sessions, storage, routes, clock, log }) {
+  start(context) {
+    const { commands, hooks, iq, sessions, storage, routes, clock, cluster, log } = context
+    const behind = context.lasting(
+      () => new WrittenBehind(),
+      (last) => last.stop(),
+    )
+    context.every(BEHIND, () => behind.flush())
+
     const record = (account: string, status: string | null) => {
       const text = status?.slice(0, MAX_STATUS).toWellFormed() ?? null
-      storage
-        .write(RECORD, [account, clock.now(), text])
-        .catch((error) => log.warn('last_activity_not_kept', { account, error }))
+      const row = [account, clock.now(), text]
+      behind.put(() =>
+        storage
+          .write(RECORD, row)
+          .catch((error) => log.warn('last_activity_not_kept', { account, error })),
+      )
+      // Other nodes read it, too.
+      if (cluster.isShared) behind.flush()
     }
 
     /** As for the presence itself: contacts subscribed to it, nobody else (§7). */
@@ -105,14 +120,23 @@ export const last = defineModule({
     hooks.on(
       'remove_user',
       async (account) => {
+        behind.flush()
         await storage.write(REMOVE, [account.full])
         return account
       },
       { onError: 'skip' },
     )
 
-    const lastOf = async (account: string) =>
-      (await storage.read<{ at: number; status: string | null }>(READ, [account]))[0]
+    hooks.on('remove_domain', (domain) => {
+      // It is removed with the rest.
+      behind.flush()
+      return domain
+    })
+
+    const lastOf = async (account: string) => {
+      behind.flush()
+      return (await storage.read<{ at: number; status: string | null }>(READ, [account]))[0]
+    }
 
     hooks.on('export_user_data', (parts, { account }) => [
       ...parts,

@@ -7,6 +7,7 @@ import { setImmediate } from 'node:timers/promises'
 import type { Server } from '../../src/server.ts'
 import { el } from '../../src/xmpp/xml.ts'
 import { writeSelfSigned } from '../support/certificates.ts'
+import { until } from '../support/cluster.ts'
 import { emptyDirectory } from '../support/directory.ts'
 import { giveAsOperator as give } from '../support/operator.ts'
 import { DOMAIN, startServer, type TestServer } from '../support/server.ts'
@@ -229,6 +230,9 @@ test('with a domain goes all that was kept of it, whatever modules run', async (
   await fill(server)
   await server.reload({ ...settings, modules: { vcard: false, archive: false } })
   await keepElsewhere(server.server)
+  // When somebody left is written a moment later.
+  const written = ['last_activity', 'last_presence']
+  await until(() => written.every((table) => mentions(directory.path, VERONA).includes(table)))
   const { saying, silent } = tablesOf(directory.path, VERONA)
   assert.deepEqual(silent, OTHERS, 'a new table is to be filled here')
 

@@ -263,6 +263,20 @@ test('resuming with too high a count ends the stream, not the session', async ()
   await resume(server, { id, h: 0, fullJid: romeo.fullJid })
 })
 
+test('the end of a session that had its connection all the time is nothing to the disk', async (context) => {
+  await using server = await startServer()
+  const { client: juliet } = await connectResumable(server, 'juliet', 'balcony')
+  const writeAll = context.mock.method(server.server.storage, 'writeAll')
+  const session = server.sessionOf(juliet)
+  await juliet.leaves()
+  await session.close()
+  const statements = writeAll.mock.calls.flatMap(({ arguments: [all] }) => all)
+  assert.deepEqual(
+    statements.filter(({ sql }) => /\bsm_(session|queue)\b/.test(sql)),
+    [],
+  )
+})
+
 test('who closes its stream has no session left', async () => {
   await using server = await startServer()
   const { client: romeo, id } = await connectResumable(server, 'romeo')

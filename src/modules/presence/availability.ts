@@ -174,7 +174,7 @@ export class Availability {
       return settled([sent, broadcast.send(jid, [owner], stanza, origin)])
     }
     // The last one turns off the light. Nothing waits for it.
-    lasts.save(owner, stanza, clock.now()).catch((error) => {
+    lasts.saveBehind(owner, stanza, clock.now(), (error) => {
       log.warn('last_presence_not_kept', { owner: owner.full, error })
     })
     return sent

@@ -6,6 +6,7 @@ import { DROP, stop } from '../../core/hooks.ts'
 import { after } from '../../core/maybe.ts'
 import { defineModule } from '../../core/module.ts'
 import { isOwn } from '../../core/privacy.ts'
+import { WrittenBehind } from '../../core/written-behind.ts'
 import { StanzaError } from '../../xmpp/stanza-error.ts'
 import { Availability } from './availability.ts'
 import { Broadcast } from './broadcast.ts'
@@ -15,6 +16,9 @@ import { Probes } from './probes.ts'
 import { migrations, sqlLastPresenceStore } from './sql-store.ts'
 import { lastPresencePart, takeLastPresence } from './user-data.ts'
 import { Visibility } from './visibility.ts'
+
+/** How long a last presence may wait for the disk, milliseconds. */
+const BEHIND = 1_000
 
 /** Who is available, and who learns of it (RFC 6121 §4). */
 export const presence = defineModule({
@@ -48,20 +52,28 @@ export const presence = defineModule({
   start(context) {
     const { config, configFor, hooks, router, routes, sessions, storage, log, clock } = context
     const coherence = new Coherence(context.cluster, 'presence')
-    const { duties, lasts } = context.lasting(() => {
-      const settingsFor = (domain?: string) => configFor(domain) ?? config
-      return {
-        duties: new Duties((domain) => settingsFor(domain).max_directed),
-        lasts: new LastPresences({
-          coherence,
-          store: sqlLastPresenceStore(storage),
-          get maxCached() {
-            return settingsFor().cached_last
-          },
-          maxSizeFor: (domain) => settingsFor(domain).max_last_size,
-        }),
-      }
-    })
+    const { duties, lasts, behind } = context.lasting(
+      () => {
+        const behind = new WrittenBehind()
+        const settingsFor = (domain?: string) => configFor(domain) ?? config
+        return {
+          behind,
+          duties: new Duties((domain) => settingsFor(domain).max_directed),
+          lasts: new LastPresences({
+            coherence,
+            // Other nodes read what is stored.
+            ...(!context.cluster.isShared && { behind }),
+            store: sqlLastPresenceStore(storage),
+            get maxCached() {
+              return settingsFor().cached_last
+            },
+            maxSizeFor: (domain) => settingsFor(domain).max_last_size,
+          }),
+        }
+      },
+      ({ behind }) => behind.stop(),
+    )
+    context.every(BEHIND, () => behind.flush())
     coherence.keep(lasts)
     const broadcast = new Broadcast({ hooks, router, routes })
     const probes = new Probes({
@@ -150,6 +162,8 @@ export const presence = defineModule({
       after(visibility.visibilityChanged(change), () => change),
     )
     hooks.on('remove_domain', (domain) => {
+      // It is removed with the rest.
+      behind.flush()
       lasts.forgetDomain(domain)
       return domain
     })

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { coherentNodes } from '../../../test/support/coherence.ts'
 import { openEmpty } from '../../../test/support/storage-backends.ts'
+import { WrittenBehind } from '../../core/written-behind.ts'
 import { jid } from '../../xmpp/jid.ts'
 import { Stanza } from '../../xmpp/stanza.ts'
 import { el } from '../../xmpp/xml.ts'
@@ -57,4 +58,30 @@ test('an account that was removed on one node is known to none', async () => {
   assert.equal((await elsewhere.get(JULIET))?.at, NOON)
   await here.remove(JULIET)
   assert.equal(await elsewhere.get(JULIET), undefined)
+})
+
+test('what is written behind is read at once, and stays removed', async () => {
+  await using storage = await openEmpty()
+  await storage.migrate(migrations)
+  const store = sqlLastPresenceStore(storage)
+  const behind = new WrittenBehind()
+  // Nothing is at hand: all is read.
+  const lasts = new LastPresences({ maxCached: 0, maxSizeFor: () => 1_000, store, behind })
+  const failures: unknown[] = []
+  const fail = (error: unknown) => failures.push(error)
+  lasts.saveBehind(JULIET, farewell('to church'), NOON, fail)
+  assert.equal((await store.find([JULIET.full])).size, 0)
+  assert.equal((await lasts.get(JULIET))?.at, NOON)
+  assert.equal((await store.find([JULIET.full])).get(JULIET.full)?.at, NOON)
+
+  lasts.saveBehind(JULIET, farewell('to the tomb'), NOON + 1, fail)
+  await lasts.save(JULIET, farewell('to the friar'), NOON + 2)
+  await behind.stop()
+  assert.equal((await store.find([JULIET.full])).get(JULIET.full)?.at, NOON + 2)
+
+  lasts.saveBehind(JULIET, farewell('for ever'), NOON + 3, fail)
+  await lasts.remove(JULIET)
+  await behind.stop()
+  assert.equal((await store.find([JULIET.full])).size, 0)
+  assert.deepEqual(failures, [])
 })

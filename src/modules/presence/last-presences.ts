@@ -1,5 +1,6 @@
 import type { Coherence } from '../../core/coherence.ts'
 import { domainOf } from '../../core/owned-data.ts'
+import type { WrittenBehind } from '../../core/written-behind.ts'
 import type { BareJid } from '../../xmpp/jid.ts'
 import type { Stanza } from '../../xmpp/stanza.ts'
 import { UNAVAILABLE } from './stanzas.ts'
@@ -13,6 +14,8 @@ type Options = {
   readonly maxSizeFor: (domain: string) => number
   /** For what other nodes have at hand, too. */
   readonly coherence?: Coherence
+  /** Where nobody else reads what is stored: what may be stored a moment later. */
+  readonly behind?: WrittenBehind
 }
 
 type Read = {
@@ -49,21 +52,43 @@ export class LastPresences {
     return last
   }
 
+  /** Nobody waits for the disk, which may fail to keep it: `onFailure` is told. */
+  saveBehind(
+    owner: BareJid,
+    stanza: Stanza,
+    at: number,
+    onFailure: (error: unknown) => void,
+  ): void {
+    const { behind } = this.#options
+    if (behind === undefined) {
+      this.save(owner, stanza, at).catch(onFailure)
+      return
+    }
+    const last = this.#lastOf(owner, stanza, at)
+    behind.put(() => this.#store.save(owner, last).catch(onFailure))
+  }
+
   async save(owner: BareJid, stanza: Stanza, at: number): Promise<void> {
-    const most = this.#options.maxSizeFor(owner.domain)
-    const isShort = stanza.head.length + stanza.payload.length <= most
-    const last = { stanza: isShort ? stanza : UNAVAILABLE, at }
-    this.#remember(owner.full, last)
+    const last = this.#lastOf(owner, stanza, at)
+    this.#options.behind?.flush()
     await this.#store.save(owner, last)
     await this.#options.coherence?.changed(owner.full)
   }
 
-  /** What is at hand of an account may be old. */
+  #lastOf(owner: BareJid, stanza: Stanza, at: number): LastPresence {
+    const most = this.#options.maxSizeFor(owner.domain)
+    const isShort = stanza.head.length + stanza.payload.length <= most
+    const last = { stanza: isShort ? stanza : UNAVAILABLE, at }
+    this.#remember(owner.full, last)
+    return last
+  }
+
   /** All accounts of a domain are gone. */
   forgetDomain(domain: string): void {
     for (const key of this.#cached.keys()) if (domainOf(key) === domain) this.forget(key)
   }
 
+  /** What is at hand of an account may be old. */
   forget(account: string): void {
     this.#cached.delete(account)
     for (const outdated of this.#underWay) outdated.add(account)
@@ -71,6 +96,7 @@ export class LastPresences {
 
   async remove(owner: BareJid): Promise<void> {
     this.forget(owner.full)
+    this.#options.behind?.flush()
     await this.#store.remove(owner)
     this.forget(owner.full)
     await this.#options.coherence?.changed(owner.full)
@@ -92,6 +118,7 @@ export class LastPresences {
     const found = new Promise<void>((resolve) => setImmediate(resolve)).then(async () => {
       this.#next = undefined
       this.#underWay.add(outdated)
+      this.#options.behind?.flush()
       try {
         return await this.#store.find([...wanted])
       } finally {

@@ -296,7 +296,7 @@ function manage(
       const stream = streams.of(session)
       if (stream === undefined) return envelopes
       streams.remove(stream)
-      if (stream.id !== undefined) forget(stream.id)
+      if (stream.id !== undefined && stream.isOnDisk) forget(stream.id)
       return [...stream.giveBack().filter(isForOthers), ...envelopes]
     },
     { order: 80 },

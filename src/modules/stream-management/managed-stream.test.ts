@@ -62,6 +62,22 @@ test('a session that is being resumed is not saved once more', async () => {
   assert.equal(saves.length, 1)
 })
 
+test('the disk has nothing of a session until that loses its connection, nor once it has forgotten it', async () => {
+  const { stream, disk, forgotten } = detached()
+  assert.equal(stream.isOnDisk, false)
+  stream.detach()
+  await turn()
+  // What has failed may have been written.
+  assert.equal(stream.isOnDisk, true)
+  disk.isFull = false
+  const prepared = stream.prepare()
+  await turn()
+  assert.equal(stream.isOnDisk, true)
+  forgotten.resolve()
+  await prepared
+  assert.equal(stream.isOnDisk, false)
+})
+
 test('it is, if the disk did not forget it', async () => {
   const { stream, saves, disk, forgotten } = detached()
   stream.detach()

@@ -300,6 +300,11 @@ export class ManagedStream {
     return true
   }
 
+  /** Whether the disk has something of the session, or may have. */
+  get isOnDisk(): boolean {
+    return this.#isOnDisk
+  }
+
   get #keptNumbers(): number[] {
     return Array.from(this.unacknowledged).flatMap(([{ notes }]) => notes.kept ?? [])
   }
