@@ -105,6 +105,8 @@ test('what one store has written, another on the same database finds', async () 
   await store.insert([one, two])
   await store.replace(one.owner, one.id, 'one')
   assert.deepEqual(texts(await other.window(all, oldest)), ['one', '2'])
+  await store.insert([message(juliet, '3')])
+  assert.deepEqual(texts(await other.window(all, oldest)), ['one', '2', '3'])
 })
 
 test('a page ends with the message that fills it', async () => {

@@ -222,6 +222,7 @@ const DELETE_OLDEST = `delete from archive where id < ? and seq in (
 
 const INDEXED = '(select coalesce(max(seq), 0) from archive_indexed)'
 const UNINDEXED = `from archive where seq > ${INDEXED} order by seq limit ?`
+const IS_BEHIND = `select 1 from archive where seq > ${INDEXED} limit 1`
 const KEYS = 'owner, id, peer, resource, is_groupchat, seq'
 /** In the order of the index, so that it is walked once. */
 const extensionOf = (insert: string) =>
@@ -296,7 +297,12 @@ export class ArchiveStore {
   }
 
   /** Resolves when what was inserted so far can be found. Whoever reads need not ask. */
-  indexed(): Promise<void> {
+  async indexed(): Promise<void> {
+    if (this.#unindexed === 0 && this.#isBehind && this.#indexing === undefined) {
+      // Others write into the same file: another worker, a command.
+      const [some] = await this.#storage.read(IS_BEHIND, [])
+      if (some !== undefined) this.#unindexed = Number.POSITIVE_INFINITY
+    }
     if (this.#unindexed > 0) {
       const indexing = this.#catchUp()
       this.#indexing = indexing
@@ -305,7 +311,7 @@ export class ArchiveStore {
       }
       indexing.then(ended, ended)
     }
-    return this.#indexing ?? Promise.resolve()
+    await this.#indexing
   }
 
   /** Slice by slice: others have their turn in between. */
