@@ -63,6 +63,46 @@ test('what is inserted twice is there once, as it was', async () => {
   assert.equal(rows.length, 75)
 })
 
+test('a message in the archives of both has the other as contact in each', async () => {
+  await using archive = await open()
+  const { storage, store, message } = archive
+  const romeo = jid('romeo', DOMAIN, 'orchard')
+  const both = (xml: string, isGroupchat = false) => {
+    const received = { ...message(juliet, xml), isGroupchat }
+    return [received, { ...received, owner: juliet.bare, peer: romeo }]
+  }
+  const inserted = [
+    ...Array.from({ length: 23 }, (_, n) => both(`m${n}`, n % 2 === 0)).flat(),
+    message(nurse, 'of one'),
+    ...both('one and another').map((one, n) => ({ ...one, xml: String(n) })),
+    ...both('the last'),
+  ]
+  await store.insert(inserted)
+  await store.insert(inserted)
+  const ofRomeo = { ...all, owner: juliet.bare, peer: romeo, withGroupchat: true }
+  assert.equal((await store.window(ofRomeo, oldest)).length, 25)
+  const rows = await storage.read(
+    'select owner, id, peer, resource, is_groupchat, xml from archive order by id, owner desc',
+    [],
+  )
+  assert.deepEqual(
+    rows.map((row) => ({ ...row })),
+    inserted.map(({ owner, id, peer, isGroupchat, xml }) => ({
+      owner,
+      id,
+      peer: peer.bare,
+      resource: peer.resource,
+      is_groupchat: isGroupchat ? 1 : 0,
+      xml,
+    })),
+  )
+  const [newest] = await storage.read<{ id: string }>(
+    'select id from archive order by seq desc limit 1',
+    [],
+  )
+  assert.equal(newest?.id, inserted.at(-1)?.id)
+})
+
 test('archives of an earlier release are read, written and removed', async () => {
   for (const isUpgraded of [true, false]) {
     await using storage = await openEmpty()

@@ -66,7 +66,8 @@ export class ArchiveWriter {
     const batch = this.#batch()
     batch.messages.push(message)
     batch.bytes += bytes
-    if (settlement !== undefined) {
+    // One for all of a message's archives.
+    if (settlement !== undefined && settlement !== batch.settlements.at(-1)) {
       settlement.begin()
       batch.settlements.push(settlement)
     }
