@@ -1,5 +1,5 @@
 import type { Connection } from '../connection/connection.ts'
-import { Envelope } from '../core/envelope.ts'
+import { Envelope, isKnownEarlier } from '../core/envelope.ts'
 import { DROP, type HookPoint, type Stop } from '../core/hooks.ts'
 import type { Logger } from '../core/log.ts'
 import { weigh } from '../core/portions.ts'
@@ -86,12 +86,35 @@ export class Outbound {
     return true
   }
 
-  /** Past all that waits. False: the session has ended. */
+  /** Past what waits, but for what its sender has sent before it. False: the session has ended. */
   through(envelope: Envelope): boolean {
     if (this.#session.isClosed) return false
+    for (const earlier of this.#takeEarlier(envelope)) this.#pass(earlier)
+    this.#pass(envelope)
+    return true
+  }
+
+  #pass(envelope: Envelope): void {
     if (this.#isOpen) this.#offer(envelope)
     else this.#ahead.push(envelope)
-    return true
+  }
+
+  /**
+   * What was handed over live while the node of the sender did not know yet that the session is available is
+   * followed by what that node has stored.
+   */
+  #takeEarlier({ from, notes }: Envelope): readonly Envelope[] {
+    if (this.#queue.length === 0 || this.#isDraining) return []
+    const last = this.#queue.findLastIndex((held) => isKnownEarlier(held.notes, notes))
+    if (last === -1) return []
+    const earlier: Envelope[] = []
+    this.#queue = this.#queue.filter((held, index) => {
+      if (index > last || held.from.full !== from.full) return true
+      earlier.push(held)
+      this.#queued -= weigh(held)
+      return false
+    })
+    return earlier
   }
 
   /** From the last stage on, past all that waits. */

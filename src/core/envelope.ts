@@ -55,6 +55,14 @@ export function idOf({ archived, id, kept, place }: Notes): string | undefined {
   return archived ?? id ?? (kept === undefined ? undefined : `${kept} ${place}`)
 }
 
+/** Whether both came to this cluster at the same run of a node, and `one` first: so it stays between them. */
+export function isKnownEarlier(one: Notes, other: Notes): boolean {
+  if (one.id === undefined || other.id === undefined) return false
+  const end = one.id.lastIndexOf(':')
+  if (end === -1 || !other.id.startsWith(one.id.slice(0, end + 1))) return false
+  return Number.parseInt(one.id.slice(end + 1), 36) < Number.parseInt(other.id.slice(end + 1), 36)
+}
+
 /**
  * A stanza on its way with its two addresses, where it came from, and what was noted about it.
  * Immutable: to change something, pass on a new one.

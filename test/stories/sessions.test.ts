@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
+import { Envelope, SERVER } from '../../src/core/envelope.ts'
+import { isLocalSession } from '../../src/core/session.ts'
+import { parseJid } from '../../src/xmpp/jid.ts'
+import { Stanza } from '../../src/xmpp/stanza.ts'
+import { el } from '../../src/xmpp/xml.ts'
 import type { Client } from '../support/client.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 import { chat } from '../support/stanzas.ts'
@@ -125,6 +130,33 @@ test('messages for who goes while the server stops are kept', async () => {
   await server.stop()
 
   assert.deepEqual(fates, ['waiting: delivered', 'waiting: stored'])
+})
+
+test('what goes first does not pass what its sender sent before it', async () => {
+  await using server = await startServer()
+  const romeo = await server.connect('romeo', 'orchard')
+  const session = server.sessionOf(romeo)
+  assert(session !== undefined && isLocalSession(session))
+  const message = (from: string, body: string, id: string) =>
+    new Envelope(
+      parseJid(from),
+      session.jid,
+      Stanza.build('message', { type: 'chat' }, el('body', {}, body)),
+      SERVER,
+      { id },
+    )
+  const { through, release } = session.hold()
+  session.deliver(message('nurse@localhost/hall', 'of another', 'one:1:1'))
+  session.deliver(message('juliet@localhost/hall', 'the first', 'one:1:z'))
+  session.deliver(message('juliet@localhost/hall', 'elsewhere', 'two:1:1'))
+  session.deliver(message('juliet@localhost/hall', 'the last', 'one:1:11'))
+
+  through(message('juliet@localhost/hall', 'kept', 'one:1:10'))
+  release()
+
+  for (const body of ['the first', 'kept', 'of another', 'elsewhere', 'the last']) {
+    await romeo.receivesNext({ name: 'message', body })
+  }
 })
 
 for (const [what, settings] of [

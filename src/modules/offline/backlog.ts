@@ -104,10 +104,10 @@ export class Backlog {
   }
 
   /**
-   * Called before something newer is delivered. What this node has stored for the account must be on its
-   * way to whoever is there by now: resolves when it is, `undefined` if nothing is in question.
+   * Called before something newer is delivered to `targets`. What this node has stored for the account must
+   * be on its way to whoever is there by now: resolves when it is, `undefined` if nothing is in question.
    */
-  before(account: string): Promise<void> | undefined {
+  before(account: string, targets: readonly Resource[]): Promise<void> | undefined {
     const written = this.#owed.get(account)
     if (written === undefined) return undefined
     const looked = written
@@ -116,9 +116,18 @@ export class Backlog {
         if (this.#owed.get(account) === looked) this.#owed.delete(account)
         // Another node does so before it takes what it is handed after that.
         void this.look(account)
+        for (const target of targets) this.#tellNodeOf(target)
       })
     this.#owed.set(account, looked)
     return looked
+  }
+
+  /** It has a session there that gets something newer, and may be available for longer than is known here. */
+  #tellNodeOf({ jid, priority, shared }: Resource): void {
+    const { clusterNode } = shared
+    if (priority === undefined && clusterNode !== undefined) {
+      void this.#parts.lookAt(clusterNode, jid.bare)
+    }
   }
 
   /** Something was stored while nobody was known to be there. */

@@ -198,7 +198,7 @@ export const offline = defineModule({
         'sm_message_decided',
         (envelope, { targets }) => {
           if (targets.length === 0 || envelope.notes.isRetry === true) return envelope
-          const waiting = backlog.before(envelope.to.bare)
+          const waiting = backlog.before(envelope.to.bare, targets)
           return waiting === undefined ? envelope : waiting.then(() => envelope)
         },
         { order: 10, explain: (envelope) => ({ verdict: envelope }) },
