@@ -66,12 +66,16 @@ export async function runWorkers({ loaded, log, say, ...options }: Options): Pro
     options.onReload(() => {
       for (const worker of all) worker.signal('SIGHUP')
     })
-    // The first brings the storage up to date.
-    for (const worker of all) await worker.start()
-    say(`ready for ${config.domains.join(', ')} (${names.length} workers, pid ${process.pid})`)
-    await options.stopRequested
-    say('stopping')
-    await Promise.all(all.map((worker) => worker.stop()))
+    try {
+      // The first brings the storage up to date.
+      for (const worker of all) await worker.start()
+      say(`ready for ${config.domains.join(', ')} (${names.length} workers, pid ${process.pid})`)
+      await options.stopRequested
+      say('stopping')
+    } finally {
+      // Also where one cannot start: the others would go on without this process.
+      await Promise.all(all.map((worker) => worker.stop()))
+    }
   } finally {
     await rm(directory, { recursive: true, force: true })
   }

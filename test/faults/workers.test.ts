@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -189,6 +190,17 @@ test('an end that one worker was asked for comes, though it is gone', {
   await callCommand(`${stage.socket}.w2`, 'shutdown', { delay: '1s' })
   process.kill(second as number, 'SIGKILL')
   await stage.server.ended
+})
+
+test('where one worker cannot start none goes on', { timeout: 60_000 }, async () => {
+  await using directory = await emptyDirectory()
+  await writeFile(join(directory.path, 'meerkat.sock.w2'), 'in the way')
+  const port = await freePort()
+  const database = `sqlite:${directory.path}/meerkat.db`
+  await assert.rejects(
+    ServerProcess.start(directory.path, 'workers = 2', '', database, port),
+    /meerkat\.sock\.w2 is in the way/,
+  )
 })
 
 test('metrics are those of all workers, each by its name', async () => {
