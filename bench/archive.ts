@@ -11,11 +11,11 @@ import process from 'node:process'
 import { silentLogger } from '../src/core/log.ts'
 import { FullText } from '../src/modules/archive/full-text.ts'
 import { ALL_IDS, ArchiveIds, boundAt } from '../src/modules/archive/ids.ts'
+import { indexMigration } from '../src/modules/archive/index-behind.ts'
 import {
   type ArchivedMessage,
   ArchiveStore,
   archiveMigration,
-  indexMigration,
   type Selection,
   type Window,
 } from '../src/modules/archive/store.ts'

@@ -21,6 +21,7 @@ import {
 import { Archive } from './archive.ts'
 import { RETRACT_NS } from './eligibility.ts'
 import { boundAt } from './ids.ts'
+import { indexMigration } from './index-behind.ts'
 import { preferencesMigration } from './preference-store.ts'
 import {
   DEFAULT_MODES,
@@ -31,7 +32,7 @@ import {
 import { FULL_TEXT_NS, MAM_NS, queryForm, readQuery } from './query.ts'
 import { ArchiveReader } from './reader.ts'
 import { SID_NS, withoutIdsBy } from './stanza-ids.ts'
-import { archiveMigration, indexMigration, removeArchivesOf } from './store.ts'
+import { archiveMigration, removeArchivesOf } from './store.ts'
 import { ArchiveImport, archivePart } from './user-data.ts'
 
 /** Of messages shown to an administrator at once, in bytes. */

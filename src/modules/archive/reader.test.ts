@@ -5,15 +5,10 @@ import type { Envelope } from '../../core/envelope.ts'
 import type { Resource } from '../../core/session.ts'
 import { type FullJid, jid } from '../../xmpp/jid.ts'
 import { ALL_IDS, ArchiveIds } from './ids.ts'
+import { indexMigration } from './index-behind.ts'
 import type { ArchiveQuery } from './query.ts'
 import { ArchiveReader } from './reader.ts'
-import {
-  ArchiveStore,
-  archiveMigration,
-  indexMigration,
-  type Selection,
-  type Window,
-} from './store.ts'
+import { ArchiveStore, archiveMigration, type Selection, type Window } from './store.ts'
 
 const DOMAIN = 'im.example.com'
 const ROMEO = jid('romeo', DOMAIN).toBare()

@@ -5,12 +5,12 @@ import { openEmpty } from '../../../test/support/storage-backends.ts'
 import { type Jid, jid } from '../../xmpp/jid.ts'
 import { FullText } from './full-text.ts'
 import { ALL_IDS, ArchiveIds, boundAt } from './ids.ts'
+import { indexMigration } from './index-behind.ts'
 import {
   type ArchivedMessage,
   ArchiveStore,
   archiveMigration,
   type Found,
-  indexMigration,
   removeArchivesOf,
   type Window,
 } from './store.ts'

@@ -1,16 +1,10 @@
-import { sql as raw } from 'kysely'
 import { ownersIn, removeOwned } from '../../core/owned-data.ts'
-import {
-  type Migration,
-  type SqlDialect,
-  type SqlValue,
-  type Statement,
-  type Storage,
-  StorageError,
-} from '../../core/storage.ts'
+import type { Migration, SqlDialect, SqlValue, Statement, Storage } from '../../core/storage.ts'
 import { type BareJid, type Jid, parseJid } from '../../xmpp/jid.ts'
 import type { FullText } from './full-text.ts'
 import { ALL_IDS } from './ids.ts'
+import { hasIndexBehind, IndexBehind } from './index-behind.ts'
+import { insertions } from './insertions.ts'
 
 declare module '../../core/storage.ts' {
   interface Schema {
@@ -28,10 +22,6 @@ declare module '../../core/storage.ts' {
       is_groupchat: number
       xml: string
     }
-    /** On SQLite, what archives are read by: of each row of `archive` all but its message. */
-    archive_index: Omit<Schema['archive'], 'xml'>
-    /** On SQLite, how far `archive_index` goes; without a row, it has nothing. */
-    archive_indexed: { seq: number }
   }
 }
 
@@ -57,39 +47,6 @@ export const archiveMigration: Migration = {
       .columns(isRoomy ? ['owner', 'id', 'peer'] : ['owner', 'id'])
       .unique()
       .execute()
-  },
-}
-
-/**
- * An index has a page for about every owner, and SQLite writes each page that a commit changes as a
- * whole: most of what a message cost was its two places in the index. As a table it is written behind,
- * for thousands of messages at once, or when somebody wants to read.
- */
-export const indexMigration: Migration = {
-  name: 'archive/0003-index-behind',
-  async up(db, { dialect, text }) {
-    if (dialect !== 'sqlite') return
-    await db.schema
-      .createTable('archive_index')
-      .addColumn('owner', text, (column) => column.notNull())
-      .addColumn('id', text, (column) => column.notNull())
-      .addColumn('peer', text, (column) => column.notNull())
-      .addColumn('resource', text, (column) => column.notNull())
-      .addColumn('is_groupchat', 'integer', (column) => column.notNull())
-      .addColumn('seq', 'integer', (column) => column.notNull())
-      .addPrimaryKeyConstraint('archive_index_key', ['owner', 'id', 'peer'])
-      .modifyEnd(raw`without rowid`)
-      .execute()
-    await db.schema
-      .createTable('archive_indexed')
-      .addColumn('seq', 'integer', (column) => column.primaryKey())
-      .execute()
-    await raw`create trigger archive_index_removed after delete on archive begin
-      delete from archive_index
-      where owner = old.owner and id = old.id and peer = old.peer and seq = old.seq; end`.execute(
-      db,
-    )
-    await db.schema.dropIndex('archive_of_owner').execute()
   },
 }
 
@@ -128,8 +85,6 @@ export type Window = {
   readonly maxBytes: number
 }
 
-/** So many messages are put into the index in one go: meanwhile nobody else is served. */
-const INDEXED_AT_ONCE = 8_192
 /** How many messages of an archive one statement looks at: meanwhile nobody else is served. */
 const STRIDE = 20_000
 /** So many messages are counted with each page. */
@@ -137,30 +92,6 @@ const FEW = 1_000
 const DELETED_AT_ONCE = 500
 /** Read at once, of messages that have the same text in them. */
 const MENTIONED = 20
-
-const INSERT = 'insert into archive (owner, id, peer, resource, is_groupchat, xml)'
-/** One statement for many rows costs less than many statements. */
-const statementsFor = (
-  counts: readonly number[],
-  textOf: (values: string) => string,
-  row: string,
-) => counts.map((count) => ({ count, sql: textOf(Array(count).fill(row).join(', ')) }))
-const INSERT_EACH = statementsFor(
-  [32, 8, 1],
-  (values) => `${INSERT} values ${values} on conflict do nothing`,
-  '(?, ?, ?, ?, ?, ?)',
-)
-/** Into the archives of both at once: what they have alike is handed over once. */
-const INSERT_BOTH = statementsFor(
-  [16, 4, 1],
-  (values) => `${INSERT}
-    with message (one, of_one, other, of_other, id, is_groupchat, xml) as (values ${values})
-    select case side when 1 then one else other end, id, case side when 1 then other else one end,
-      case side when 1 then of_other else of_one end, is_groupchat, xml
-    from message cross join (select 1 as side union all select 2) as sides
-    where true on conflict do nothing`,
-  '(?, ?, ?, ?, ?, cast(? as integer), ?)',
-)
 
 /** A `from` and `where`, with what stands for its question marks. */
 type Match = { readonly matching: string; readonly parameters: readonly SqlValue[] }
@@ -236,26 +167,6 @@ const NEWEST_OF_ALL =
 const DELETE_OLDEST = `delete from archive where id < ? and seq in (
   select seq from archive order by seq limit ${DELETED_AT_ONCE})`
 
-const INDEXED = '(select coalesce(max(seq), 0) from archive_indexed)'
-const UNINDEXED = `from archive where seq > ${INDEXED} order by seq limit ?`
-const IS_BEHIND = `select 1 from archive where seq > ${INDEXED} limit 1`
-const KEYS = 'owner, id, peer, resource, is_groupchat, seq'
-/** In the order of the index, so that it is walked once. */
-const extensionOf = (insert: string) =>
-  `${insert} into archive_index (${KEYS})
-    select ${KEYS} from (select ${KEYS} ${UNINDEXED}) order by owner, id, peer`
-const EXTEND = extensionOf('insert')
-const EXTEND_BY_NEW = extensionOf('insert or ignore')
-const MARK = `insert into archive_indexed (seq)
-  select max(seq) from (select seq ${UNINDEXED}) having max(seq) is not null`
-/** Of those just put in; the index has two marks then, unless it is new. */
-const REMOVE_KNOWN = `delete from archive
-  where seq > (select iif(count(*) = 2, min(seq), 0) from archive_indexed) and seq <= ${INDEXED}
-    and not exists (select 1 from archive_index as known where known.owner = archive.owner
-      and known.id = archive.id and known.peer = archive.peer and known.seq = archive.seq)`
-const FORGET_FORMER =
-  'delete from archive_indexed where seq < (select max(seq) from archive_indexed)'
-
 /** A message that was asked for by its id, and what a selection goes by. */
 export type Kept = {
   readonly id: string
@@ -272,101 +183,50 @@ type OnRemoved = (count: number) => void
 export class ArchiveStore {
   readonly #storage: Storage
   readonly #texts: (typeof TEXTS)[SqlDialect]
-  fullText: FullText | undefined
-  /** How many messages are not in the index, at most. */
-  #unindexed: number
-  #indexing: Promise<void> | undefined
+  /** On SQLite, by which all else is found. */
+  readonly #index: IndexBehind | undefined
+  #fullText: FullText | undefined
 
   constructor(storage: Storage, fullText?: FullText) {
     this.#storage = storage
     this.#texts = TEXTS[storage.dialect]
+    this.#index = storage.dialect === 'sqlite' ? new IndexBehind(storage) : undefined
     this.fullText = fullText
-    this.#unindexed = this.#isBehind ? Number.POSITIVE_INFINITY : 0
   }
 
-  /** The index is written later than the messages. */
-  get #isBehind(): boolean {
-    return this.#storage.dialect === 'sqlite'
+  get fullText(): FullText | undefined {
+    return this.#fullText
+  }
+
+  set fullText(fullText: FullText | undefined) {
+    this.#fullText = fullText
+    if (this.#index !== undefined) this.#index.isFollowed = fullText !== undefined
   }
 
   /** Resolves when all are safe. What an archive has already stays as it is. */
   async insert(messages: readonly ArchivedMessage[]): Promise<void> {
-    const { fullText } = this
+    const index = this.#index
+    const fullText = this.#fullText
     // What is searched for by words is found by its place in the index when they are noted.
-    if (fullText !== undefined && this.#unindexed === Number.POSITIVE_INFINITY) await this.indexed()
+    if (fullText !== undefined && index?.isKnown === false) await index.upToDate()
     const written: Promise<unknown>[] = []
     const write = ({ sql, parameters }: Statement) => {
       written.push(this.#storage.write(sql, parameters))
     }
     insertions(messages).forEach(write)
-    if (this.#isBehind) this.#unindexed += messages.length
+    index?.inserted(messages.length)
     if (fullText !== undefined) {
       written.push(this.indexed())
       for (const { owner, id, text } of messages) {
         if (text) write(fullText.insertion(owner, id, text))
       }
-    } else if (this.#unindexed >= INDEXED_AT_ONCE) {
-      // In the same transaction. Should it fail, the next to need the index hears of it.
-      this.indexed().catch(() => {})
     }
     await Promise.all(written)
   }
 
   /** Resolves when what was inserted so far can be found. Whoever reads need not ask. */
   async indexed(): Promise<void> {
-    if (this.#unindexed === 0 && this.#isBehind && this.#indexing === undefined) {
-      // Others write into the same file: another worker, a command.
-      const [some] = await this.#storage.read(IS_BEHIND, [])
-      if (some !== undefined) this.#unindexed = Number.POSITIVE_INFINITY
-    }
-    if (this.#unindexed > 0) {
-      const indexing = this.#catchUp()
-      this.#indexing = indexing
-      const ended = () => {
-        if (this.#indexing === indexing) this.#indexing = undefined
-      }
-      indexing.then(ended, ended)
-    }
-    await this.#indexing
-  }
-
-  /** Slice by slice: others have their turn in between. */
-  async #catchUp(): Promise<void> {
-    const unindexed = this.#unindexed
-    // What comes from now on is counted anew.
-    this.#unindexed = 0
-    const limit = Number.isFinite(unindexed)
-      ? Math.max(unindexed, INDEXED_AT_ONCE)
-      : INDEXED_AT_ONCE
-    try {
-      let extended: number
-      do extended = await this.#extendIndex(limit)
-      while (extended === limit)
-    } catch (error) {
-      this.#unindexed = Number.POSITIVE_INFINITY
-      throw error
-    }
-  }
-
-  /** Resolves to the number of messages that were looked at, `limit` at most. */
-  async #extendIndex(limit: number): Promise<number> {
-    const mark = { sql: MARK, parameters: [limit] }
-    const forget = { sql: FORGET_FORMER, parameters: [] }
-    // What follows for the words is on its way already, so this must not fail for what is there.
-    if (this.fullText === undefined) {
-      const extend = { sql: EXTEND, parameters: [limit] }
-      try {
-        const [extended] = await this.#storage.writeAll([extend, mark, forget])
-        return extended?.changes ?? 0
-      } catch (error) {
-        if (!(error instanceof StorageError && error.kind === 'constraint')) throw error
-      }
-    }
-    // Inserted once more, after a failure.
-    const extend = { sql: EXTEND_BY_NEW, parameters: [limit] }
-    const remove = { sql: REMOVE_KNOWN, parameters: [] }
-    const [extended, , removed] = await this.#storage.writeAll([extend, mark, remove, forget])
-    return (extended?.changes ?? 0) + (removed?.changes ?? 0)
+    await this.#index?.upToDate()
   }
 
   /** Messages of a selection, in the order in which the window looks at them. */
@@ -591,67 +451,4 @@ export async function* removeArchivesOf(storage: Storage, domain: string): Async
   for await (const owner of store.owners()) {
     if (owner.domain === domain) yield await store.removeOf(owner)
   }
-}
-
-function hasIndexBehind(storage: Storage): Promise<boolean> {
-  return storage.read(`select ${INDEXED}`, []).then(
-    () => true,
-    () => false,
-  )
-}
-
-/** The same message in the archive of the other. */
-function isCounterpart(one: ArchivedMessage, other: ArchivedMessage): boolean {
-  return (
-    one.id === other.id &&
-    one.owner === other.peer.bare &&
-    other.owner === one.peer.bare &&
-    one.isGroupchat === other.isGroupchat &&
-    one.xml === other.xml
-  )
-}
-
-function insertions(messages: readonly ArchivedMessage[]): Statement[] {
-  const each: ArchivedMessage[] = []
-  const both: [ArchivedMessage, ArchivedMessage][] = []
-  let isLastOfBoth = false
-  for (let i = 0; i < messages.length; i++) {
-    const message = messages[i] as ArchivedMessage
-    const next = messages[i + 1]
-    isLastOfBoth = next !== undefined && isCounterpart(message, next)
-    if (next !== undefined && isLastOfBoth) {
-      both.push([message, next])
-      i++
-    } else {
-      each.push(message)
-    }
-  }
-  const intoEach = insertionsOf(INSERT_EACH, each, (message, parameters) => {
-    const { owner, id, peer, isGroupchat, xml } = message
-    parameters.push(owner, id, peer.bare, peer.resource, isGroupchat ? 1 : 0, xml)
-  })
-  const intoBoth = insertionsOf(INSERT_BOTH, both, ([one, { peer: sameOne }], parameters) => {
-    const { owner, id, peer, isGroupchat, xml } = one
-    const ofOne = sameOne.resource
-    parameters.push(owner, ofOne, peer.bare, peer.resource, id, isGroupchat ? 1 : 0, xml)
-  })
-  // The newest comes last, where it is looked for after a start.
-  return isLastOfBoth ? [...intoEach, ...intoBoth] : [...intoBoth, ...intoEach]
-}
-
-function insertionsOf<T>(
-  texts: typeof INSERT_EACH,
-  units: readonly T[],
-  add: (unit: T, parameters: SqlValue[]) => void,
-): Statement[] {
-  const statements: Statement[] = []
-  let next = 0
-  for (const { count, sql } of texts) {
-    while (units.length - next >= count) {
-      const parameters: SqlValue[] = []
-      for (const end = next + count; next < end; next++) add(units[next] as T, parameters)
-      statements.push({ sql, parameters })
-    }
-  }
-  return statements
 }
