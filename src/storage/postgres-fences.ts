@@ -46,7 +46,10 @@ export class PostgresFences implements Fences {
     this.#link.enter(run, onShutOut)
     await this.#queue.write(BEGIN, [run.node, run.epoch], () => {})
     await this.#queue.write(ENTER, [nameOf(run)], () => {})
-    if ((await this.lastOf(run.node)) >= run.epoch) onShutOut()
+    if ((await this.lastOf(run.node)) < run.epoch) return
+    onShutOut()
+    // There is no other for it.
+    this.#link.session?.destroy()
   }
 
   async leave(): Promise<void> {

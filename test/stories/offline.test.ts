@@ -80,7 +80,8 @@ test('what is stored under other settings than before is found by who comes', as
   await nothing.receivesNothing({ name: 'message' })
   await nothing.leaves()
 
-  await server.reload({ modules: { offline: { max_messages: 2 } } })
+  const { storage } = server.server.config
+  await server.reload({ storage, modules: { offline: { max_messages: 2 } } })
   const romeo = await server.connect('romeo', 'orchard')
   await romeo.sends(chat(JULIET, 'Art thou not Romeo?'))
   await romeo.roundTrip()

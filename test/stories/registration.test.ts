@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Kysely } from 'kysely'
 import { Envelope } from '../../src/core/envelope.ts'
 import { tableNames } from '../../src/storage/tables.ts'
@@ -155,6 +156,7 @@ test('of an account that is removed, no table keeps anything', async () => {
     'account_removal',
     'admin_token',
     'announcement',
+    ...(storage.dialect === 'sqlite' ? ['archive_indexed'] : []),
     'domain',
     'migration',
     'node_fence',
@@ -164,6 +166,8 @@ test('of an account that is removed, no table keeps anything', async () => {
     'sm_queue',
     'sm_session',
   ]
+  // When somebody left is written behind.
+  while ((await tables(true)).filter((name) => name.startsWith('last_')).length < 2) await delay(50)
   assert.deepEqual(await tables(false), others, 'a new table is to be filled here')
   await lifecycle.remove(account)
   assert.deepEqual(await tables(true), [])
