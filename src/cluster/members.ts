@@ -69,7 +69,7 @@ export class Members {
   readonly #parts: Parts
   readonly #members = new Map<string, Member>()
   readonly #heardOf = new Set<string>()
-  #epoch = 0
+  #self: NodeRun
   #lookedAt = 0
   #isMinding = false
   #stop: (() => void) | undefined
@@ -77,10 +77,16 @@ export class Members {
 
   constructor(parts: Parts) {
     this.#parts = parts
+    this.#self = { node: parts.node, epoch: 0 }
   }
 
+  /** Epoch 0 before it has joined; one object for each run. */
   get self(): NodeRun {
-    return { node: this.#parts.node, epoch: this.#epoch }
+    return this.#self
+  }
+
+  get #epoch(): number {
+    return this.#self.epoch
   }
 
   /** Writes this node's record; the one of its last run, if there is any, is over by that. */
@@ -107,7 +113,7 @@ export class Members {
       }
       try {
         await registry.put(key, JSON.stringify(record), before?.revision ?? 0)
-        this.#epoch = epoch
+        this.#self = { node, epoch }
         this.#members.set(node, { node, record, heardAt: clock.now(), sessions: 0 })
       } catch (error) {
         if (!(error instanceof RegistryConflict)) throw error
