@@ -104,8 +104,14 @@ export class Outbound {
    * followed by what that node has stored.
    */
   #takeEarlier({ from, notes }: Envelope): readonly Envelope[] {
-    if (this.#queue.length === 0 || this.#isDraining) return []
-    const last = this.#queue.findLastIndex((held) => isKnownEarlier(held.notes, notes))
+    if (notes.id === undefined || this.#isDraining) return []
+    let last = -1
+    for (const [index, held] of this.#queue.entries()) {
+      if (held.from.full !== from.full) continue
+      if (isKnownEarlier(held.notes, notes)) last = index
+      // What came after that came even later.
+      else if (isKnownEarlier(notes, held.notes)) break
+    }
     if (last === -1) return []
     const earlier: Envelope[] = []
     this.#queue = this.#queue.filter((held, index) => {
