@@ -17,8 +17,6 @@ const HEALING = 22_000
 const COLLECTING = 7_000
 /** How long at most what is newer waits for what is older, milliseconds. */
 const HELD_BACK = 4_000
-/** How long it takes a node to write anew what the registry has lost, milliseconds. */
-const REWRITING = 1_000
 const NONE: ReadonlySet<string> = new Set()
 
 export type Report = {
@@ -186,11 +184,6 @@ class History {
   readonly #runs = new Map<string, Set<string>>()
   /** Runs that went on while others had given them up. */
   readonly #fenced = new Set<string>()
-  #resetAt = Number.NEGATIVE_INFINITY
-  /** Nodes that are cut off, or paused: so many times. */
-  #away = 0
-  /** A node was away when the registry lost all it had: nobody knew of its sessions meanwhile. */
-  #isForgotten = false
   #isHealing = false
 
   constructor(plan: Plan, isLogged: boolean) {
@@ -228,7 +221,6 @@ class History {
       !session.isResumed &&
       this.#isPatient &&
       !this.#registry.hasLost &&
-      !this.#isForgotten &&
       this.isAlone(client) &&
       ![...runs].some((run) => this.#fenced.has(run))
     this.ledger.got(session.id, id, { mayComeAgain, isOrdered })
@@ -425,13 +417,11 @@ class History {
       case 'pause': {
         const { process } = this.#nodes.get(happening.node) as SimulatedNode
         process.isPaused = true
-        this.#goesAway(happening.ms)
         return later(happening.ms, () => process.resume())
       }
       case 'cut':
         this.#network.cut.add(happening.node)
         this.#network.changed()
-        this.#goesAway(happening.ms)
         return later(happening.ms, () => {
           this.#network.cut.delete(happening.node)
           this.#network.changed()
@@ -444,7 +434,6 @@ class History {
       case 'down':
         this.#network.isDown = true
         this.#network.changed()
-        this.#goesAway(happening.ms)
         return later(happening.ms, () => {
           this.#network.isDown = false
           this.#network.changed()
@@ -464,17 +453,8 @@ class History {
       case 'purge':
         return this.#registry.purge()
       case 'reset':
-        this.#resetAt = this.#scheduler.now
-        if (this.#away > 0) this.#isForgotten = true
         return this.#registry.reset()
     }
-  }
-
-  /** A node cannot write for a while. */
-  #goesAway(ms: number): void {
-    if (this.#scheduler.now - this.#resetAt < REWRITING) this.#isForgotten = true
-    this.#away++
-    this.#scheduler.in(ms, () => this.#away--)
   }
 
   #happenTo(place: Place, happening: Happening): void {
