@@ -1,5 +1,12 @@
-/** More than so many writes do not wait. */
+/** How long a write waits at most, if whoever puts it here flushes as often, milliseconds. */
+export const BEHIND = 1_000
+/** More than so many do not wait. */
 const MAX_WAITING = 1_000
+
+type Options = {
+  /** Other nodes read what is written: nothing waits. */
+  readonly isShared: boolean
+}
 
 /**
  * Writes that nobody waits for and that may be lost in a crash: made together now and then, so that they cost
@@ -8,11 +15,16 @@ const MAX_WAITING = 1_000
 export class WrittenBehind {
   #waiting: (() => Promise<unknown>)[] = []
   readonly #underWay = new Set<Promise<unknown>>()
+  readonly #isShared: boolean
+
+  constructor({ isShared }: Options) {
+    this.#isShared = isShared
+  }
 
   /** `write` does not reject. */
   put(write: () => Promise<unknown>): void {
     this.#waiting.push(write)
-    if (this.#waiting.length >= MAX_WAITING) this.flush()
+    if (this.#isShared || this.#waiting.length >= MAX_WAITING) this.flush()
   }
 
   /** All are asked for, in their order, before this returns. */

@@ -7,7 +7,7 @@ import { defineModule } from '../core/module.ts'
 import { maySeePresence } from '../core/presence-access.ts'
 import type { Migration } from '../core/storage.ts'
 import { OWN_DATA_NS, partFrom, taken } from '../core/user-data.ts'
-import { WrittenBehind } from '../core/written-behind.ts'
+import { BEHIND, WrittenBehind } from '../core/written-behind.ts'
 import { formatDateTime, parseDateTime } from '../xmpp/datetime.ts'
 import { StanzaError } from '../xmpp/stanza-error.ts'
 import { el } from '../xmpp/xml.ts'
@@ -21,8 +21,6 @@ declare module '../core/storage.ts' {
 
 const NS = 'jabber:iq:last'
 const MAX_STATUS = 1024
-/** How long what is known of somebody who leaves may wait for the disk, milliseconds. */
-const BEHIND = 1_000
 
 const migrations: readonly Migration[] = [
   {
@@ -76,7 +74,7 @@ export const last = defineModule({
   start(context) {
     const { commands, hooks, iq, sessions, storage, routes, clock, cluster, log } = context
     const behind = context.lasting(
-      () => new WrittenBehind(),
+      () => new WrittenBehind(cluster),
       (last) => last.stop(),
     )
     context.every(BEHIND, () => behind.flush())
@@ -89,8 +87,6 @@ export const last = defineModule({
           .write(RECORD, row)
           .catch((error) => log.warn('last_activity_not_kept', { account, error })),
       )
-      // Other nodes read it, too.
-      if (cluster.isShared) behind.flush()
     }
 
     /** As for the presence itself: contacts subscribed to it, nobody else (§7). */

@@ -6,7 +6,7 @@ import { DROP, stop } from '../../core/hooks.ts'
 import { after } from '../../core/maybe.ts'
 import { defineModule } from '../../core/module.ts'
 import { isOwn } from '../../core/privacy.ts'
-import { WrittenBehind } from '../../core/written-behind.ts'
+import { BEHIND, WrittenBehind } from '../../core/written-behind.ts'
 import { StanzaError } from '../../xmpp/stanza-error.ts'
 import { Availability } from './availability.ts'
 import { Broadcast } from './broadcast.ts'
@@ -16,9 +16,6 @@ import { Probes } from './probes.ts'
 import { migrations, sqlLastPresenceStore } from './sql-store.ts'
 import { lastPresencePart, takeLastPresence } from './user-data.ts'
 import { Visibility } from './visibility.ts'
-
-/** How long a last presence may wait for the disk, milliseconds. */
-const BEHIND = 1_000
 
 /** Who is available, and who learns of it (RFC 6121 §4). */
 export const presence = defineModule({
@@ -54,15 +51,14 @@ export const presence = defineModule({
     const coherence = new Coherence(context.cluster, 'presence')
     const { duties, lasts, behind } = context.lasting(
       () => {
-        const behind = new WrittenBehind()
+        const behind = new WrittenBehind(context.cluster)
         const settingsFor = (domain?: string) => configFor(domain) ?? config
         return {
           behind,
           duties: new Duties((domain) => settingsFor(domain).max_directed),
           lasts: new LastPresences({
             coherence,
-            // Other nodes read what is stored.
-            ...(!context.cluster.isShared && { behind }),
+            behind,
             store: sqlLastPresenceStore(storage),
             get maxCached() {
               return settingsFor().cached_last

@@ -30,7 +30,8 @@ test('what another node has changed is not remembered as it was read before', as
       return found
     },
   }
-  const options = { maxCached: 10, maxSizeFor: () => 1_000 }
+  const behind = new WrittenBehind({ isShared: true })
+  const options = { maxCached: 10, maxSizeFor: () => 1_000, behind }
   const here = new LastPresences({ ...options, store: slow })
   const elsewhere = new LastPresences({ ...options, store })
   await elsewhere.save(JULIET, farewell('to church'), NOON)
@@ -48,9 +49,16 @@ test('an account that was removed on one node is known to none', async () => {
   await storage.migrate(migrations)
   const store = sqlLastPresenceStore(storage)
   const node = coherentNodes('presence')
+  const behind = new WrittenBehind({ isShared: true })
   const [here, elsewhere] = [0, 1].map(() => {
     const coherence = node()
-    const lasts = new LastPresences({ maxCached: 10, maxSizeFor: () => 1_000, store, coherence })
+    const lasts = new LastPresences({
+      maxCached: 10,
+      maxSizeFor: () => 1_000,
+      behind,
+      store,
+      coherence,
+    })
     coherence.keep(lasts)
     return lasts
   }) as [LastPresences, LastPresences]
@@ -64,7 +72,7 @@ test('what is written behind is read at once, and stays removed', async () => {
   await using storage = await openEmpty()
   await storage.migrate(migrations)
   const store = sqlLastPresenceStore(storage)
-  const behind = new WrittenBehind()
+  const behind = new WrittenBehind({ isShared: false })
   // Nothing is at hand: all is read.
   const lasts = new LastPresences({ maxCached: 0, maxSizeFor: () => 1_000, store, behind })
   const failures: unknown[] = []

@@ -1,4 +1,5 @@
 import type { Coherence } from '../../core/coherence.ts'
+import type { Maybe } from '../../core/maybe.ts'
 import { domainOf } from '../../core/owned-data.ts'
 import type { WrittenBehind } from '../../core/written-behind.ts'
 import type { BareJid } from '../../xmpp/jid.ts'
@@ -14,8 +15,8 @@ type Options = {
   readonly maxSizeFor: (domain: string) => number
   /** For what other nodes have at hand, too. */
   readonly coherence?: Coherence
-  /** Where nobody else reads what is stored: what may be stored a moment later. */
-  readonly behind?: WrittenBehind
+  /** For what may be stored a moment later. */
+  readonly behind: WrittenBehind
 }
 
 type Read = {
@@ -59,20 +60,24 @@ export class LastPresences {
     at: number,
     onFailure: (error: unknown) => void,
   ): void {
-    const { behind } = this.#options
-    if (behind === undefined) {
-      this.save(owner, stanza, at).catch(onFailure)
-      return
-    }
     const last = this.#lastOf(owner, stanza, at)
-    behind.put(() => this.#store.save(owner, last).catch(onFailure))
+    this.#options.behind.put(() =>
+      this.#store
+        .save(owner, last)
+        .then(() => this.#changed(owner))
+        .catch(onFailure),
+    )
   }
 
   async save(owner: BareJid, stanza: Stanza, at: number): Promise<void> {
     const last = this.#lastOf(owner, stanza, at)
-    this.#options.behind?.flush()
+    this.#options.behind.flush()
     await this.#store.save(owner, last)
-    await this.#options.coherence?.changed(owner.full)
+    await this.#changed(owner)
+  }
+
+  #changed(owner: BareJid): Maybe<unknown> {
+    return this.#options.coherence?.changed(owner.full)
   }
 
   #lastOf(owner: BareJid, stanza: Stanza, at: number): LastPresence {
@@ -96,7 +101,7 @@ export class LastPresences {
 
   async remove(owner: BareJid): Promise<void> {
     this.forget(owner.full)
-    this.#options.behind?.flush()
+    this.#options.behind.flush()
     await this.#store.remove(owner)
     this.forget(owner.full)
     await this.#options.coherence?.changed(owner.full)
@@ -118,7 +123,7 @@ export class LastPresences {
     const found = new Promise<void>((resolve) => setImmediate(resolve)).then(async () => {
       this.#next = undefined
       this.#underWay.add(outdated)
-      this.#options.behind?.flush()
+      this.#options.behind.flush()
       try {
         return await this.#store.find([...wanted])
       } finally {
