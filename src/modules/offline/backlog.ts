@@ -1,21 +1,16 @@
 import type { Envelope } from '../../core/envelope.ts'
 import type { Logger } from '../../core/log.ts'
-import { isLocalSession, type Resource, type Session } from '../../core/session.ts'
-import type { Sessions } from '../../core/sessions.ts'
+import { isLocalSession, type Session } from '../../core/session.ts'
+import { Elsewhere, type ElsewhereParts } from './elsewhere.ts'
 import type { Removals } from './removals.ts'
 import { type Cursor, type OfflineStore, restore, START, type StoredMessage } from './store.ts'
 import type { UsageCache } from './usage.ts'
 
-type Parts = {
+type Parts = ElsewhereParts & {
   readonly store: Pick<OfflineStore, 'page'>
   readonly usage: Pick<UsageCache, 'release' | 'forget'>
   readonly removals: Pick<Removals, 'remove' | 'has'>
-  readonly sessions: Sessions
   readonly log: Logger
-  /** Has another node look whether there is something for an account. */
-  readonly lookAt: (node: string, account: string) => Promise<unknown> | undefined
-  /** Whether there are other nodes. */
-  readonly isShared: boolean
   readonly settingsFor: (domain: string) => {
     /** Messages handed over before their acknowledgement is waited for. */
     readonly batch: number
@@ -42,14 +37,6 @@ type Queue = {
   slow: Session | undefined
 }
 
-/** After so long it is looked whether somebody was there after all, milliseconds. */
-const FIRST_LOOK = 2_000
-const LAST_LOOK = 20_000
-/** There was nobody to be told. */
-const NOBODY = Promise.resolve()
-/** Accounts for which it is remembered that something was stored here. */
-const MAX_OWED = 50_000
-
 /**
  * Delivers what waited for an account, to one of its sessions.
  *
@@ -67,22 +54,24 @@ const MAX_OWED = 50_000
 export class Backlog {
   readonly #parts: Parts
   readonly #queues = new Map<string, Queue>()
-  /** When something was last stored for an account of which nobody was known to be there. */
-  readonly #stored = new Map<string, number>()
-  readonly #storedLongAgo = new Map<string, number>()
-  /** Accounts for which something was stored here, and nobody was told since: when it is written. */
-  readonly #owed = new Map<string, Promise<unknown>>()
+  /** What others are to look for. */
+  readonly elsewhere: Elsewhere
   #isStopped = false
 
   constructor(parts: Parts) {
     this.#parts = parts
+    this.elsewhere = new Elsewhere({
+      ...parts,
+      look: (account) => void this.look(account),
+      isHere: (account) => this.#available(account) !== undefined,
+    })
   }
 
   /** The session may have what waits for its account. */
   deliverTo(session: Session): void {
     const account = session.jid.bare
     if (this.#isStopped || session.isClosed) return
-    if (this.#tellOther(account, session) !== undefined) return
+    if (this.elsewhere.tell(account, session) !== undefined) return
     const queue = this.#queueOf(account)
     const { claimant } = queue
     if (claimant === undefined) void this.#deliver(queue, session)
@@ -104,50 +93,11 @@ export class Backlog {
   }
 
   /**
-   * Called before something newer is delivered to `targets`. What this node has stored for the account must
-   * be on its way to whoever is there by now: resolves when it is, `undefined` if nothing is in question.
-   */
-  before(account: string, targets: readonly Resource[]): Promise<void> | undefined {
-    const written = this.#owed.get(account)
-    if (written === undefined) return undefined
-    const looked = written
-      .catch(() => {})
-      .then(() => {
-        if (this.#owed.get(account) === looked) this.#owed.delete(account)
-        // Another node does so before it takes what it is handed after that.
-        void this.look(account)
-        for (const target of targets) this.#tellNodeOf(target)
-      })
-    this.#owed.set(account, looked)
-    return looked
-  }
-
-  /** It has a session there that gets something newer, and may be available for longer than is known here. */
-  #tellNodeOf({ jid, priority, shared }: Resource): void {
-    const { clusterNode } = shared
-    if (priority === undefined && clusterNode !== undefined) {
-      void this.#parts.lookAt(clusterNode, jid.bare)
-    }
-  }
-
-  /** Something was stored while nobody was known to be there. */
-  #owe(account: string, written: Promise<unknown>): void {
-    if (!this.#parts.isShared) return
-    const before = this.#owed.get(account)
-    this.#owed.delete(account)
-    this.#owed.set(account, before === undefined ? written : bothOver(before, written))
-    for (const oldest of this.#owed.keys()) {
-      if (this.#owed.size <= MAX_OWED) break
-      this.#owed.delete(oldest)
-    }
-  }
-
-  /**
    * Something was stored for the account, or is left over: somebody may be there to get it. Another node
    * sees it when it is `written`; resolves when that one has been told, if there is one.
    */
   look(account: string, written?: Promise<unknown>): Promise<unknown> | undefined {
-    if (written !== undefined) this.#owe(account, written)
+    if (written !== undefined) this.elsewhere.owe(account, written)
     const queue = this.#queues.get(account)
     if (queue?.claimant !== undefined) {
       queue.isStale = true
@@ -158,55 +108,13 @@ export class Backlog {
       this.deliverTo(session)
       return written
     }
-    if (written === undefined) return this.#tellOther(account)
+    if (written === undefined) return this.elsewhere.tell(account)
     const tell = () => {
-      const told = this.#tellOther(account)
-      if (told === undefined) this.#mayBeSeenLate(account)
+      const told = this.elsewhere.tell(account)
+      if (told === undefined) this.elsewhere.mayBeSeenLate(account)
       return told
     }
     return written.then(tell, () => {})
-  }
-
-  /**
-   * Other nodes' sessions are known here a moment after they are available, and read before: whatever
-   * was stored in between is looked for again once that must have become known, and long after.
-   */
-  #mayBeSeenLate(account: string): void {
-    if (!this.#parts.isShared) return
-    this.#stored.delete(account)
-    this.#stored.set(account, performance.now())
-  }
-
-  /** Called now and then. */
-  lookAgain(): void {
-    for (const [looked, next, age] of [
-      [this.#storedLongAgo, undefined, LAST_LOOK],
-      [this.#stored, this.#storedLongAgo, FIRST_LOOK],
-    ] as const) {
-      const until = performance.now() - age
-      for (const [account, at] of looked) {
-        if (at > until) break
-        looked.delete(account)
-        if (this.#available(account) === undefined && this.#tellOther(account) === undefined) {
-          next?.set(account, at)
-        }
-      }
-    }
-  }
-
-  /**
-   * Of sessions on several nodes, that of the oldest is given the queue. If it is on another node than this
-   * one, that is told to look; resolves when it has been.
-   */
-  #tellOther(account: string, session?: Session): Promise<unknown> | undefined {
-    let oldest: Resource | undefined = session
-    for (const resource of this.#parts.sessions.of(account)) {
-      if ((resource.priority ?? -1) < 0 || isLocalSession(resource)) continue
-      if (oldest === undefined || isOlder(resource, oldest)) oldest = resource
-    }
-    const node = oldest?.shared.clusterNode
-    if (oldest === undefined || isLocalSession(oldest) || node === undefined) return undefined
-    return this.#parts.lookAt(node, account) ?? NOBODY
   }
 
   /** A session has acknowledged a message from the store. */
@@ -386,16 +294,6 @@ export class Backlog {
       queue.claimant === undefined && queue.inFlight.size === 0 && queue.slow === undefined
     if (isUnused && this.#queues.get(queue.account) === queue) this.#queues.delete(queue.account)
   }
-}
-
-/** Without what they came to, which would hold that of all before. */
-async function bothOver(one: Promise<unknown>, other: Promise<unknown>): Promise<void> {
-  await Promise.allSettled([one, other])
-}
-
-function isOlder(a: Resource, b: Resource): boolean {
-  const difference = a.info.openedAt - b.info.openedAt
-  return difference === 0 ? a.id < b.id : difference < 0
 }
 
 function mayReceive({ isClosed, priority = -1 }: Session): boolean {

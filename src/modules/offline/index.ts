@@ -198,14 +198,14 @@ export const offline = defineModule({
         'sm_message_decided',
         (envelope, { targets }) => {
           if (targets.length === 0 || envelope.notes.isRetry === true) return envelope
-          const waiting = backlog.before(envelope.to.bare, targets)
+          const waiting = backlog.elsewhere.before(envelope.to.bare, targets)
           return waiting === undefined ? envelope : waiting.then(() => envelope)
         },
         { order: 10, explain: (envelope) => ({ verdict: envelope }) },
       )
     }
     every(RETRY, () => removals.retry())
-    if (cluster.isShared) every(LOOK, () => backlog.lookAgain())
+    if (cluster.isShared) every(LOOK, () => backlog.elsewhere.lookAgain())
     hooks.on('resend_offline_messages', (jid, { session }) => {
       backlog.deliverTo(session)
       return jid
