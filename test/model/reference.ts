@@ -59,7 +59,7 @@ function label(entry: Entry): string {
  */
 export class Reference {
   readonly devices: readonly Device[]
-  /** What waits for an account, oldest first; also what is in a device's hands and not acknowledged. */
+  /** What waits for an account, in the order of sending; also what is in a device's hands and not acknowledged. */
   readonly #stored = new Map<string, Message[]>()
   /** All messages, in the order of sending. */
   readonly sent: Message[] = []
@@ -179,9 +179,16 @@ export class Reference {
       else queue.push({ message, sharing, isStored: false })
     }
     if (targets.length === 0) {
-      this.#stored.set(account, [...(this.#stored.get(account) ?? []), message])
+      this.#store(account, message)
     }
     return targets
+  }
+
+  /** In its place: one that a device held meanwhile stands before what was sent after it. */
+  #store(account: string, message: Message): void {
+    const all = [...(this.#stored.get(account) ?? []), message]
+    all.sort((one, other) => this.sent.indexOf(one) - this.sent.indexOf(other))
+    this.#stored.set(account, all)
   }
 
   #handOver({ account, queue, seen }: Device): void {
