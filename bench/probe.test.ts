@@ -5,17 +5,22 @@ import { test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Answers, Question } from './probe.ts'
 
-/** Each signal makes three promises and keeps a list of a million numbers: far more than a young process shifts about. */
+/**
+ * Each signal makes three promises and keeps a list of a million numbers: far more than a young process
+ * shifts about. It waits before it holds the event loop up: after a question the watch measures only from
+ * its next tick on, and that is due before.
+ */
 const PROGRAM = `
   const kept = []
   setInterval(() => {}, 1000)
-  process.on('SIGUSR2', () => {
+  const holdUp = () => {
     kept.push(new Array(1_000_000).fill(0.5))
     for (let i = 0; i < 3; i++) new Promise(() => {})
     const until = Date.now() + 60
     while (Date.now() < until);
     console.log('done')
-  })
+  }
+  process.on('SIGUSR2', () => setTimeout(holdUp, 10))
   console.log('ready')
 `
 
