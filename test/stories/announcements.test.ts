@@ -60,7 +60,7 @@ test('many clients of an account that come at the same time get one', async () =
   await using server = await startServer()
   await server.createAccount('romeo')
   await give(server, 'motd set', { body: 'Curtain at eight' })
-  const clients = []
+  const clients: Client[] = []
   for (let i = 0; i < 5; i++) {
     clients.push(await server.connect('romeo', `r${i}`, { priority: undefined }))
   }
