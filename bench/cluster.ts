@@ -8,7 +8,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -16,6 +15,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { callCommand } from '../src/admin/control-client.ts'
+import { freePort } from '../test/support/free-port.ts'
 import { NatsServer } from '../test/support/nats.ts'
 import { PostgresServer } from '../test/support/postgres.ts'
 import { type Departure, death, drain } from './departures.ts'
@@ -78,15 +78,6 @@ const SCENARIOS: Readonly<Record<string, readonly string[]>> = {
   'pairs-w1': [...LOAD, '--window', '1', ...EXTENSIONS, 'pairs'],
   'pairs-w10': [...LOAD, '--window', '10', ...EXTENSIONS, 'pairs'],
   'rate-1000': [...LOAD, '--rate', '1000', ...EXTENSIONS, 'rate'],
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 async function start(

@@ -6,7 +6,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
@@ -15,6 +15,7 @@ import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { type Credential, makeCertificate } from '../src/connection/certificate.ts'
 import { createServer as createMeerkat } from '../src/index.ts'
+import { freePort } from '../test/support/free-port.ts'
 import { describeMachine, gitCommit } from './machine.ts'
 
 const PAIRS = Number(process.argv[2] ?? 50)
@@ -37,15 +38,6 @@ const directory = mkdtempSync(join(tmpdir(), 'meerkat-bench-'))
 const validity = { from: Date.now() - HOUR_MS, until: Date.now() + HOUR_MS }
 const authority = makeCertificate({ name: 'authority', isAuthority: true, ...validity })
 writeFileSync(join(directory, 'ca.pem'), String(authority.certificate))
-
-async function freePort(address: string): Promise<number> {
-  const server = createServer()
-  await once(server.listen(0, address), 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
 
 async function place(domain: string, address: string): Promise<Place> {
   return { domain, address, port: await freePort(address) }

@@ -7,9 +7,9 @@ import { callCommand } from '../../src/admin/control-client.ts'
 import type { Client } from '../support/client.ts'
 import { skipWithoutCluster } from '../support/cluster.ts'
 import { emptyDirectory } from '../support/directory.ts'
+import { freePort } from '../support/free-port.ts'
 import { NatsServer } from '../support/nats.ts'
 import { PostgresServer } from '../support/postgres.ts'
-import { freePort } from '../support/relay.ts'
 import { PASSWORD } from '../support/server.ts'
 import { ServerProcess } from '../support/server-process.ts'
 import { chat } from '../support/stanzas.ts'
@@ -130,7 +130,7 @@ test('when the worker that removes a domain is killed, another goes on with it',
     'workers = 2\n',
     '',
     `sqlite:${file}`,
-    await freePort('127.0.0.1'),
+    await freePort(),
   )
   await using node = new Node(await started, directory.path)
   await node.give('domain add', { domain: VERONA })

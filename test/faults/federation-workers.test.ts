@@ -6,9 +6,9 @@ import { callCommand } from '../../src/admin/control-client.ts'
 import { el } from '../../src/xmpp/xml.ts'
 import { emptyDirectory } from '../support/directory.ts'
 import { Internet } from '../support/federation.ts'
+import { freePort } from '../support/free-port.ts'
 import { ListeningPeer } from '../support/listening-peer.ts'
 import { DIALBACK_NS, TestPeer } from '../support/peer.ts'
-import { freePort } from '../support/relay.ts'
 import { DOMAIN, PASSWORD } from '../support/server.ts'
 import { ServerProcess } from '../support/server-process.ts'
 import { chat } from '../support/stanzas.ts'
@@ -23,9 +23,9 @@ async function setStage() {
   const stack = new AsyncDisposableStack()
   const internet = stack.use(await Internet.start())
   const directory = stack.use(await emptyDirectory())
-  const port = await freePort('127.0.0.1')
+  const port = await freePort()
   const settings = `workers = 2\n${await internet.tables(DOMAIN, '127.0.0.1', port)}`
-  const listen = await freePort('127.0.0.1')
+  const listen = await freePort()
   const database = `sqlite:${directory.path}/meerkat.db`
   const server = stack.use(
     await ServerProcess.start(directory.path, settings, '', database, listen),

@@ -2,27 +2,19 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { callCommand } from '../../src/admin/control-client.ts'
 import type { Client } from '../support/client.ts'
 import { emptyDirectory } from '../support/directory.ts'
+import { freePort } from '../support/free-port.ts'
 import { PASSWORD } from '../support/server.ts'
 import { ServerProcess } from '../support/server-process.ts'
 import { chat } from '../support/stanzas.ts'
 
 const HEADER = `<?xml version='1.0'?><stream:stream to='im.example.com' version='1.0'
   xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>`
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
 
 /** Two processes of one server, with accounts for romeo and juliet. */
 async function open() {

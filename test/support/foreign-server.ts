@@ -9,7 +9,7 @@ import type { Credential } from '../../src/connection/certificate.ts'
 import { writePem } from './certificates.ts'
 import { Client } from './client.ts'
 import type { Internet } from './federation.ts'
-import { freePort } from './relay.ts'
+import { freePort } from './free-port.ts'
 import { PASSWORD } from './server.ts'
 
 const PATIENCE_MS = 60_000

@@ -2,10 +2,11 @@ import assert from 'node:assert/strict'
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { freePort } from './free-port.ts'
 
 /** On the path, or where Debian has it: only root's path leads there. */
 const PROGRAM = ['nats-server', '/usr/sbin/nats-server'].find(
@@ -15,9 +16,6 @@ const PROGRAM = ['nats-server', '/usr/sbin/nats-server'].find(
 /** For the option of that name of a test. */
 export const skipWithoutNats =
   PROGRAM === undefined ? 'NATS is not installed (Debian: nats-server)' : false
-
-/** How often servers that are one are begun, should one of them not be able to listen. */
-const ATTEMPTS = 3
 
 /** A real NATS server of a test's own, with JetStream, on a port of the loopback interface. */
 export class NatsServer implements AsyncDisposable {
@@ -43,21 +41,9 @@ export class NatsServer implements AsyncDisposable {
   /** Several that are one: what they keep outlives the loss of fewer than half of them. */
   static async startCluster(count: number): Promise<NatsServer[]> {
     if (count === 1) return [await NatsServer.start()]
-    for (let attempt = 1; ; attempt++) {
-      const servers = await NatsServer.#together(count)
-      const begun = await Promise.allSettled(servers.map((server) => server.begin()))
-      const failed = begun.find((one) => one.status === 'rejected')
-      if (failed === undefined) return servers
-      await Promise.all(servers.map((server) => server[Symbol.asyncDispose]()))
-      // A port that was free may be somebody else's end of a connection by now.
-      if (attempt === ATTEMPTS) throw failed.reason
-    }
-  }
-
-  static async #together(count: number): Promise<NatsServer[]> {
     const routes = await Promise.all(Array.from({ length: count }, () => freePort()))
     const all = routes.map((port) => `nats-route://127.0.0.1:${port}`)
-    return Promise.all(
+    const servers = await Promise.all(
       all.map(async (own, index) => {
         const options = ['-js', '-n', `n${index}`, '--cluster_name', 'test', '--cluster', own]
         const directory = mkdtempSync(join(tmpdir(), 'meerkat-nats-'))
@@ -65,6 +51,13 @@ export class NatsServer implements AsyncDisposable {
         return new NatsServer(await freePort(), directory, routed)
       }),
     )
+    try {
+      await Promise.all(servers.map((server) => server.begin()))
+      return servers
+    } catch (error) {
+      await Promise.all(servers.map((server) => server[Symbol.asyncDispose]()))
+      throw error
+    }
   }
 
   get url(): string {
@@ -144,14 +137,4 @@ export class NatsServer implements AsyncDisposable {
       socket.once('error', () => resolve(false))
     })
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  assert.ok(typeof address === 'object' && address !== null)
-  server.close()
-  await once(server, 'close')
-  return address.port
 }

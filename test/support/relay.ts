@@ -97,13 +97,3 @@ export class Relay implements AsyncDisposable {
     }
   }
 }
-
-/** One that nobody listens on, for those who have to be told one. */
-export async function freePort(host: string): Promise<number> {
-  const server = createServer()
-  await once(server.listen(0, host), 'listening')
-  const { port } = server.address() as { readonly port: number }
-  server.close()
-  await once(server, 'close')
-  return port
-}
