@@ -36,6 +36,18 @@ async function open() {
     }
     return nodes
   }
+  /** Which worker has each of so many sessions of an account, once the first one knows of all of them. */
+  const nodesOf = async (localpart: string, count: number) => {
+    for (let attempt = 0; attempt < 200; attempt++) {
+      const jid = `${localpart}@im.example.com`
+      const { sessions } = (await callCommand(socket, 'session list', { jid })) as {
+        readonly sessions: readonly { readonly jid: string; readonly node: string }[]
+      }
+      if (sessions.length === count) return new Map(sessions.map(({ jid, node }) => [jid, node]))
+      await new Promise((resolve) => setTimeout(resolve, 25))
+    }
+    throw new Error('a worker does not know of all sessions')
+  }
   /** By its labels, what a metric stands at. */
   const metric = async (name: string) => {
     const text = await (await fetch(`http://127.0.0.1:${http}/metrics`)).text()
@@ -51,6 +63,7 @@ async function open() {
     server,
     port,
     sessions,
+    nodesOf,
     metric,
     socket,
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
@@ -148,23 +161,17 @@ test('a worker that is killed is started again, and the others go on', async () 
   const pids = () => workersOf(stage.server)
   const before = pids()
   assert.equal(before.length, 2)
+  const nodes = await stage.nodesOf('juliet', juliets.length)
+  const at = (node: string) => juliets.filter(({ fullJid }) => nodes.get(fullJid) === node)
   process.kill(before[1] as number, 'SIGKILL')
-  const closed = () => juliets.filter(({ isClosed }) => isClosed)
   const until = async (condition: () => boolean) => {
     for (let attempt = 0; !condition(); attempt++) {
       assert.ok(attempt < 800, 'it did not come about')
       await new Promise((resolve) => setTimeout(resolve, 25))
     }
   }
-  // Each of them hears of it for itself.
-  let count = 0
-  await until(() => closed().length > 0)
-  while (closed().length > count) {
-    count = closed().length
-    await new Promise((resolve) => setTimeout(resolve, 500))
-  }
-  const left = juliets.filter((one) => !closed().includes(one))
-  assert.ok(left.length > 0)
+  for (const one of at('w2')) await one.closes()
+  const left = at('w1')
   for (const one of left) await one.roundTrip()
   await until(() => pids().length === 2 && !pids().includes(before[1] as number))
   const later = await stage.server.connect('romeo', 'street')
