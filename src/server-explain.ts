@@ -66,7 +66,8 @@ class DryRoute {
     this.#hooks = hooks
     const router = new Router(silentLogger, hooks.at('message_routed'))
     this.#router = router
-    this.tracing = new Tracing({ hooks, router })
+    // However long something takes, it is told of once.
+    this.tracing = new Tracing({ hooks, router, patience: PATIENCE })
     const iq = new DryIq(server, router, this.tracing)
     const { limits } = server.sessionManager
     // Nobody else is told, and nothing gets a number for others.

@@ -29,6 +29,8 @@ type Parts = {
   readonly router: Router
   /** This node's name in the cluster. */
   readonly node?: () => string | undefined
+  /** What is not over yet is told of after this time, in milliseconds; a quarter of a second unless told. */
+  readonly patience?: number
 }
 
 /** What goes on while something else does: whatever begins meanwhile is caused by it. */
@@ -38,7 +40,6 @@ type Followed = { readonly trace: Trace; readonly observers: readonly TraceObser
 
 /** What a stanza causes later than this after its beginning, in milliseconds, counts as its own story. */
 const CAUSE_LIMIT = 10_000
-/** What is not over yet is told of after this time, in milliseconds. */
 const PATIENCE = 250
 const LOOK = 50
 /** How long something may still happen to a stanza that is known here, in milliseconds. */
@@ -335,10 +336,11 @@ export class Tracing implements Tracer, TraceSource {
   /** What is over is told at once, together; the rest in a while, with what it waits for. */
   #flush(): void {
     this.#isFlushing = false
+    const { patience = PATIENCE } = this.#parts
     const now = performance.now()
     for (const followed of this.#news) {
       const { trace } = followed
-      if (!trace.isOver && now - trace.toldAt < PATIENCE) continue
+      if (!trace.isOver && now - trace.toldAt < patience) continue
       this.#news.delete(followed)
       this.#tellAll(followed)
     }

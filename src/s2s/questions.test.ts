@@ -35,6 +35,26 @@ function ask() {
   return { questions, probes, arrived, pings: () => pings }
 }
 
+test('a server that is asked about a key late has time to answer', (t) => {
+  t.mock.timers.enable({ apis: ['Date'], now: 0 })
+  const { questions, probes, arrived } = ask()
+  questions.wrote(1)
+  questions.flushing(1)
+  // Nobody looked meanwhile.
+  t.mock.timers.tick(TIMEOUT)
+  questions.look(1, Date.now(), TIMEOUT)
+  assert.equal(probes.length, 1)
+  assert.equal(questions.isLate(Date.now(), TIMEOUT), false)
+
+  t.mock.timers.tick(TIMEOUT / 2 - SECOND)
+  assert.equal(questions.isLate(Date.now(), TIMEOUT), false)
+  t.mock.timers.tick(SECOND)
+  assert.equal(questions.isLate(Date.now(), TIMEOUT), true)
+  probes[0]?.()
+  assert.deepEqual(arrived, [1])
+  assert.equal(questions.isLate(Date.now(), TIMEOUT), false)
+})
+
 test('a server that answers no pings is asked about a key whenever it is pinged anew', (t) => {
   t.mock.timers.enable({ apis: ['Date'], now: 0 })
   const { questions, probes, arrived, pings } = ask()

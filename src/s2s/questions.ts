@@ -47,8 +47,8 @@ export class Questions {
   #since = 0
   /** It knows pings. */
   #hasAnswers = false
-  /** About a key, because of the pings that are open. */
-  #isProbed = false
+  /** When it was asked about a key because of the pings that are open, milliseconds since the epoch. */
+  #probedAt: number | undefined
   /** It can be asked about keys, as far as is known. */
   #canProbe = true
 
@@ -94,7 +94,7 @@ export class Questions {
     if (index < 0) return
     for (const { asking } of this.#open.splice(0, index + 1)) asking?.forget()
     this.#since = Date.now()
-    this.#isProbed = false
+    this.#probedAt = undefined
     this.#channel.onArrived(question.count)
   }
 
@@ -106,16 +106,16 @@ export class Questions {
     if (ignored !== undefined) {
       if (!this.#canProbe) this.#hear(ignored.heardAt - delay)
       if (this.#unasked > 0 && this.#open.length === 0) this.#ask(count)
-    } else if (!this.#hasAnswers && this.isLate(now, delay)) this.#doubt(delay)
+    } else if (!this.#hasAnswers && this.isLate(now, delay)) this.#doubt(now, delay)
   }
 
   /** Whoever has not answered a ping may be unable to, or hang. */
-  #doubt(delay: number): void {
+  #doubt(now: number, delay: number): void {
     const oldest = this.#open[0]
     const latest = this.#open.at(-1)
     if (oldest?.asking === undefined || latest === undefined) return
-    if (!this.#isProbed) {
-      this.#isProbed = true
+    if (this.#probedAt === undefined) {
+      this.#probedAt = now
       this.#canProbe = this.#channel.probe(() => {
         if (!this.#hasAnswers) this.#giveUpPings()
         this.#answered(latest)
@@ -144,9 +144,13 @@ export class Questions {
     for (const question of this.#open) question.asking = undefined
   }
 
-  /** Whether nothing was answered for `timeout` milliseconds, though asked. */
+  /**
+   * Whether nothing was answered for `timeout` milliseconds, though asked. Who is asked about a key, has half
+   * of them for that, however late it was asked.
+   */
   isLate(now: number, timeout: number): boolean {
-    return this.#open.length > 0 && now - this.#since >= timeout
+    if (this.#open.length === 0 || now - this.#since < timeout) return false
+    return !this.#canProbe || this.#probedAt === undefined || now - this.#probedAt >= timeout / 2
   }
 
   /** Nothing is asked any more. */

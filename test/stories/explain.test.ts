@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { TraceItem } from '../../src/core/trace-item.ts'
 import { modules } from '../../src/modules.ts'
 import { explain } from '../../src/server-explain.ts'
@@ -109,6 +110,21 @@ test('requests are told with who would answer; what nobody knows, with its error
   assert.deepEqual(
     [unknown?.outcome?.fate, unknown?.outcome?.reason],
     ['bounced', 'service-unavailable'],
+  )
+})
+
+test('what takes long to be decided is told of once, with all that would come of it', async () => {
+  await using scene = await openScene()
+  const { server, romeo } = scene
+  // As when the storage is slow.
+  server.server.hooks.on('filter_local_packet', (envelope) => delay(400, envelope), {
+    by: 'slow',
+    explain: 'pure',
+  })
+  const items = await ask(server, romeo.fullJid, chat(NURSE, 'hush'))
+  assert.deepEqual(
+    items.map(({ outcome }) => outcome?.fate),
+    ['stored'],
   )
 })
 
