@@ -7,6 +7,7 @@ import { createLogger } from '../../src/log.ts'
 import { NeedsRestartError } from '../../src/server.ts'
 import { type Element, el } from '../../src/xmpp/xml.ts'
 import type { Client } from '../support/client.ts'
+import { until } from '../support/cluster.ts'
 import { DOMAIN, type Settings, startServer, type TestServer } from '../support/server.ts'
 import { chat, presence } from '../support/stanzas.ts'
 import { connectResumable, enable, handles, resume } from '../support/stream-management.ts'
@@ -357,13 +358,16 @@ async function meet(server: TestServer, pair: number): Promise<Pair> {
   return { pair, sender, receiver }
 }
 
-async function exchange({ pair, sender, receiver }: Pair): Promise<void> {
+/** Its messages are spread over all phases: `phase` is the one that there is. */
+async function exchange({ pair, sender, receiver }: Pair, phase: () => number): Promise<void> {
   const to = pair % 2 === 0 ? receiver.fullJid : receiver.bareJid
   const sending = async () => {
     for (let n = 1; n <= MESSAGES; n++) {
       sender.send(chat(to, String(n)))
-      // So that they are spread over many reloads.
-      if (n % 5 === 0) await sender.roundTrip()
+      if (n % 5 !== 0) continue
+      await sender.roundTrip()
+      // Those of a phase are sent while the next one begins.
+      await until(() => phase() >= Math.floor((n * PHASES.length) / MESSAGES) - 1, 'a reload')
     }
   }
   const receiving = async () => {
@@ -384,7 +388,8 @@ test('reloads under load drop no client, lose, double or reorder no message', as
   let reloads = 0
   // Before anything is switched off that they need.
   const pairs = await Promise.all(Array.from({ length: PAIRS }, (_, pair) => meet(server, pair)))
-  const flowing = Promise.all(pairs.map(exchange)).finally(() => {
+  const exchanges = pairs.map((pair) => exchange(pair, () => reloads))
+  const flowing = Promise.all(exchanges).finally(() => {
     isDone = true
   })
   const reloading = (async () => {
