@@ -74,7 +74,24 @@ async function fill(node: Node, domain: string): Promise<void> {
   await sender.leaves()
 }
 
-/** Kills the node as soon as the removal has got somewhere. */
+/** Whose message it takes seconds to remove: long enough to kill whoever is at it. */
+const DWELLING = "old.account like 'account-030@%'"
+
+/** For `killWhileRemoving`, in a file of SQLite; the undo is for whoever goes on with the removal. */
+function dwell(file: string): () => void {
+  const run = (sql: string) => {
+    using database = new DatabaseSync(file)
+    database.exec(`pragma busy_timeout = 10000; ${sql}`)
+  }
+  // A statement of SQLite has no other way to take its time.
+  const tables = ['a', 'b', 'c', 'd', 'e'].map((name) => `sqlite_schema ${name}`)
+  const long = `select 1 from ${tables.join()} limit 100000000`
+  run(`create trigger dwell before delete on offline_message when ${DWELLING}
+    begin select count(*) from (${long}); end`)
+  return () => run('drop trigger dwell')
+}
+
+/** Kills the node as soon as the removal has got somewhere; that dwells where it cannot have ended. */
 async function killWhileRemoving(node: Node, domain: string, kill: () => unknown): Promise<void> {
   let hasBegun = false
   await assert.rejects(
@@ -101,14 +118,17 @@ function rowsOf(file: string, domain: string): string[] {
 
 test('a server killed while it removes a domain goes on when it starts again', async () => {
   await using directory = await emptyDirectory()
+  const file = join(directory.path, 'meerkat.db')
   const start = async () => new Node(await ServerProcess.start(directory.path), directory.path)
   {
     await using node = await start()
     await node.give('domain add', { domain: VERONA })
     await fill(node, VERONA)
+    const goOn = dwell(file)
     await killWhileRemoving(node, VERONA, () => node.process.kill())
+    await node.process.ended
+    goOn()
   }
-  const file = join(directory.path, 'meerkat.db')
   assert.notDeepEqual(rowsOf(file, VERONA), [])
 
   await using node = await start()
@@ -136,8 +156,10 @@ test('when the worker that removes a domain is killed, another goes on with it',
   await node.give('domain add', { domain: VERONA })
   await fill(node, VERONA)
   const [first] = node.process.children
+  const goOn = dwell(file)
   await killWhileRemoving(node, VERONA, () => process.kill(first as number, 'SIGKILL'))
   assert.notDeepEqual(rowsOf(file, VERONA), [])
+  goOn()
   await until(async () => rowsOf(file, VERONA).length === 0, 'the removal')
   const isGone = async () => (await node.stateOf(VERONA).catch(() => 'away')) === undefined
   await until(isGone, 'the worker that was killed')
@@ -168,6 +190,14 @@ class Stage implements AsyncDisposable {
     const settings = `[cluster]\nnats = ["${this.#nats.url}"]\nnode = "${name}"\nlease = "2s"\n`
     const started = ServerProcess.start(directory.path, settings, '', this.storage)
     return this.#stack.use(new Node(await started, directory.path))
+  }
+
+  /** For `killWhileRemoving`. */
+  async dwell(): Promise<void> {
+    await this.#postgres.run(`create function dwell() returns trigger language plpgsql
+      as 'begin perform pg_sleep(3); return old; end'`)
+    await this.#postgres.run(`create trigger dwell before delete on ${SCHEMA}.offline_message
+      for each row when (${DWELLING}) execute function dwell()`)
   }
 
   /** Rows of tables that have owners of this domain. */
@@ -249,6 +279,7 @@ test('when the node that removes a domain is killed, another goes on with it', {
   const three = await stage.node('three')
   await one.give('domain add', { domain: VERONA })
   await fill(one, VERONA)
+  await stage.dwell()
   await killWhileRemoving(one, VERONA, () => one.process.kill())
   assert.ok((await stage.rowsOf(VERONA)) > 0)
   await assert.rejects(two.connect('account-001', VERONA), /host-unknown/)
