@@ -23,7 +23,7 @@ export const NS = {
 } as const
 
 /** After so long without what a test waits for, it fails; nothing else depends on it. */
-const PATIENCE_MS = 10_000
+const PATIENCE_MS = 30_000
 
 export type Credentials = {
   readonly localpart: string

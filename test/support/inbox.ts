@@ -17,7 +17,7 @@ export interface Received {
 export type Expected = { readonly [K in keyof Received]?: Received[K] | RegExp }
 
 /** After so long without what a test waits for, it fails; nothing else depends on it. */
-export const PATIENCE_SECONDS = 10
+export const PATIENCE_SECONDS = 30
 
 /** `promise`, or a failure after so long. */
 export async function within<T>(seconds: number, promise: Promise<T>, what: string): Promise<T> {

@@ -6,7 +6,7 @@ import { Client, NS } from './client.ts'
 import { DIALBACK_NS, SERVER_NS } from './peer.ts'
 
 /** After so long without a connection a test fails that waits for one. */
-const PATIENCE_MS = 10_000
+const PATIENCE_MS = 30_000
 
 type Shown = { readonly pem: string }
 

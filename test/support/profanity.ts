@@ -10,7 +10,7 @@ const PROFANITY = '/usr/bin/profanity'
 
 export const withoutProfanity = missing(TMUX, PROFANITY)
 
-const PATIENCE_SECONDS = 10
+const PATIENCE_SECONDS = 30
 const LOOK_EVERY_MS = 50
 
 /** Profanity, a client for the terminal, as a person uses it: keys in, screen out. */

@@ -50,6 +50,8 @@ declare module '@xmpp/client' {
     readonly service: string
     readonly domain: string
     readonly resource?: string
+    /** For an answer, milliseconds. */
+    readonly timeout?: number
     readonly credentials:
       | Credentials
       | ((

@@ -33,6 +33,7 @@ export class XmppJsClient implements RealClient {
       service: service ?? `xmpp://127.0.0.1:${port}`,
       domain,
       ...(resource !== undefined && { resource }),
+      timeout: PATIENCE_SECONDS * 1_000,
       credentials: (authenticate, offered) => {
         const chosen = mechanism ?? offered[0] ?? ''
         if (!offered.includes(chosen)) throw new Error(`${chosen} is not offered`)
