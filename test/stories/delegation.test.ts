@@ -18,12 +18,16 @@ const JULIET = 'juliet@im.example.com'
 type Table = Readonly<Record<string, unknown>>
 
 function start(...namespaces: readonly Table[]): Promise<TestServer> {
+  return startWith({}, ...namespaces)
+}
+
+function startWith(settings: Table, ...namespaces: readonly Table[]): Promise<TestServer> {
   return startServer({
     component: {},
     modules: {
       delegation: {
         namespaces: namespaces.map((entry) => ({ component: PUBSUB, ...entry })),
-        timeout: '1s',
+        ...settings,
       },
     },
   })
@@ -139,7 +143,7 @@ for (const [what, changes] of [
 }
 
 test('a component that fails, is silent or is not there: service-unavailable', async () => {
-  await using server = await start({ namespace: TASK })
+  await using server = await startWith({ timeout: '1s' }, { namespace: TASK })
   const pubsub = await connect(server)
   const romeo = await server.connect('romeo')
   const failing = romeo.ask('get', server.domain, task)
