@@ -26,6 +26,9 @@ class Pair {
   /** What each was given for its sessions, and to decide about anew. */
   readonly given: readonly [Envelope[], Envelope[]] = [[], []]
   readonly again: readonly [Envelope[], Envelope[]] = [[], []]
+  /** And what had to go elsewhere. */
+  readonly unreachable: readonly [Envelope[], Envelope[]] = [[], []]
+  isConnected = true
   decide: (envelope: Envelope) => void = () => {}
   decideOn: (envelope: Envelope) => boolean | Promise<boolean> = () => false
   /** Which of them take nothing more. */
@@ -41,7 +44,7 @@ class Pair {
         peer: RUNS[other],
         clock,
         log: silentLogger,
-        isConnected: () => true,
+        isConnected: () => this.isConnected,
         send: (message) => {
           const read = readMessage(message)
           assert.ok(read !== undefined)
@@ -67,7 +70,7 @@ class Pair {
           this.decide(envelope)
         },
         keptElsewhere: () => {},
-        unreachable: () => undefined,
+        unreachable: (envelope) => void this.unreachable[self].push(envelope),
       }
       const handOff: HandOff = new HandOff({
         link,
@@ -268,4 +271,57 @@ test('what was settled is not decided about again, though what came before it wa
     pair.again[0].map(({ to }) => to.bare),
     [JULIET.bare],
   )
+})
+
+/** Nobody waits for its fate, and nobody else has it. */
+function plain(id: string): Envelope {
+  const stanza = Stanza.build('message', { id })
+  return new Envelope(parseJid('romeo@im.example.com/orchard'), JULIET, stanza, SERVER)
+}
+
+function idsOf(envelopes: readonly Envelope[]): (string | undefined)[] {
+  return envelopes.map(({ stanza }) => stanza.id)
+}
+
+test('what nobody waits for comes back as well when its node is lost, in its place', async () => {
+  const pair = new Pair()
+  pair.session('a').deliver(plain('taken'))
+  await pair.run()
+  assert.deepEqual(idsOf(pair.given[1]), ['taken'])
+  assert.equal(pair.handOffs[0].safe, undefined)
+  const waitedFor = message(1).envelope.shared(undefined)
+  pair.session('a').deliver(plain('first'))
+  pair.session('a').deliver(waitedFor)
+  pair.session('a').deliver(plain('third'))
+  const { safe } = pair.handOffs[0]
+  assert.notEqual(safe, undefined)
+  pair.handOffs[0].lose()
+  pair.session('a').deliver(plain('afterwards'))
+  await pair.handOffs[0].settleRemains(new Set())
+  await safe
+  assert.deepEqual(idsOf(pair.again[0]), ['first', undefined, 'third', 'afterwards'])
+})
+
+test('what nobody waits for goes elsewhere, too, when its node is out of reach for too long', async () => {
+  const pair = new Pair()
+  pair.session('a').deliver(plain('sent'))
+  await pair.run()
+  pair.session('a').deliver(plain('before'))
+  pair.session('a').deliver(message(1).envelope.shared(undefined))
+  pair.isConnected = false
+  pair.session('a').deliver(plain('behind'))
+  await pair.run()
+  pair.handOffs[0].expire()
+  assert.deepEqual(pair.unreachable[0], [])
+  await pair.scheduler.run(pair.scheduler.now + 5_000)
+  pair.handOffs[0].expire()
+  pair.handOffs[0].expire()
+  assert.deepEqual(idsOf(pair.unreachable[0]), ['before', undefined, 'behind'])
+  // Until the node is back, what comes goes elsewhere at once.
+  assert.equal(pair.session('a').deliver(plain('late')), false)
+  pair.isConnected = true
+  pair.session('a').deliver(plain('again'))
+  await pair.run()
+  assert.deepEqual(idsOf(pair.given[1]), ['sent', 'again'])
+  assert.equal(pair.handOffs[0].safe, undefined)
 })

@@ -10,9 +10,9 @@ import {
   SESSION,
   SETTLED,
 } from './hand-off-entries.ts'
-import { packEnvelope } from './handed-envelope.ts'
+import { EnvelopeReader, EnvelopeWriter } from './handed-envelope.ts'
 import { Intake, type Taker } from './intake.ts'
-import type { Link } from './link.ts'
+import { type Link, MAX_MESSAGE } from './link.ts'
 import type { RemoteResource } from './remote-resource.ts'
 import type { Clock } from './transport.ts'
 import { Window } from './window.ts'
@@ -27,7 +27,10 @@ type Parts = {
   readonly isClosing: () => boolean
 }
 
-/** A stanza that another node has, or is to get, and does not answer for alone yet. */
+/**
+ * A stanza that another node has, or is to get, and does not answer for alone yet. Most need not be kept as
+ * such: of what nobody waits for, the line has the text for as long as it could come back.
+ */
 type Open = {
   readonly envelope: Envelope
   readonly at: number
@@ -54,7 +57,11 @@ const FAILURE = 'the node that has it could not keep it'
 export class HandOff {
   readonly #parts: Parts
   readonly #intake: Intake
-  readonly #open = new Window<Open>()
+  readonly #writer = new EnvelopeWriter()
+  #open = new Window<Open>()
+  /** The last that is not kept as such; when it was handed over, unless all of them have left this node. */
+  #lastPlain = 0
+  #lastPlainAt = Number.POSITIVE_INFINITY
   /** What was given back to this node, until that is safe. */
   readonly #returning = new Map<number, Promise<void>>()
   #acknowledged = 0
@@ -77,7 +84,7 @@ export class HandOff {
 
   /** False: too much waits for it, or it is not there any more. */
   deliver(target: RemoteResource, envelope: Envelope): boolean {
-    const number = this.#hand(SESSION, target.jid.full, envelope)
+    const number = this.#hand(SESSION, target.jid.full, envelope, target.slot)
     if (number === undefined) return false
     target.lastEntry = number
     return true
@@ -91,22 +98,29 @@ export class HandOff {
     return this.#hand(NODE, '', envelope) !== undefined
   }
 
-  #hand(type: string, target: string, envelope: Envelope): number | undefined {
+  #hand(type: string, target: string, envelope: Envelope, slot?: number): number | undefined {
     const { link, clock } = this.#parts
     if (this.#isSettled || link.waitingBytes > MAX_WAITING) return undefined
-    if (this.#isExpired && !link.isConnected) return undefined
+    const isConnected = link.isConnected
+    if (this.#isExpired && !isConnected) return undefined
     this.#isExpired = false
     const { settlement, delivery, notes } = envelope
     const wantsSettlement = settlement !== undefined || notes.kept !== undefined
     const isShared = delivery !== undefined
     settlement?.begin()
+    const at = clock.now()
     if (this.#isLost) this.#last++
     else {
       const handed = { target, wantsSettlement, isShared }
-      this.#last = link.send(type + packEnvelope(envelope, handed))
+      const entry = type + this.#writer.write(envelope, handed, slot)
+      this.#last = link.send(entry)
+      if (isConnected && !wantsSettlement && !isShared && entry.length <= MAX_MESSAGE) {
+        this.#lastPlain = this.#last
+        this.#lastPlainAt = at
+        return this.#last
+      }
     }
     const isSettled = !wantsSettlement
-    const at = clock.now()
     const open = { envelope, at, isShared, wantsSettlement, isTaken: false, isSettled }
     this.#open.set(this.#last, open)
     return this.#last
@@ -131,6 +145,7 @@ export class HandOff {
       this.#close(number, open)
     }
     this.#acknowledged = upTo
+    this.#tellIfSafe()
   }
 
   #close(number: number, { isTaken, isSettled, isShared }: Open): void {
@@ -139,14 +154,22 @@ export class HandOff {
 
   #forget(number: number): void {
     this.#open.delete(number)
-    if (this.#open.size > 0) return
-    this.#onSafe?.resolve()
+    this.#tellIfSafe()
+  }
+
+  get #isSafe(): boolean {
+    return this.#open.size === 0 && this.#lastPlain <= this.#acknowledged
+  }
+
+  #tellIfSafe(): void {
+    if (this.#onSafe === undefined || !this.#isSafe) return
+    this.#onSafe.resolve()
     this.#onSafe = undefined
   }
 
   /** Resolves when the other node answers for all that it was handed; `undefined` if it does. */
   get safe(): Promise<void> | undefined {
-    if (this.#open.size === 0) return undefined
+    if (this.#isSafe) return undefined
     this.#onSafe ??= Promise.withResolvers()
     return this.#onSafe.promise
   }
@@ -159,10 +182,13 @@ export class HandOff {
     const { clock, patience, link, taker } = this.#parts
     if (link.isConnected) return
     const before = clock.now() - patience
-    for (const [number, open] of this.#open) {
+    const hasPlain = this.#lastPlainAt <= before
+    if (hasPlain) this.#lastPlainAt = Number.POSITIVE_INFINITY
+    for (const [number, open] of hasPlain ? this.#with(link.unsent()) : this.#open) {
       if (!this.#isExpired && open.at > before) return
       if (open.isTaken || !link.withdraw(number)) continue
       this.#isExpired = true
+      this.#lastPlain = Math.min(this.#lastPlain, number - 1)
       this.#forget(number)
       const isLast = !open.isShared || this.#givesBack(open)
       const decided = isLast ? taker.unreachable(open.envelope.shared(undefined)) : undefined
@@ -170,8 +196,21 @@ export class HandOff {
     }
   }
 
-  /** The other node is lost. */
+  /** The stanzas that are open, and those of `entries` that are not kept as such, by ascending numbers. */
+  *#with(entries: Iterable<readonly [number, string]>): Generator<readonly [number, Open]> {
+    const kept = new Map(this.#open)
+    const reader = new EnvelopeReader()
+    for (const [number, entry] of entries) {
+      if (!kept.has(number) && isStanza(entry)) kept.set(number, plain(entry, reader))
+    }
+    yield* [...kept].sort(([one], [other]) => one - other)
+  }
+
+  /** The other node is lost. To be called while the line still has what was not acknowledged. */
   lose(): void {
+    const left = [...this.#with(this.#parts.link.unacknowledged())]
+    this.#open = new Window()
+    for (const [number, open] of left) this.#open.set(number, open)
     this.#isLost = true
     this.#intake.lose()
   }
@@ -185,8 +224,8 @@ export class HandOff {
     const { taker } = this.#parts
     const left = [...this.#open]
     this.#open.clear()
-    this.#onSafe?.resolve()
-    this.#onSafe = undefined
+    this.#lastPlain = 0
+    this.#tellIfSafe()
     this.#isSettled = true
     const decisions: Maybe<unknown>[] = []
     // Not behind what that node had handed to this one, which may wait for all of this.
@@ -316,4 +355,14 @@ export class HandOff {
       throw error
     }
   }
+}
+
+function isStanza(entry: string): boolean {
+  return entry[0] === SESSION || entry[0] === COMPONENT || entry[0] === NODE
+}
+
+function plain(entry: string, reader: EnvelopeReader): Open {
+  const envelope = reader.read(entry.slice(1)).envelope(undefined)
+  const open = { isShared: false, wantsSettlement: false, isTaken: false, isSettled: true }
+  return { envelope, at: 0, ...open }
 }

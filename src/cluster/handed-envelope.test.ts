@@ -6,7 +6,7 @@ import { Settlement } from '../core/settlement.ts'
 import { parseJid } from '../xmpp/jid.ts'
 import { Stanza } from '../xmpp/stanza.ts'
 import { el } from '../xmpp/xml.ts'
-import { packEnvelope, unpackEnvelope } from './handed-envelope.ts'
+import { EnvelopeReader, EnvelopeWriter } from './handed-envelope.ts'
 
 /** Characters that XML and JIDs have. */
 const text = fc
@@ -52,13 +52,18 @@ const origin: fc.Arbitrary<Origin> = fc.oneof(
 
 test('a stanza on its way to another node arrives as it was', () => {
   const target = fc.oneof(jid, text)
-  const all = fc.tuple(jid, jid, stanza, origin, notes, fc.boolean(), fc.boolean(), target)
+  const slot = fc.constantFrom(undefined, 0, 1, 1024, 7000)
+  const all = fc.tuple(jid, jid, stanza, origin, notes, fc.boolean(), fc.boolean(), target, slot)
+  const writer = new EnvelopeWriter()
+  const reader = new EnvelopeReader()
   fc.assert(
-    fc.property(all, ([from, to, sent, origin, notes, wantsSettlement, isShared, whom]) => {
+    fc.property(all, ([from, to, sent, origin, notes, wantsSettlement, isShared, whom, slot]) => {
       const target = String(whom)
       const envelope = new Envelope(from, to, sent, origin, notes)
       const handed = { target, wantsSettlement, isShared }
-      const unpacked = unpackEnvelope(packEnvelope(envelope, handed))
+      const packed = writer.write(envelope, handed, slot)
+      assert.equal(writer.write(envelope, handed, slot), packed)
+      const unpacked = reader.read(packed)
       assert.deepEqual(unpacked.handed, handed)
       const settlement = new Settlement()
       const got = unpacked.envelope('one:1 two:1 7', settlement)
@@ -86,6 +91,7 @@ test('the number of a durable copy stays with the node that has it', () => {
     { kept: 5, place: 6 },
   )
   const handed = { target: 'juliet@im.example.com/balcony', wantsSettlement: true, isShared: false }
-  const { notes } = unpackEnvelope(packEnvelope(envelope, handed)).envelope(undefined)
+  const packed = new EnvelopeWriter().write(envelope, handed)
+  const { notes } = new EnvelopeReader().read(packed).envelope(undefined)
   assert.deepEqual(notes, { place: 6 })
 })

@@ -13,7 +13,7 @@ import {
   writeHanded,
   writeNumbers,
 } from './hand-off-entries.ts'
-import { unpackEnvelope } from './handed-envelope.ts'
+import { EnvelopeReader } from './handed-envelope.ts'
 import type { Link } from './link.ts'
 import { keyOf } from './transport.ts'
 
@@ -50,6 +50,7 @@ type Parts = {
  */
 export class Intake {
   readonly #parts: Parts
+  readonly #reader = new EnvelopeReader()
   #settled: number[] = []
   #isReportDue = false
 
@@ -69,11 +70,11 @@ export class Intake {
   take(type: string, body: string, number: number): Maybe<unknown> {
     // It is never acknowledged: the other node decides about it when this run is over.
     if (this.#parts.isClosing()) return new Promise(() => {})
-    const { handed, envelope: make } = unpackEnvelope(body)
-    const { target, wantsSettlement, isShared } = handed
+    const read = this.#reader.read(body)
+    const { target, wantsSettlement, isShared } = read.handed
     const settlement = wantsSettlement ? new Settlement() : undefined
     const as = wantsSettlement ? this.#nameOf(number, isShared) : undefined
-    const envelope = make(as, settlement, isShared ? this.#share(number) : undefined)
+    const envelope = read.envelope(as, settlement, isShared ? this.#share(number) : undefined)
     const taken = this.#give(type, target, envelope)
     if (settlement === undefined) return taken
     if (!(taken instanceof Promise)) {

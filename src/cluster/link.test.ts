@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { Random } from '../../test/loss/random.ts'
 import { Process, Scheduler } from '../../test/simulation/scheduler.ts'
 import { silentLogger } from '../core/log.ts'
-import { Link } from './link.ts'
+import { Link, MAX_MESSAGE } from './link.ts'
 import { readMessage } from './message.ts'
 import type { Clock } from './transport.ts'
 
@@ -121,15 +121,19 @@ test('entries arrive once and in order, whatever is lost, repeated, late or cut'
       Object.assign(line, all)
       const [link] = line.ends
       const sent: string[] = []
+      const numbered: [number, string][] = []
       let last = 0
       for (const one of steps) {
         if (one.do === 'send') {
           const entry = `${sent.length}${'x'.repeat(one.size)}`
           sent.push(entry)
           last = link.send(entry)
+          if (entry.length <= MAX_MESSAGE) numbered.push([last, entry])
         } else if (one.do === 'wait') await line.run(one.ms)
         else line.isCut = one.do === 'cut'
       }
+      const kept = numbered.filter(([number]) => number > line.acknowledged)
+      assert.deepEqual([...link.unacknowledged()], kept)
       const done = link.acknowledged(last)
       Object.assign(line, { isCut: false, loss: 0, repeats: 0 })
       link.resend()
@@ -149,9 +153,18 @@ test('what is longer than a message goes in parts', async () => {
   const line = new Line(1)
   const [link] = line.ends
   const long = 'a'.repeat(LONG)
-  for (const entry of ['before', long, 'behind']) link.send(entry)
+  const [before, , behind] = ['before', long, 'behind'].map((entry) => link.send(entry))
+  // What is acknowledged part by part could not be put together again.
+  const short = [
+    [before, 'before'],
+    [behind, 'behind'],
+  ]
+  assert.deepEqual([...link.unacknowledged()], short)
+  await line.run(1)
+  assert.deepEqual([...link.unacknowledged()], short)
   await line.run(1_000)
   assert.deepEqual(line.taken, ['before', long, 'behind'])
+  assert.deepEqual([...link.unacknowledged()], [])
 })
 
 test('an entry is acknowledged when it is dealt with, and not before those ahead of it', async () => {

@@ -1,7 +1,7 @@
 import type { NodeRun } from '../core/cluster.ts'
 import type { Logger } from '../core/log.ts'
 import type { Maybe } from '../core/maybe.ts'
-import { type Header, type Message, writeHeader } from './message.ts'
+import { type Header, type Message, readEntries, writeHeader } from './message.ts'
 import type { Clock } from './transport.ts'
 
 type Parts = {
@@ -23,8 +23,11 @@ type Parts = {
   readonly seen: (revision: number) => Maybe<void>
 }
 
-/** What one message may carry, in octets; NATS takes 1 MiB unless told otherwise. */
-const MAX_MESSAGE = 512 * 1024
+/**
+ * What one message may carry, in octets; NATS takes 1 MiB unless told otherwise. A longer entry goes in
+ * parts, which are acknowledged one by one.
+ */
+export const MAX_MESSAGE = 512 * 1024
 /** How long an acknowledgement waits for something to travel with, milliseconds. */
 const ACK_DELAY = 10
 /** After so many entries it does not wait. */
@@ -33,9 +36,10 @@ const ACK_AFTER = 256
 const RESEND_AFTER = 300
 const MAX_RESEND_AFTER = 5_000
 
-/** An entry is followed by more of the same. */
-const PARTIAL = '+'
+/** An entry; a part of one that is followed by more, and its last. */
 const WHOLE = '='
+const PARTIAL = '+'
+const LAST = '.'
 
 /** Entries that were sent in one message. */
 type Batch = {
@@ -106,11 +110,14 @@ export class Link {
   /** Returns the entry's number; for a long one, that of its last part. */
   send(entry: string): number {
     if (this.#isClosed) return 0
-    for (let at = 0; at + MAX_MESSAGE < entry.length; at += MAX_MESSAGE) {
-      this.#push(PARTIAL + entry.slice(at, at + MAX_MESSAGE))
+    if (entry.length <= MAX_MESSAGE) this.#push(WHOLE, entry)
+    else {
+      let at = 0
+      for (; at + MAX_MESSAGE < entry.length; at += MAX_MESSAGE) {
+        this.#push(PARTIAL, entry.slice(at, at + MAX_MESSAGE))
+      }
+      this.#push(LAST, entry.slice(at))
     }
-    const rest = entry.length === 0 ? 0 : (Math.ceil(entry.length / MAX_MESSAGE) - 1) * MAX_MESSAGE
-    this.#push(WHOLE + (rest === 0 ? entry : entry.slice(rest)))
     this.#flushSoon()
     return this.#last
   }
@@ -145,6 +152,21 @@ export class Link {
   acknowledgeNow(): void {
     this.#isAckUrgent = true
     this.#flush()
+  }
+
+  /** What the peer has not acknowledged, each with the number that `send` gave it, but for long ones. */
+  *unacknowledged(): Generator<readonly [number, string]> {
+    for (const { first, body } of this.#batches) {
+      for (const [number, entry] of whole(readEntries(body) ?? [], first)) {
+        if (number >= this.#firstWaiting) yield [number, entry]
+      }
+    }
+    yield* this.unsent()
+  }
+
+  /** Likewise what has not left this node. */
+  unsent(): Generator<readonly [number, string]> {
+    return whole(readEntries(this.#unsent.join('')) ?? [], this.#lastSent + 1)
   }
 
   /** Takes an entry back. False: it was sent before. */
@@ -185,8 +207,8 @@ export class Link {
     for (const { upTo, resolve } of waiting) if (upTo <= acknowledged) resolve()
   }
 
-  #push(text: string): void {
-    const entry = `${text.length}:${text}`
+  #push(kind: string, text: string): void {
+    const entry = `${kind.length + text.length}:${kind}${text}`
     this.#unsent.push(entry)
     this.#bytes += entry.length
   }
@@ -392,6 +414,13 @@ export class Link {
         this.#flush()
       })
     }
+  }
+}
+
+/** Of entries with consecutive numbers those in one piece, without those that were taken back. */
+function* whole(texts: readonly string[], first: number): Generator<readonly [number, string]> {
+  for (const [index, text] of texts.entries()) {
+    if (text[0] === WHOLE && text !== WHOLE) yield [first + index, text.slice(1)]
   }
 }
 

@@ -87,7 +87,6 @@ function handOff() {
   const found: number[][] = []
   return {
     found,
-    lose: () => {},
     settleRemains: (numbers: ReadonlySet<number>) => void found.push([...numbers]),
     returned: async () => {},
   }

@@ -44,7 +44,7 @@ type Parts = {
   readonly lease: number
 }
 
-type LostHandOff = Pick<HandOff, 'lose' | 'settleRemains' | 'returned'>
+type LostHandOff = Pick<HandOff, 'settleRemains' | 'returned'>
 
 type LostRun = {
   readonly run: NodeRun
@@ -121,7 +121,6 @@ export class LostRuns {
 
   /** A run is over. False: all that it left is taken care of already. */
   onLost(run: NodeRun, handOff: LostHandOff): boolean {
-    handOff.lose()
     if (this.#parts.members.isCleaned(run)) {
       void handOff.settleRemains(this.#takeFound(run))
       return false

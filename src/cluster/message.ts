@@ -54,7 +54,8 @@ export function readMessage(message: string): Message | undefined {
   return { header, entries }
 }
 
-function readEntries(message: string, start: number): string[] | undefined {
+/** The entries from `start` on; `undefined` if there is anything else. */
+export function readEntries(message: string, start = 0): string[] | undefined {
   const entries: string[] = []
   let at = start
   while (at < message.length) {

@@ -128,6 +128,7 @@ export class Peers {
 
   #lose(peer: Peer): void {
     peer.isLost = true
+    peer.handOff.lose()
     peer.link.close()
     this.#parts.questions.lose(peer.link)
     if (!this.#parts.onLost(peer)) this.forget(peer.run)

@@ -16,11 +16,15 @@ export type SessionRow = {
   readonly info: SessionInfo
 }
 
+let slots = 0
+
 /** A session whose connection is on another node. */
 export class RemoteResource implements Resource {
   readonly jid: FullJid
   readonly id: string
   readonly owner: NodeRun
+  /** Where what is written for it is remembered; others may have the same. */
+  readonly slot = slots++
   readonly #handOff: HandOff
   readonly #close: (resource: RemoteResource, error?: StreamError) => Promise<void>
   priority: number | undefined

@@ -81,8 +81,8 @@ export class Stanza {
   /** All attributes but `from` and `to`, ready for a start tag: ` id='1' type='chat'`. */
   readonly head: Octets
   readonly payload: Octets
-  /** Direct children: name, namespace and place in `payload`. */
-  readonly children: readonly ChildRef[]
+  /** `children`, or of a packed stanza what they are read from once somebody asks. */
+  #children: readonly ChildRef[] | Octets
   /** The attributes of `head`: name and escaped value by turns. Of a packed stanza once somebody asks. */
   #known: readonly string[] | undefined
   #elements: (Element | undefined)[] | undefined
@@ -91,7 +91,7 @@ export class Stanza {
     kind: StanzaKind,
     tag: Tag,
     payload: Octets,
-    children: readonly ChildRef[],
+    children: readonly ChildRef[] | Octets,
     attributes?: readonly string[],
   ) {
     this.kind = kind
@@ -99,7 +99,7 @@ export class Stanza {
     this.id = tag.id
     this.head = tag.head
     this.payload = payload
-    this.children = children
+    this.#children = children
     this.#known = attributes
   }
 
@@ -110,6 +110,12 @@ export class Stanza {
     children: readonly ChildRef[],
   ): Stanza {
     return new Stanza(kind, tagOf(attributes), payload, children, attributes)
+  }
+
+  /** Direct children: name, namespace and place in `payload`. */
+  get children(): readonly ChildRef[] {
+    if (typeof this.#children === 'string') this.#children = readIndex(this.#children)
+    return this.#children
   }
 
   get #attributes(): readonly string[] {
@@ -194,28 +200,14 @@ export class Stanza {
     const endOfType = packed.indexOf(FIELD, endOfHead + 1)
     const endOfTag = packed.indexOf(PART, endOfType + 1)
     const endOfIndex = packed.indexOf(PART, endOfTag + 1)
-    const children: ChildRef[] = []
-    for (let at = endOfTag + 1; at < endOfIndex; ) {
-      const endOfName = packed.indexOf(FIELD, at)
-      const endOfNs = packed.indexOf(FIELD, endOfName + 1)
-      const endOfStart = packed.indexOf(FIELD, endOfNs + 1)
-      const endOfChild = packed.indexOf(FIELD, endOfStart + 1)
-      const ns = packed.slice(endOfName + 1, endOfNs) as Octets
-      children.push({
-        name: decode(packed.slice(at, endOfName) as Octets),
-        ns: ns === '' ? CLIENT_NS : decode(ns),
-        start: Number(packed.slice(endOfNs + 1, endOfStart)),
-        end: Number(packed.slice(endOfStart + 1, endOfChild)),
-      })
-      at = endOfChild + 1
-    }
     const tag = {
       head: packed.slice(1, endOfHead) as Octets,
       type: unpacked(packed.slice(endOfHead + 1, endOfType) as Octets),
       id: unpacked(packed.slice(endOfType + 1, endOfTag) as Octets),
     }
     const kind = KINDS[packed[0] as string] as StanzaKind
-    return new Stanza(kind, tag, packed.slice(endOfIndex + 1) as Octets, children)
+    const index = packed.slice(endOfTag + 1, endOfIndex) as Octets
+    return new Stanza(kind, tag, packed.slice(endOfIndex + 1) as Octets, index)
   }
 
   /**
@@ -226,9 +218,12 @@ export class Stanza {
     const { kind, head, type, id, payload } = this
     let packed = `${kind[0]}${head}${FIELD}${type === undefined ? ABSENT : encode(type)}`
     packed += FIELD + (id === undefined ? ABSENT : encode(id)) + PART
-    for (const { name, ns, start, end } of this.children) {
-      const space = ns === CLIENT_NS ? '' : encode(ns)
-      packed += `${encode(name)}${FIELD}${space}${FIELD}${start}${FIELD}${end}${FIELD}`
+    if (typeof this.#children === 'string') packed += this.#children
+    else {
+      for (const { name, ns, start, end } of this.#children) {
+        const space = ns === CLIENT_NS ? '' : encode(ns)
+        packed += `${encode(name)}${FIELD}${space}${FIELD}${start}${FIELD}${end}${FIELD}`
+      }
     }
     return (packed + PART + payload) as Octets
   }
@@ -406,6 +401,26 @@ export class Stanza {
     const wrapped = readElement(`<x${declarations}>${octets}</x>` as Octets, CLIENT_NS)
     return wrapped.children[0] as Element
   }
+}
+
+/** What `toPacked` wrote of the children. */
+function readIndex(index: Octets): ChildRef[] {
+  const children: ChildRef[] = []
+  for (let at = 0; at < index.length; ) {
+    const endOfName = index.indexOf(FIELD, at)
+    const endOfNs = index.indexOf(FIELD, endOfName + 1)
+    const endOfStart = index.indexOf(FIELD, endOfNs + 1)
+    const endOfChild = index.indexOf(FIELD, endOfStart + 1)
+    const ns = index.slice(endOfName + 1, endOfNs) as Octets
+    children.push({
+      name: decode(index.slice(at, endOfName) as Octets),
+      ns: ns === '' ? CLIENT_NS : decode(ns),
+      start: Number(index.slice(endOfNs + 1, endOfStart)),
+      end: Number(index.slice(endOfStart + 1, endOfChild)),
+    })
+    at = endOfChild + 1
+  }
+  return children
 }
 
 function unpacked(field: Octets): string | undefined {
