@@ -209,6 +209,7 @@ export class ClusteredNode implements Cluster, MemberListener {
     const expire = () => {
       this.#peers.expire()
       void this.#sessions.removeStray()
+      void this.#sessions.restoreLost()
       this.#stopExpiry = this.#parts.clock.after(1_000, expire)
     }
     expire()

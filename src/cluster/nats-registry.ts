@@ -45,7 +45,7 @@ const LOOK = 3_000
  * stream behind where the bucket begins, so all keys share one count.
  *
  * A NATS server may lose its files, all or the newest. Then the bucket is made anew, with revisions behind
- * all before; every key that it had and has no more is told as removed, so each node writes its own again.
+ * all before; every key that it had and has no more is told as lost, so each node writes its own again.
  */
 export class NatsRegistry implements Registry {
   isConnected = true
@@ -279,7 +279,7 @@ export class NatsRegistry implements Registry {
     const wasThere = known?.isThere === true || this.#written.has(key)
     this.#known.delete(key)
     this.#written.delete(key)
-    if (wasThere) this.#onChange?.({ key, value: undefined, revision: target })
+    if (wasThere) this.#onChange?.({ key, value: undefined, revision: target, isLost: true })
   }
 
   /** The sequence number of a change that comes after all there were. */

@@ -54,6 +54,20 @@ export class RemoteResource implements Resource {
     this.info = row.info
   }
 
+  /** As `update` was told it. */
+  get row(): SessionRow {
+    const { jid, id, owner, priority, info } = this
+    const { clusterNode: _, ...shared } = this.shared
+    return {
+      jid: jid.full,
+      id,
+      ...owner,
+      ...(priority !== undefined && { priority }),
+      shared,
+      info,
+    }
+  }
+
   /** False: too much waits for its node. What it takes comes back to the route if its node is lost. */
   deliver(envelope: Envelope): boolean {
     return this.#handOff.deliver(this, envelope)

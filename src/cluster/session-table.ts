@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { NodeRun } from '../core/cluster.ts'
 import type { Logger } from '../core/log.ts'
 import type { Maybe } from '../core/maybe.ts'
@@ -54,10 +54,13 @@ type Own = {
   isClosed: boolean
 }
 
+/** `revision`: 0 if the registry has lost it. */
 type Row = { readonly resource: RemoteResource; readonly revision: number }
 
 /** How long to wait before a write is tried again, milliseconds. */
 const RETRY = 500
+/** How long a node has to write again what the registry has lost of its sessions, milliseconds. */
+const REWRITE = 2_000
 
 /**
  * The sessions of all nodes: one row of the registry for each. This node writes those of its own, and
@@ -75,6 +78,8 @@ export class SessionTable {
   readonly #latest = new Map<string, Change>()
   /** Rows of no session: with their revisions, and the nodes that wrote them. */
   readonly #stray = new Map<string, { readonly revision: number; readonly node: string }>()
+  /** Rows of others that the registry has lost, and since when. */
+  readonly #lost = new Map<string, number>()
 
   constructor(parts: Parts) {
     this.#parts = parts
@@ -183,10 +188,14 @@ export class SessionTable {
           if (await this.#isLost(own)) return this.#lose(own)
           continue
         }
-        own.revision = revision
-        own.text = text
-        this.#latest.delete(own.key)
         wrote(revision)
+        // The registry has lost it, and another node has written again what it knew.
+        if (revision < own.revision) own.isDirty = true
+        else {
+          own.revision = revision
+          own.text = text
+        }
+        this.#latest.delete(own.key)
         if (own.isLate) this.#parts.onSeenLate(own.session)
         own.isLate = false
       } catch (error) {
@@ -284,10 +293,37 @@ export class SessionTable {
     }
   }
 
+  /**
+   * Writes again what the registry has lost of others' sessions, where their nodes have not done so: they may be
+   * cut off, and whoever starts is to know of them. If such a session is no more its node removes the row, or
+   * who takes care of what that has left.
+   */
+  async restoreLost(): Promise<void> {
+    const { registry, clock, remains, wrote } = this.#parts
+    for (const [key, since] of this.#lost) {
+      if (!registry.isConnected) return
+      if (clock.now() - since < REWRITE) continue
+      this.#lost.delete(key)
+      const row = this.#rows.get(key)
+      if (row === undefined || row.revision > 0) continue
+      const { resource } = row
+      if (remains(resource.owner) !== undefined) continue
+      try {
+        const revision = await registry.put(key, JSON.stringify(resource.row), 0)
+        wrote(revision)
+        if (this.#rows.get(key) === row) this.#rows.set(key, { resource, revision })
+      } catch (error) {
+        if (error instanceof RegistryConflict) continue
+        this.#lost.set(key, clock.now())
+        return
+      }
+    }
+  }
+
   /** A run is taken care of: whatever it may still have written is of nothing. */
   onCleaned(run: NodeRun): void {
     for (const { key, row } of this.of(run)) {
-      this.#stray.set(key, { revision: row.revision, node: run.node })
+      if (row.revision > 0) this.#stray.set(key, { revision: row.revision, node: run.node })
       this.#dropRow(key)
     }
   }
@@ -311,7 +347,11 @@ export class SessionTable {
     const { key, value, revision } = change
     const own = this.#ownByKey.get(key)
     this.#stray.delete(key)
-    if (value === undefined) return this.#onRemoved(key, revision, own)
+    if (value === undefined) {
+      if (change.isLost && own === undefined) this.#onLost(key)
+      else this.#onRemoved(key, revision, own)
+      return
+    }
     const row = JSON.parse(value) as SessionRow
     if (this.#isOfThisRun(row)) return this.#onOwnRow(row, change, own)
     if (own !== undefined && own.revision > 0 && revision > own.revision) {
@@ -341,7 +381,19 @@ export class SessionTable {
     this.changed(own.session)
   }
 
-  /** This run has written it, perhaps without hearing so. */
+  /**
+   * A session whose row is lost is where it was, as far as anybody knows: what it is handed its node takes, or decides
+   * anew if it is not there.
+   */
+  #onLost(key: string): void {
+    const row = this.#rows.get(key)
+    if (row === undefined) return
+    if (this.#parts.isCleaned(row.resource.owner)) return this.#dropRow(key)
+    this.#rows.set(key, { resource: row.resource, revision: 0 })
+    this.#lost.set(key, this.#parts.clock.now())
+  }
+
+  /** This run has written it, perhaps without hearing so, or another node what it knew of it. */
   #onOwnRow({ id }: SessionRow, { key, value, revision }: Change, own: Own | undefined): void {
     this.#dropRow(key)
     if (own === undefined || own.session.id !== id) {
@@ -351,7 +403,9 @@ export class SessionTable {
     }
     if (revision <= own.revision) return
     own.revision = revision
+    if (own.text === value) return
     own.text = value ?? ''
+    if (own.writing === undefined) this.changed(own.session)
   }
 
   #setRow(key: string, row: SessionRow, revision: number): void {
@@ -420,6 +474,5 @@ export class SessionTable {
 
 /** JIDs may have characters, and lengths, that keys may not. */
 export function keyOf(jid: FullJid): string {
-  const digest = createHash('sha256').update(jid.full).digest('base64url')
-  return SESSION_PREFIX + digest.slice(0, 27)
+  return SESSION_PREFIX + hash('sha256', jid.full, 'base64url').slice(0, 27)
 }

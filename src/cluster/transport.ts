@@ -25,6 +25,8 @@ export type Change = {
   readonly key: string
   readonly value: string | undefined
   readonly revision: number
+  /** The registry has it no more, and nobody is known to have removed it. */
+  readonly isLost?: true
 }
 
 /**
@@ -48,7 +50,7 @@ export interface Registry {
   /**
    * Calls `onChange` for every key there is, then for each change. Resolves when all has been seen
    * that was there at the call. A registry may lose what it has: then each key that was seen or written
-   * here is told as removed.
+   * here is told as lost.
    */
   watch(onChange: (change: Change) => void): Promise<void>
   close(): Promise<void>

@@ -51,7 +51,7 @@ async function insist(registry: Registry, key: string, value: string): Promise<n
 }
 
 test(
-  'NATS begun again without its files: all is told as gone, and revisions go on',
+  'NATS begun again without its files: all is told as lost, and revisions go on',
   options,
   async () => {
     await using nats = await NatsServer.start()
@@ -75,7 +75,7 @@ test(
   },
 )
 
-test('what was acknowledged and not seen when NATS lost it is told as gone', options, async () => {
+test('what was acknowledged and not seen when NATS lost it is told as lost', options, async () => {
   await using nats = await NatsServer.start()
   await using one = await open([nats], 'one')
   for (let round = 0; round < 3; round++) {
@@ -84,9 +84,24 @@ test('what was acknowledged and not seen when NATS lost it is told as gone', opt
     // Whether the watch has shown it by then or not.
     await nats.stop()
     await nats.begin({ isEmpty: true })
-    await until(() => one.changes.some((change) => change.key === key && !change.value), key)
+    await until(() => one.changes.some((change) => change.key === key && change.isLost), key)
   }
   assert.deepEqual([...one.values], [])
+})
+
+test('what somebody has removed is not told as lost', options, async () => {
+  await using nats = await NatsServer.start()
+  await using one = await open([nats], 'one')
+  await using two = await open([nats], 'two')
+  const revision = await one.registry.put('row.a', 'of one', 0)
+  await until(() => two.values.size === 1)
+  await one.registry.remove('row.a', revision)
+  await until(() => one.values.size === 0 && two.values.size === 0)
+  const removals = [...one.changes, ...two.changes].filter(({ value }) => value === undefined)
+  assert.deepEqual(
+    removals.map(({ key, isLost }) => ({ key, isLost })),
+    Array.from({ length: 2 }, () => ({ key: 'row.a', isLost: undefined })),
+  )
 })
 
 test('a bucket that is removed while all are connected is made anew', options, async () => {

@@ -232,11 +232,11 @@ export class RegistryClient implements Registry {
           this.see(change)
         }
         for (const [key, { isThere }] of this.#known) {
-          if (isThere && !there.has(key)) this.see({ key, value: undefined, revision: newest })
+          if (isThere && !there.has(key)) this.see(lost(key, newest))
         }
         for (const [key, revision] of this.#written) {
           if (revision > newest || there.has(key)) continue
-          this.see({ key, value: undefined, revision: newest })
+          this.see(lost(key, newest))
         }
         this.#onSeen()
       })
@@ -247,4 +247,8 @@ export class RegistryClient implements Registry {
   onReconnected(): void {
     if (this.#onChange !== undefined && this.watching !== -1) this.#watch()
   }
+}
+
+function lost(key: string, revision: number): Change {
+  return { key, value: undefined, revision, isLost: true }
 }
