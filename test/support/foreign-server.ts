@@ -12,7 +12,7 @@ import type { Internet } from './federation.ts'
 import { freePort } from './free-port.ts'
 import { PASSWORD } from './server.ts'
 
-const PATIENCE_MS = 60_000
+const PATIENCE_MS = 120_000
 
 /** Where another program's server is, and what it shows. */
 export type Place = {
