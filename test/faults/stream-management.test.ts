@@ -161,6 +161,8 @@ test('no message that was acknowledged is lost, whenever the server is killed', 
   await using server = await ServerProcess.start(directory.path, WITHOUT_ARCHIVE)
   const romeo = await server.connect('romeo')
   const acknowledging = acknowledgeAll(romeo)
+  // His stream is managed by then.
+  await romeo.roundTrip()
   const missing = () => {
     const all = new Set([...got, ...bodies(romeo)])
     return lines(0, acknowledged).filter((line) => !all.has(line))
