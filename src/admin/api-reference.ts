@@ -49,7 +49,9 @@ What is refused is told as problem details (RFC 9457) with a \`code\` for progra
 | 503    | \`unavailable\`        | Not now.                                                  |
 
 With \`Accept: text/event-stream\` the answer is a stream of events: \`progress\` with
-\`{"done", "total", "of"}\` while it takes long, then \`result\` or \`error\`.
+\`{"done", "total", "of"}\` while it takes long, then \`result\` or \`error\`. A comment comes every 15 seconds,
+so that whoever is between does not end what is quiet. What is followed ends, with \`error\`, within as long
+when its token is revoked or over.
 
 \`GET ${TOKEN_PATH}\` tells what the token that is shown is good for:
 

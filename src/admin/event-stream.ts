@@ -14,10 +14,16 @@ export class EventStream {
   readonly #signal: AbortSignal
   #lastAt = Number.NEGATIVE_INFINITY
 
-  constructor(reply: FastifyReply, signal: AbortSignal) {
+  /** A comment is sent each `heartbeat` milliseconds. */
+  constructor(reply: FastifyReply, signal: AbortSignal, heartbeat: number) {
     this.#reply = reply
     this.#signal = signal
     reply.hijack()
+    // Whoever is between ends what says nothing, and who is gone without a word is found out (§9.2.7).
+    const beat = setInterval(() => {
+      if (!reply.raw.writableNeedDrain) reply.raw.write(':\n\n')
+    }, heartbeat)
+    reply.raw.once('close', () => clearInterval(beat))
     const headers = reply.getHeaders() as Record<string, string>
     reply.raw.writeHead(200, { ...headers, 'content-type': 'text/event-stream; charset=utf-8' })
     reply.raw.flushHeaders()
@@ -26,13 +32,18 @@ export class EventStream {
   /** Resolves when there is room for more. */
   async send(event: string, data: unknown): Promise<void> {
     const { raw } = this.#reply
-    if (raw.destroyed || this.#signal.aborted) return
-    if (raw.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`)) return
+    if (this.#signal.aborted || this.#write(event, data)) return
     try {
       await once(raw, 'drain', { signal: this.#signal })
     } catch (error) {
       if (!this.#signal.aborted) throw error
     }
+  }
+
+  /** False: nothing more is to be written for now. */
+  #write(event: string, data: unknown): boolean {
+    const { raw } = this.#reply
+    return raw.destroyed || raw.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`)
   }
 
   /** Left out where one has been sent just now, or is not read. */
@@ -43,7 +54,7 @@ export class EventStream {
     void this.send(event, data)
   }
 
-  /** Ends behind `work`; what it throws is sent as `error`. */
+  /** Ends behind `work`; what it throws is sent as `error`, and so is why it was aborted. */
   async ends(work: () => Promise<void>): Promise<void> {
     try {
       await work()
@@ -51,6 +62,8 @@ export class EventStream {
       const unknown = new HttpProblem(500, 'internal', 'the server failed; its log says why')
       await this.send('error', (error instanceof HttpProblem ? error : unknown).body)
     }
+    const { reason } = this.#signal
+    if (reason instanceof HttpProblem) this.#write('error', reason.body)
     this.#reply.raw.end()
   }
 }

@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { test } from 'node:test'
 import fastify from 'fastify'
 import { z } from 'zod'
 import { emptyContext } from '../../test/support/admin.ts'
+import { silentLogger } from '../core/log.ts'
+import { StorageError } from '../core/storage.ts'
 import { createLogger } from '../log.ts'
 import { httpApi } from './http-api.ts'
 import { defineStream } from './stream-command.ts'
@@ -12,8 +15,14 @@ async function* broken(): AsyncGenerator<number> {
   throw new Error('the abacus is broken')
 }
 
-test('who follows what fails is told no more than that, and the log why', async () => {
-  const stream = defineStream({
+/** Ends when nobody follows it any more. */
+async function* quiet(signal: AbortSignal): AsyncGenerator<number> {
+  yield 1
+  await once(signal, 'abort')
+}
+
+function counting(open: (signal: AbortSignal) => AsyncGenerator<number>) {
+  return defineStream({
     name: 'count',
     description: 'Count',
     permission: 'server:read',
@@ -22,8 +31,12 @@ test('who follows what fails is told no more than that, and the log why', async 
     examples: [''],
     item: z.int(),
     text: String,
-    open: async () => broken(),
+    open: async (_context, _args, signal) => open(signal),
   })
+}
+
+test('who follows what fails is told no more than that, and the log why', async () => {
+  const stream = counting(broken)
   const lines: string[] = []
   const write = (line: string) => void lines.push(line)
   const log = createLogger({ level: 'info', format: 'json', write })
@@ -45,6 +58,43 @@ test('who follows what fails is told no more than that, and the log why', async 
     assert.match(told, /^event: item\ndata: 1\n\nevent: error\ndata: \{.*"code":"internal"/)
     assert.ok(!told.includes('abacus'), told)
     assert.match(lines.join(''), /the abacus is broken.*admin_command_failed/)
+  } finally {
+    await app.close()
+  }
+})
+
+test('who follows what is quiet hears of the server, until the token is good no more', async () => {
+  let verify: Parameters<typeof httpApi>[0]['tokens']['verify'] = async () => {
+    return { id: 'x', name: 'token x', role: 'read-only' }
+  }
+  const app = fastify()
+  const service = httpApi({
+    commands: [],
+    streams: [counting(quiet)],
+    context: emptyContext,
+    tokens: { verify: (text) => verify(text) },
+    // The checks are no requests.
+    requestsPerMinute: 1,
+    heartbeat: 5,
+    log: silentLogger,
+  })
+  service(app, new AbortController().signal)
+  const url = await app.listen({ port: 0 })
+  try {
+    const headers = { 'content-type': 'application/json' }
+    const response = await fetch(`${url}/api/count`, { method: 'POST', headers, body: '{}' })
+    let told = ''
+    for await (const part of response.body ?? []) {
+      told += Buffer.from(part).toString()
+      if (told.split(':\n\n').length === 3) {
+        // Where nobody can tell, who was let in stays.
+        verify = async () => {
+          throw new StorageError('busy', 'away')
+        }
+      }
+      if (told.split(':\n\n').length === 6) verify = async () => undefined
+    }
+    assert.match(told, /^event: item\ndata: 1\n\n(:\n\n){5,}event: error\ndata: \{.*"status":401,/)
   } finally {
     await app.close()
   }

@@ -31,6 +31,8 @@ type ApiOptions = {
   readonly tokens: Pick<Tokens, 'verify'>
   /** Of one token. */
   readonly requestsPerMinute: number
+  /** So often who follows something hears that the server is there, milliseconds; 15,000 unless told. */
+  readonly heartbeat?: number
   readonly log: Logger
 }
 
@@ -38,26 +40,29 @@ const MINUTE = 60_000
 /** Wrong tokens from one address in a minute; who has the right one is not kept out by others' guesses. */
 const WRONG_TOKENS = 20
 const MAX_REMEMBERED = 10_000
+const HEARTBEAT = 15_000
 
 type Identity = Caller & { readonly id: string }
 
 export function httpApi(options: ApiOptions): HttpService {
-  const { commands, streams, context, tokens, log } = options
+  const { commands, streams, context, tokens, log, heartbeat = HEARTBEAT } = options
   const now = () => performance.now()
   const window = { window: MINUTE, maxKeys: MAX_REMEMBERED, now }
   const perToken = new RateLimit({ ...window, limit: options.requestsPerMinute })
   const wrong = new RateLimit({ ...window, limit: WRONG_TOKENS })
   const document = openApi({ commands, streams, version: context.version })
 
-  const identify = async ({ headers, ip }: FastifyRequest): Promise<Identity> => {
+  const verify = ({ headers }: FastifyRequest) => {
     const [, token = ''] = /^Bearer +(\S+)$/i.exec(headers.authorization ?? '') ?? []
-    const found = await told(tokens.verify(token), log)
+    return told(tokens.verify(token), log)
+  }
+
+  const identify = async (request: FastifyRequest): Promise<Identity> => {
+    const found = await verify(request)
     if (found === undefined) {
-      if (!wrong.take(networkOf(ip))) throw tooMany()
-      log.info('admin_token_refused', { address: ip })
-      throw new HttpProblem(401, 'unauthorized', 'expected a token that is good', {
-        'www-authenticate': 'Bearer realm="meerkat"',
-      })
+      if (!wrong.take(networkOf(request.ip))) throw tooMany()
+      log.info('admin_token_refused', { address: request.ip })
+      throw unauthorized()
     }
     if (!perToken.take(found.id)) throw tooMany()
     return found
@@ -81,7 +86,7 @@ export function httpApi(options: ApiOptions): HttpService {
         if (!isFollowed) {
           return reply.type(JSON_TYPE).send(JSON.stringify(await told(run({ progress() {} }), log)))
         }
-        const events = new EventStream(reply, signal)
+        const events = new EventStream(reply, signal, heartbeat)
         await events.ends(async () => {
           const result = run({ progress: (progress) => events.sendLatest('progress', progress) })
           await events.send('result', await told(result, log))
@@ -92,9 +97,16 @@ export function httpApi(options: ApiOptions): HttpService {
     for (const stream of streams) {
       app.post(pathOf(stream.name), async (request, reply) => {
         const caller = await identify(request)
-        const { signal } = followed(request, reply, stopping)
+        const { signal, end } = followed(request, reply, stopping)
         const items = await told(open(stream, argsOf(request), caller, signal), log)
-        const events = new EventStream(reply, signal)
+        const events = new EventStream(reply, signal, heartbeat)
+        // What was revoked, or is over, is not good for what was begun with it either.
+        const check = setInterval(() => {
+          ensureStill(stream, request).catch((error) => {
+            if (error instanceof HttpProblem && error.status < 500) end(error)
+          })
+        }, heartbeat)
+        reply.raw.once('close', () => clearInterval(check))
         const forward = async () => {
           for await (const item of items) await events.send('item', item)
         }
@@ -104,9 +116,22 @@ export function httpApi(options: ApiOptions): HttpService {
     }
   }
 
-  async function open(stream: StreamCommand, args: unknown, caller: Caller, signal: AbortSignal) {
+  /** Throws what says so when who asked this may not ask it any more. */
+  async function ensureStill(stream: StreamCommand, request: FastifyRequest): Promise<void> {
+    const caller = await verify(request)
+    if (caller === undefined) throw unauthorized()
+    const ensured = async () => ensureAllowed(stream, argsOf(request), caller)
+    await told(ensured(), log)
+  }
+
+  function ensureAllowed(stream: StreamCommand, args: unknown, caller: Caller): unknown {
     const checked = checkedArgs(stream.args, args)
     ensureMayGive({ ...stream, permission: stream.permissionFor(checked) }, checked, caller)
+    return checked
+  }
+
+  async function open(stream: StreamCommand, args: unknown, caller: Caller, signal: AbortSignal) {
+    ensureAllowed(stream, args, caller)
     log.info('admin_stream', { command: stream.name, by: caller.name })
     return await stream.open(context, args, signal)
   }
@@ -131,6 +156,12 @@ function allowedTo(
 
 const JSON_TYPE = 'application/json; charset=utf-8'
 
+function unauthorized(): HttpProblem {
+  return new HttpProblem(401, 'unauthorized', 'expected a token that is good', {
+    'www-authenticate': 'Bearer realm="meerkat"',
+  })
+}
+
 function tooMany(): HttpProblem {
   return new HttpProblem(429, 'too-many', 'too many requests; later', { 'retry-after': '60' })
 }
@@ -141,6 +172,7 @@ function followed(request: FastifyRequest, reply: FastifyReply, stopping: AbortS
   reply.raw.once('close', () => gone.abort())
   return {
     signal: AbortSignal.any([gone.signal, stopping]),
+    end: (reason: HttpProblem) => gone.abort(reason),
     isFollowed: request.headers.accept?.includes('text/event-stream') === true,
   }
 }
