@@ -182,6 +182,8 @@ class History {
   readonly #hasDetached: boolean
   /** Which runs have had a message, by its id. */
   readonly #runs = new Map<string, Set<string>>()
+  /** Sessions, and ids of what came to them once it had been given back. */
+  readonly #givenBack = new Set<string>()
   /** Runs that went on while others had given them up. */
   readonly #fenced = new Set<string>()
   #isHealing = false
@@ -211,9 +213,11 @@ class History {
   getsNow(client: string, session: SimulatedSession, { stanza, notes }: Envelope): void {
     const id = stanza.id as string
     const runs = this.#runs.get(id) ?? NONE
-    // A stream would know what it had; sessions here do once they were without a connection.
-    const isGivenBack = notes.isRetry === true && this.#hasDetached
-    const mayComeAgain = isGivenBack || [...runs].some((run) => this.isGivenUp(run))
+    // A stream would know what it had; sessions here do once they were without a connection. What was on its
+    // way may come behind what is given back as well as before it.
+    const here = `${session.id} ${id}`
+    if (notes.isRetry === true && this.#hasDetached) this.#givenBack.add(here)
+    const mayComeAgain = this.#givenBack.has(here) || [...runs].some((run) => this.isGivenUp(run))
     // One that is stored while its recipient comes, or handed on twice, may come behind a newer one.
     const isLate = notes.offline !== undefined || (notes.hops ?? 0) > 1
     const isOrdered =
