@@ -1,5 +1,6 @@
 import type { Connection } from '../connection/connection.ts'
 import { after, type Maybe } from '../core/maybe.ts'
+import { oncePer } from '../core/once-per.ts'
 import type { Guess } from '../core/password-guesses.ts'
 import { type BareJid, jid } from '../xmpp/jid.ts'
 import type { Octets } from '../xmpp/octets.ts'
@@ -63,7 +64,7 @@ export class Authentication {
   #mechanism: Mechanism | undefined
   #mechanismName = ''
   /** Whom the client wants to be, as far as it has said. */
-  #claimed = ''
+  #claimed: BareJid | undefined
   /** Of the password that is being compared. */
   #guess: Guess | undefined
   #failures = 0
@@ -78,18 +79,13 @@ export class Authentication {
   }
 
   /** What is offered on a new stream for `host`; `channel` is its TLS connection. */
-  features(host: Host, channel: Channel | undefined): Element[] {
+  features(host: Host, channel: Channel | undefined): readonly Element[] {
     this.#host = host
     this.#channel = channel
     const channelBindings = channel === undefined ? [] : channelBindingTypes(channel)
     const { sasl } = this.#stream.environment.policy
     this.#offer = offerMechanisms(sasl, { isEncrypted: channel !== undefined, channelBindings })
-    const features: Element[] = []
-    const names = this.#offer.mechanisms.map((name) => el('mechanism', {}, name))
-    if (names.length > 0) features.push(el('mechanisms', { xmlns: SASL_NS }, ...names))
-    const bindings = channelBindingFeature(this.#offer.channelBindings)
-    if (bindings !== undefined) features.push(bindings)
-    return features
+    return featuresOf(this.#offer)
   }
 
   /** An element of SASL. */
@@ -105,8 +101,8 @@ export class Authentication {
     const data = decodeResponse(text)
     if ('kind' in data) return this.#fail(data)
     // Who is meant is known: this answer proves that the password is.
-    if (this.#claimed === '') return this.#take(() => mechanism.respond(data))
-    const begun = this.#beginGuess()
+    if (this.#claimed === undefined) return this.#take(() => mechanism.respond(data))
+    const begun = this.#beginGuess(this.#claimed)
     if (!(begun instanceof Promise)) return this.#respond(mechanism, data, begun)
     void this.#stream.connection.waitFor(begun.then((may) => this.#respond(mechanism, data, may)))
   }
@@ -129,7 +125,7 @@ export class Authentication {
     if (initial !== undefined && 'kind' in initial) return this.#fail(initial)
     this.#mechanism = mechanism
     this.#mechanismName = name
-    this.#claimed = ''
+    this.#claimed = undefined
     this.#take(() => mechanism.start(initial))
   }
 
@@ -144,7 +140,7 @@ export class Authentication {
       credentials: (localpart, hash) => accounts.keys(this.#claim(localpart), hash),
       verifyPassword: (localpart, password) => {
         const account = this.#claim(localpart)
-        return after(this.#beginGuess(), (mayGuess) => {
+        return after(this.#beginGuess(account), (mayGuess) => {
           if (!mayGuess) throw new TooManyGuesses()
           return accounts.verifyPassword(account, password)
         })
@@ -153,14 +149,14 @@ export class Authentication {
   }
 
   #claim(localpart: string): BareJid {
-    this.#claimed = localpart
-    return jid(localpart, this.#host.domain).toBare()
+    const account = jid(localpart, this.#host.domain).toBare()
+    this.#claimed = account
+    return account
   }
 
   /** False: there were too many wrong ones. */
-  #beginGuess(): Maybe<boolean> {
+  #beginGuess(account: BareJid): Maybe<boolean> {
     const { connection, environment } = this.#stream
-    const account = jid(this.#claimed, this.#host.domain).toBare()
     return after(environment.guesses.begin(account, connection.address), (guess) => {
       this.#guess = guess
       return guess !== undefined
@@ -260,9 +256,18 @@ export class Authentication {
     const { hooks, log } = this.#stream.environment
     const { address } = this.#stream.connection
     const { domain, session } = this.#host
-    const localpart = this.#claimed
+    const localpart = this.#claimed?.local ?? ''
     const mechanism = this.#mechanismName
     log.info('auth_failed', { localpart, domain, address, mechanism, condition })
     hooks.at('auth_failed', session.points.domainType).tell({}, { localpart, domain, address })
   }
 }
+
+const featuresOf = oncePer(({ mechanisms, channelBindings }: SaslOffer): readonly Element[] => {
+  const features: Element[] = []
+  const names = mechanisms.map((name) => el('mechanism', {}, name))
+  if (names.length > 0) features.push(el('mechanisms', { xmlns: SASL_NS }, ...names))
+  const bindings = channelBindingFeature(channelBindings)
+  if (bindings !== undefined) features.push(bindings)
+  return features
+})

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { TLSSocket } from 'node:tls'
 import type { Connection, ConnectionHandler } from '../connection/connection.ts'
 import { Stop } from '../core/hooks.ts'
+import { oncePer } from '../core/once-per.ts'
 import type { AuthenticatedStream, SessionInfo, StreamSession } from '../core/session.ts'
 import { type BareJid, tryParseJid } from '../xmpp/jid.ts'
 import { encode, NO_OCTETS, type Octets } from '../xmpp/octets.ts'
@@ -147,13 +148,14 @@ export class Negotiation implements ConnectionHandler {
   }
 
   #featuresAfter(): Element[] {
-    return [el('bind', { xmlns: BIND_NS }), limitsFeature(this.#environment.policy.limits)]
+    return [BIND, limitsFeature(this.#environment.policy.limits)]
   }
 
   /** Modules add theirs; a client that must use STARTTLS first is offered nothing else. */
   #sendFeatures(own: readonly Element[]): void {
     const send = (features: readonly Element[]) => {
-      const inner = features.map((feature) => serialise(feature, CLIENT_NS)).join('')
+      let inner = ''
+      for (const feature of features) inner += octetsOf(feature)
       this.#connection.write(`<stream:features>${inner}</stream:features>` as Octets)
     }
     if (this.#mustSecure) return send(own)
@@ -369,7 +371,12 @@ function langOf(header: Frame): Octets | undefined {
   return lang === undefined ? undefined : escapeAttribute(lang)
 }
 
+const BIND = el('bind', { xmlns: BIND_NS })
+
 /** XEP-0478. */
-function limitsFeature({ maxStanzaSize }: ParserLimits): Element {
-  return el('limits', { xmlns: LIMITS_NS }, el('max-bytes', {}, String(maxStanzaSize)))
-}
+const limitsFeature = oncePer(({ maxStanzaSize }: ParserLimits) =>
+  el('limits', { xmlns: LIMITS_NS }, el('max-bytes', {}, String(maxStanzaSize))),
+)
+
+/** Of a feature: most are the same from stream to stream. */
+const octetsOf = oncePer((feature: Element) => serialise(feature, CLIENT_NS))

@@ -1,4 +1,4 @@
-import { createHash, createHmac, pbkdf2, randomBytes, timingSafeEqual } from 'node:crypto'
+import { createHash, createHmac, hash, pbkdf2, randomBytes, timingSafeEqual } from 'node:crypto'
 import { promisify } from 'node:util'
 import type { BareJid } from '../xmpp/jid.ts'
 import { preparePassword } from '../xmpp/precis.ts'
@@ -160,14 +160,12 @@ export class VerifiedPasswords {
 
   /**
    * No address contains NUL, and the length of the stored key is told: nothing runs together. Nobody sees
-   * a hash, so the secret in front of it is enough; an HMAC costs five times as much.
+   * a hash, so the secret in front of it is enough; an HMAC costs five times as much. All at once: an object
+   * that hashes bit by bit costs more than the hashing.
    */
   #hash(account: BareJid, storedKey: Uint8Array, password: string): string {
-    return createHash('sha256')
-      .update(this.#secret)
-      .update(`${account.full}\0${storedKey.length}\0`)
-      .update(storedKey)
-      .update(password)
-      .digest('latin1')
+    const who = Buffer.from(`${account.full}\0${storedKey.length}\0`)
+    const all = Buffer.concat([this.#secret, who, storedKey, Buffer.from(password)])
+    return hash('sha256', all, 'latin1')
   }
 }

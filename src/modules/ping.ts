@@ -1,11 +1,12 @@
 import { z } from 'zod'
 import { duration } from '../core/config-types.ts'
 import { defineModule } from '../core/module.ts'
+import { oncePer } from '../core/once-per.ts'
 import { isStreamSession, type StreamSession } from '../core/session.ts'
 import { parseJid } from '../xmpp/jid.ts'
 import { StanzaError } from '../xmpp/stanza-error.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
-import { el } from '../xmpp/xml.ts'
+import { type Element, el } from '../xmpp/xml.ts'
 
 const NS = 'urn:xmpp:ping'
 const LIMITS_NS = 'urn:xmpp:stream-limits:0'
@@ -35,12 +36,11 @@ export const ping = defineModule({
 
     // XEP-0478: how long a client may be silent until it is asked.
     const idle = el('idle-seconds', {}, String(Math.floor(config.interval / 1000)))
+    const withIdle = oncePer((limits: Element) => limits.withChildren(...limits.children, idle))
     hooks.on('c2s_stream_features', (features, { account }) => {
       if (account === undefined) return features
       return features.map((feature) =>
-        feature.name === 'limits' && feature.ns === LIMITS_NS
-          ? feature.withChildren(...feature.children, idle)
-          : feature,
+        feature.name === 'limits' && feature.ns === LIMITS_NS ? withIdle(feature) : feature,
       )
     })
 

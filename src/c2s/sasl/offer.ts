@@ -1,4 +1,5 @@
 /** Which mechanisms a stream is offered, and the making of the one its client picks. */
+import { oncePer } from '../../core/once-per.ts'
 import { Anonymous } from './anonymous.ts'
 import type { ChannelBindingType } from './channel-binding.ts'
 import {
@@ -43,7 +44,21 @@ const strongestFirst: readonly MechanismName[] = [
   'ANONYMOUS',
 ]
 
+/** Made so far, by what of a stream decides: nearly all streams are offered one of two. */
+const offersOf = oncePer((_policy: SaslPolicy) => new Map<string, SaslOffer>())
+
+/** The same offer for all streams that are offered the same. */
 export function offerMechanisms(policy: SaslPolicy, stream: OfferedTo): SaslOffer {
+  const offers = offersOf(policy)
+  const key = `${stream.isEncrypted} ${stream.channelBindings.join()}`
+  const known = offers.get(key)
+  if (known !== undefined) return known
+  const offer = makeOffer(policy, stream)
+  offers.set(key, offer)
+  return offer
+}
+
+function makeOffer(policy: SaslPolicy, stream: OfferedTo): SaslOffer {
   const enabled: ReadonlySet<string> = new Set(policy.mechanisms)
   const mechanisms = strongestFirst.filter((name) => {
     if (name === 'PLAIN' && !stream.isEncrypted && !policy.allowPlainWithoutTls) return false

@@ -3,9 +3,11 @@
  * the downgrade protection of XEP-0474: the server's first message carries a hash of what was
  * offered, which the client's proof and the server's signature then cover.
  */
-import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
+import { hash, timingSafeEqual } from 'node:crypto'
 import type { ScramHash, ScramKeys } from '../../core/credentials.ts'
 import { after, type Maybe } from '../../core/maybe.ts'
+import { oncePer } from '../../core/once-per.ts'
+import { hmac } from './hmac.ts'
 import { isOwnAddress, prepareName } from './identity.ts'
 import {
   ClientFirst,
@@ -16,14 +18,12 @@ import {
   type SaslOffer,
   type Step,
 } from './mechanism.ts'
+import { newNonce } from './nonce.ts'
 import { type ClientFirstMessage, readClientFinal, readClientFirst } from './scram-message.ts'
 
 export type ScramName = Extract<MechanismName, `SCRAM-${string}`>
 
-const digests: Readonly<Record<ScramHash, string>> = { 'SHA-1': 'sha1', 'SHA-256': 'sha256' }
-
-/** A multiple of three, so that its base64 has no `=`. */
-const NONCE_BYTES = 24
+const digests = { 'SHA-1': 'sha1', 'SHA-256': 'sha256' } as const
 
 /** What the first exchange leaves for the second. */
 interface Challenged {
@@ -46,11 +46,7 @@ export class Scram extends ClientFirst {
   #challenged: Challenged | undefined
 
   /** `serverNonce`: printable, without comma; for the examples of the RFCs. */
-  constructor(
-    name: ScramName,
-    context: SaslContext,
-    serverNonce = randomBytes(NONCE_BYTES).toString('base64'),
-  ) {
+  constructor(name: ScramName, context: SaslContext, serverNonce = newNonce()) {
     super()
     this.name = name
     this.#context = context
@@ -121,24 +117,26 @@ export class Scram extends ClientFirst {
     if (!final.binding.equals(binding)) {
       return failure('not-authorized', 'channel-bindings-dont-match')
     }
-    const authMessage = `${messages},${final.withoutProof}`
-    const signature = this.#hmac(keys.storedKey, authMessage)
-    if (final.proof.length !== signature.length) return failure('not-authorized')
-    const clientKey = signature.map((byte, index) => byte ^ (final.proof[index] as number))
-    const storedKey = createHash(digests[this.#hash]).update(clientKey).digest()
+    const digest = digests[this.#hash]
+    const authMessage = Buffer.from(`${messages},${final.withoutProof}`)
+    const clientKey = hmac(digest, keys.storedKey, authMessage)
+    if (final.proof.length !== clientKey.length) return failure('not-authorized')
+    for (const [at, octet] of final.proof.entries())
+      clientKey[at] = (clientKey[at] as number) ^ octet
+    const storedKey = hash(digest, clientKey, 'buffer')
     if (!timingSafeEqual(storedKey, keys.storedKey)) return failure('not-authorized')
-    const verifier = this.#hmac(keys.serverKey, authMessage).toString('base64')
+    const verifier = hmac(digest, keys.serverKey, authMessage).toString('base64')
     return { kind: 'success', localpart, isAnonymous: false, data: Buffer.from(`v=${verifier}`) }
-  }
-
-  #hmac(key: Uint8Array, message: string): Buffer {
-    return createHmac(digests[this.#hash], key).update(message).digest()
   }
 }
 
 /** XEP-0474 §5.1. All names are ASCII, for which the default order is that of octets. */
-export function offerHash(offer: SaslOffer, hash: ScramHash): string {
+const hashesOf = oncePer((offer: SaslOffer): Readonly<Record<ScramHash, string>> => {
   const lists = [offer.mechanisms, offer.channelBindings].filter((list) => list.length > 0)
   const text = lists.map((list) => list.toSorted().join('\x1e')).join('\x1f')
-  return createHash(digests[hash]).update(text).digest('base64')
+  return { 'SHA-1': hash('sha1', text, 'base64'), 'SHA-256': hash('sha256', text, 'base64') }
+})
+
+export function offerHash(offer: SaslOffer, which: ScramHash): string {
+  return hashesOf(offer)[which]
 }
