@@ -8,7 +8,7 @@ import type { Octets } from '../xmpp/octets.ts'
 import { Stanza } from '../xmpp/stanza.ts'
 import { StanzaError } from '../xmpp/stanza-error.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
-import { el } from '../xmpp/xml.ts'
+import { escapeAttribute, escapeText } from '../xmpp/xml.ts'
 import type { Frame } from '../xmpp/xml-parser.ts'
 import { ClientSession } from './client-session.ts'
 import type { Host, StreamEnvironment } from './environment.ts'
@@ -125,9 +125,9 @@ export class Binding {
     if (registered !== undefined) openAfter(registered, session)
     const { connection: kind, address, mechanism } = opening.info
     environment.log.debug('session_opened', { jid: full.full, kind, address, mechanism })
-    const bound = el('bind', { xmlns: BIND_NS }, el('jid', {}, full.full))
-    const result = Stanza.build('iq', { type: 'result', id: iq.id }, bound)
-    connection.write(result.toOctets(undefined, undefined))
+    connection.write(
+      `<iq type='result' id='${escapeAttribute(iq.id ?? '')}'><bind xmlns='${BIND_NS}'><jid>${escapeText(full.full)}</jid></bind></iq>` as Octets,
+    )
     return registered instanceof Promise ? registered : undefined
   }
 

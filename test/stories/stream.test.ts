@@ -542,6 +542,19 @@ test('before the session, nobody but the server is spoken to', async () => {
   }
 })
 
+test('what is bound comes back as it was asked for, whatever characters it has', async () => {
+  await using server = await startServer()
+  const client = await reach('authenticated', server)
+  const [id, resource] = [`'"&<>\n`, `bal<cony> & 'orchard' ö`]
+
+  const request = el('bind', { xmlns: NS.bind }, el('resource', {}, resource))
+  client.send(el('iq', { type: 'set', id }, request))
+
+  const bound = await client.receivesNext({ name: 'iq', id, type: 'result' })
+  const jid = bound.child('bind', NS.bind)?.child('jid', NS.bind)?.text
+  assert.equal(jid, `romeo@${DOMAIN}/${resource}`)
+})
+
 test('the server chooses a resource for whoever asks for none', async () => {
   await using server = await startServer()
   const [one, other] = [await reach('authenticated', server), await reach('authenticated', server)]

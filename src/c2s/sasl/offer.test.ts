@@ -31,6 +31,17 @@ test('the offer goes from strong to weak, as policy and connection allow', () =>
   })
 })
 
+test('streams that are offered the same share the offer, and only they', () => {
+  const endPoint = { isEncrypted: true, channelBindings: ['tls-server-end-point'] } as const
+  const offers = [encrypted, open, endPoint, { ...open, isEncrypted: true }].map((stream) => {
+    const offer = offerMechanisms(policy, stream)
+    assert.equal(offerMechanisms(policy, { ...stream }), offer)
+    assert.notEqual(offerMechanisms({ ...policy }, stream), offer)
+    return offer
+  })
+  assert.equal(new Set(offers).size, offers.length)
+})
+
 test('without SCRAM no channel binding is announced', () => {
   const anonymous: SaslPolicy = { ...policy, mechanisms: ['ANONYMOUS'] }
   assert.deepEqual(offerMechanisms(anonymous, encrypted), {
