@@ -149,10 +149,9 @@ export class IndexBehind {
   }
 }
 
+const HAS_INDEX = "select 1 from sqlite_master where type = 'table' and name = 'archive_indexed'"
+
 /** Whether there is one yet. */
-export function hasIndexBehind(storage: Storage): Promise<boolean> {
-  return storage.read(`select ${INDEXED}`, []).then(
-    () => true,
-    () => false,
-  )
+export async function hasIndexBehind(storage: Storage): Promise<boolean> {
+  return (await storage.read(HAS_INDEX, [])).length > 0
 }
