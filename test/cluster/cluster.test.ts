@@ -504,7 +504,7 @@ test('who follows an account sees what happens to its stanzas on all nodes', opt
     )
   // Whoever begins to follow first sees messages that the other does not.
   for (let attempt = 0; !stories('one').some((one) => stories('two').includes(one)); attempt++) {
-    assert.ok(attempt < 500, `one story of ${stories('one').length} and ${stories('two').length}`)
+    assert.ok(attempt < 2_000, `one story of ${stories('one').length} and ${stories('two').length}`)
     romeo.send(chat(juliet.fullJid, 'Wherefore?'))
     await romeo.roundTrip()
     await new Promise((resolve) => setTimeout(resolve, 10))
@@ -567,7 +567,7 @@ test(
     const search = { fields: { '{urn:xmpp:fulltext:0}fulltext': 'moon' } }
     const finds = async (count: number) => {
       for (let attempt = 0; (await askArchive(juliet, search)).bodies.length !== count; attempt++) {
-        assert.ok(attempt < 200, `${count} are not found`)
+        assert.ok(attempt < 800, `${count} are not found`)
         await new Promise((resolve) => setTimeout(resolve, 25))
       }
     }

@@ -38,7 +38,7 @@ async function open() {
   }
   /** Which worker has each of so many sessions of an account, once the first one knows of all of them. */
   const nodesOf = async (localpart: string, count: number) => {
-    for (let attempt = 0; attempt < 200; attempt++) {
+    for (let attempt = 0; attempt < 800; attempt++) {
       const jid = `${localpart}@im.example.com`
       const { sessions } = (await callCommand(socket, 'session list', { jid })) as {
         readonly sessions: readonly { readonly jid: string; readonly node: string }[]
@@ -83,7 +83,7 @@ async function connectBoth(
     // Heartbeats tell how many sessions another worker has.
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
-  for (let attempt = 0; attempt < 200; attempt++) {
+  for (let attempt = 0; attempt < 800; attempt++) {
     const nodes = await sessions()
     if (nodes.length === 2 && nodes.every((node) => node.sessions > 0)) return clients
     await new Promise((resolve) => setTimeout(resolve, 25))

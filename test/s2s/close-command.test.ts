@@ -57,7 +57,7 @@ async function arrived(to: Client, from: Client, count = MESSAGES): Promise<Fate
   const fates = (): Fates => ({ got: idsOf(to, false), returned: idsOf(from, true) })
   const isThrough = ({ got, returned }: Fates) => new Set([...got, ...returned]).size === count
   for (let attempt = 0; !isThrough(fates()); attempt++) {
-    assert.ok(attempt < 1_500, `of ${count} lines only ${JSON.stringify(fates())}`)
+    assert.ok(attempt < 6_000, `of ${count} lines only ${JSON.stringify(fates())}`)
     await new Promise((resolve) => setTimeout(resolve, 10))
   }
   return fates()
