@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { Server } from '../server.ts'
 import type { OtlpSpans } from '../tracing/otlp.ts'
 import type { Plan } from './plan.ts'
@@ -10,25 +11,32 @@ const PATIENCE = 1_000
 export class TraceExport {
   readonly #server: Pick<Server, 'tracing' | 'cluster' | 'log'>
   #current: { readonly spans: OtlpSpans; readonly end: () => void } | undefined
+  /** What that was made from. */
+  #settings: Plan['config']['tracing'] | undefined
 
   constructor(server: Pick<Server, 'tracing' | 'cluster' | 'log'>) {
     this.#server = server
   }
 
   async prepare({ config }: Plan): Promise<Step> {
+    // Spans of what is still under way are remembered where they are made.
+    if (isDeepStrictEqual(config.tracing, this.#settings)) return {}
     const { otlp, ratio, service_name } = config.tracing
     const before = this.#current
+    const earlier = this.#settings
     const spans = otlp === undefined ? undefined : await this.#make(otlp, ratio, service_name)
     return {
       commit: () => {
         const end = spans && this.#server.tracing.observe(spans)
         this.#current = spans && end && { spans, end }
+        this.#settings = config.tracing
         before?.end()
       },
       revert: () => {
         this.#current?.end()
         const again = before && this.#server.tracing.observe(before.spans)
         this.#current = before && again && { spans: before.spans, end: again }
+        this.#settings = earlier
       },
       finish: async () => before?.spans.close(),
       abandon: async () => spans?.close(),

@@ -118,6 +118,29 @@ test('each stanza is a span, with one inside for each step and its fate', async 
   for (const secret of ['romeo', 'juliet', 'Art thou']) assert.ok(!all.includes(secret), secret)
 })
 
+test('a span of what is under way comes though something else is reloaded meanwhile', async () => {
+  await using collector = await Collector.start()
+  const tracing = { otlp: collector.url, ratio: 1 }
+  await using server = await startServer({ tracing })
+  const romeo = await server.connect('romeo', 'garden')
+  const juliet = await server.connect('juliet', 'balcony')
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const waiting = Promise.withResolvers<void>()
+  server.server.tracing.follow({ jid: juliet.bareJid }, ({ outcome }) => {
+    if (outcome === null) waiting.resolve()
+  })
+  server.server.hooks.on('filter_local_packet', (envelope) => promise.then(() => envelope))
+  romeo.send(chat(juliet.bareJid, 'Art thou not Romeo?'))
+  await waiting.promise
+  await server.reload({ tracing, modules: { announcements: false } })
+  resolve()
+  await juliet.receives({ body: 'Art thou not Romeo?' })
+  await server.stop()
+  await collector.until(
+    (span) => span.name === 'message chat' && attributeOf(span, 'meerkat.fate') === 'delivered',
+  )
+})
+
 test('of what is not chosen, nothing is sent', async () => {
   await using collector = await Collector.start()
   await using server = await startServer({ tracing: { otlp: collector.url, ratio: 0 } })
