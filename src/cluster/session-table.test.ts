@@ -10,8 +10,15 @@ import type { HandOff } from './hand-off.ts'
 import { keyOf, SESSION_PREFIX, SessionTable } from './session-table.ts'
 import type { Change } from './transport.ts'
 
+type OfLostRuns = Partial<
+  Pick<ConstructorParameters<typeof SessionTable>[0], 'isCleaned' | 'remains'>
+>
+
 /** A node on its own that juliet connects to; `handOffTo` if it comes to know of another. */
-async function start(handOffTo: () => HandOff, isCleaned = () => false) {
+async function start(
+  handOffTo: () => HandOff,
+  { isCleaned = () => false, remains = () => undefined }: OfLostRuns = {},
+) {
   const scheduler = new Scheduler()
   const network = new Network(scheduler, new Random(1))
   const registry = new SimulatedRegistry(scheduler, new Random(1), network)
@@ -28,7 +35,7 @@ async function start(handOffTo: () => HandOff, isCleaned = () => false) {
     sessions,
     handOffTo,
     closeRemote: nobody,
-    remains: () => undefined,
+    remains,
     isCleaned,
     isCleaner: () => false,
     holdBack: () => {},
@@ -122,9 +129,9 @@ test('an answer of the registry does not bring back what was there before', asyn
 })
 
 /** As `start`, and knows of another session of juliet's, at another node. */
-async function startWithRemote(isCleaned?: () => boolean) {
+async function startWithRemote(ofLostRuns: OfLostRuns = {}) {
   const handOff = { decided: () => undefined } as unknown as HandOff
-  const scene = await start(() => handOff, isCleaned)
+  const scene = await start(() => handOff, ofLostRuns)
   const { core, registry, table, session, run } = scene
   const jid = session.jid.toBare().withResource('elsewhere')
   const key = keyOf(jid)
@@ -183,13 +190,26 @@ test('a session whose row is lost goes when its node has removed it', async () =
 
 test('a session of a run that is taken care of goes with its row', async () => {
   let isCleaned = false
-  const { core, registry, key, known, lose, restore } = await startWithRemote(() => isCleaned)
+  const { core, registry, key, known, lose, restore } = await startWithRemote({
+    isCleaned: () => isCleaned,
+  })
   await using _ = core
   isCleaned = true
   lose()
   assert.equal(known(), undefined)
   await restore(3)
   assert.equal(registry.get(key), undefined)
+})
+
+test('what a lost run left is not written again', async () => {
+  const remains = () => Promise.resolve()
+  const { core, registry, key, known, lose, restore } = await startWithRemote({ remains })
+  await using _ = core
+  lose()
+  await restore(3)
+  assert.equal(registry.get(key), undefined)
+  // Until it is taken care of.
+  assert.equal(known()?.id, 'remote')
 })
 
 test('what another node has written again of a session is made what it is', async () => {
