@@ -3,11 +3,10 @@
  * the downgrade protection of XEP-0474: the server's first message carries a hash of what was
  * offered, which the client's proof and the server's signature then cover.
  */
-import { hash, timingSafeEqual } from 'node:crypto'
+import { createHmac, hash, timingSafeEqual } from 'node:crypto'
 import type { ScramHash, ScramKeys } from '../../core/credentials.ts'
 import { after, type Maybe } from '../../core/maybe.ts'
 import { oncePer } from '../../core/once-per.ts'
-import { hmac } from './hmac.ts'
 import { isOwnAddress, prepareName } from './identity.ts'
 import {
   ClientFirst,
@@ -118,14 +117,14 @@ export class Scram extends ClientFirst {
       return failure('not-authorized', 'channel-bindings-dont-match')
     }
     const digest = digests[this.#hash]
-    const authMessage = Buffer.from(`${messages},${final.withoutProof}`)
-    const clientKey = hmac(digest, keys.storedKey, authMessage)
+    const authMessage = `${messages},${final.withoutProof}`
+    const clientKey = createHmac(digest, keys.storedKey).update(authMessage).digest()
     if (final.proof.length !== clientKey.length) return failure('not-authorized')
     for (const [at, octet] of final.proof.entries())
       clientKey[at] = (clientKey[at] as number) ^ octet
     const storedKey = hash(digest, clientKey, 'buffer')
     if (!timingSafeEqual(storedKey, keys.storedKey)) return failure('not-authorized')
-    const verifier = hmac(digest, keys.serverKey, authMessage).toString('base64')
+    const verifier = createHmac(digest, keys.serverKey).update(authMessage).digest('base64')
     return { kind: 'success', localpart, isAnonymous: false, data: Buffer.from(`v=${verifier}`) }
   }
 }
