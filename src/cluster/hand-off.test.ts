@@ -26,6 +26,8 @@ class Pair {
   /** What each was given for its sessions, and to decide about anew. */
   readonly given: readonly [Envelope[], Envelope[]] = [[], []]
   readonly again: readonly [Envelope[], Envelope[]] = [[], []]
+  /** Of what others answer for the copies that each had. */
+  readonly keptElsewhere: readonly [Envelope[], Envelope[]] = [[], []]
   /** And what had to go elsewhere. */
   readonly unreachable: readonly [Envelope[], Envelope[]] = [[], []]
   isConnected = true
@@ -69,7 +71,7 @@ class Pair {
           this.again[self].push(envelope)
           this.decide(envelope)
         },
-        keptElsewhere: () => {},
+        keptElsewhere: (envelope) => void this.keptElsewhere[self].push(envelope),
         unreachable: (envelope) => void this.unreachable[self].push(envelope),
       }
       const handOff: HandOff = new HandOff({
@@ -84,8 +86,8 @@ class Pair {
     this.handOffs = [end(0), end(1)]
   }
 
-  /** A session of node two, as node one sees it. */
-  session(resource: string): RemoteResource {
+  /** A session of node two, as node one sees it; or the other way round. */
+  session(resource: string, of: 0 | 1 = 1): RemoteResource {
     const full = JULIET.toBare().withResource(resource)
     const info = {
       connection: 'tls',
@@ -94,8 +96,8 @@ class Pair {
       isAnonymous: false,
       openedAt: 0,
     } as const
-    const row = { jid: full.full, id: resource, ...RUNS[1], priority: 0, info }
-    return new RemoteResource(full, row, this.handOffs[0], async () => {})
+    const row = { jid: full.full, id: resource, ...RUNS[of], priority: 0, info }
+    return new RemoteResource(full, row, this.handOffs[of === 0 ? 1 : 0], async () => {})
   }
 
   async run(): Promise<void> {
@@ -207,6 +209,65 @@ test('whoever gives something back for a lost node waits until that is safe', as
   assert.deepEqual(done, ['returned 1', 'returned 2'])
   // Its node has not said that it is done with it, nor needs to.
   assert.ok(settlement.isSettled)
+})
+
+/** Node two has it, with a copy of its own, and gives it back; what node one does with it has not been `written` yet. */
+async function giveBack(pair: Pair) {
+  const written = Promise.withResolvers<void>()
+  pair.decide = (again) => again.settlement?.waitFor(written.promise)
+  pair.session('a').deliver(message(1).envelope)
+  await pair.run()
+  const [taken] = pair.given[1] as [Envelope]
+  taken.settlement?.finish()
+  const held = taken.noted({ kept: 1 })
+  assert.equal(held.delivery?.giveBack(held), false)
+  return { held: held.shared(undefined), written }
+}
+
+test('what comes behind something that is given back does not wait until that is safe', async () => {
+  const pair = new Pair()
+  const { held, written } = await giveBack(pair)
+  // Its fate may be settled here alone, where that is waited for.
+  const behind = pair.session('b', 0)
+  behind.deliver(plain('behind'))
+  await pair.run()
+  assert.equal(pair.again[0].length, 1)
+  assert.deepEqual(idsOf(pair.given[0]), ['behind'])
+  assert.equal(behind.undecided, undefined)
+  assert.deepEqual(pair.keptElsewhere[1], [])
+  assert.notEqual(pair.handOffs[1].safe, undefined)
+  written.resolve()
+  await pair.run()
+  assert.deepEqual(pair.keptElsewhere[1], [held])
+  assert.equal(pair.handOffs[1].safe, undefined)
+  assert.equal(pair.again[1].length, 0)
+})
+
+test('what was given back and cannot be made safe is decided about where there is a copy', async () => {
+  const pair = new Pair()
+  const { held, written } = await giveBack(pair)
+  await pair.run()
+  written.reject(new Error('disk full'))
+  await pair.run()
+  assert.deepEqual(pair.again[1], [held])
+  assert.deepEqual(pair.keptElsewhere[1], [])
+  assert.equal(pair.handOffs[1].safe, undefined)
+})
+
+test('so is what was given back to a node that is lost before it is safe, but not if that is away', async () => {
+  const pair = new Pair()
+  const { held } = await giveBack(pair)
+  pair.isConnected = false
+  await pair.scheduler.run(pair.scheduler.now + 10_000)
+  pair.handOffs[1].expire()
+  assert.deepEqual(pair.unreachable[1], [])
+  pair.isConnected = true
+  pair.session('b', 0).deliver(plain('behind'))
+  await pair.run()
+  assert.equal(pair.again[0].length, 1)
+  pair.handOffs[1].lose()
+  await pair.handOffs[1].settleRemains(new Set())
+  assert.deepEqual(pair.again[1], [held])
 })
 
 test('what is handed over for one account is decided about in order, whatever that waits for', async () => {

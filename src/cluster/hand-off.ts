@@ -6,6 +6,7 @@ import {
   COMPONENT,
   FAILED,
   NODE,
+  RETURNED,
   readNumbers,
   SESSION,
   SETTLED,
@@ -38,13 +39,19 @@ type Open = {
   readonly isShared: boolean
   /** Its fate is told besides that it was taken. */
   readonly wantsSettlement: boolean
+  /** Given back: the other node has had it before. */
+  readonly isReturned: boolean
   isTaken: boolean
   isSettled: boolean
 }
 
+/** What was given back to this node: when it is decided about, and when it is safe. */
+type Returning = { readonly decided: Maybe<unknown>; readonly safe: Promise<void> }
+
 /** What may wait for one node, in octets. */
 const MAX_WAITING = 64 * 1024 * 1024
 const FAILURE = 'the node that has it could not keep it'
+const DONE: Returning = { decided: undefined, safe: Promise.resolve() }
 
 /**
  * Stanzas between this node and one run of another.
@@ -63,7 +70,7 @@ export class HandOff {
   #lastPlain = 0
   #lastPlainAt = Number.POSITIVE_INFINITY
   /** What was given back to this node, until that is safe. */
-  readonly #returning = new Map<number, Promise<void>>()
+  readonly #returning = new Map<number, Returning>()
   #acknowledged = 0
   /** Something has waited too long, and the node may be out of reach still. */
   #isExpired = false
@@ -77,7 +84,8 @@ export class HandOff {
 
   constructor(parts: Parts) {
     this.#parts = parts
-    this.#intake = new Intake(parts)
+    const giveBack = (number: number, held: Envelope) => this.#giveBack(number, held)
+    this.#intake = new Intake({ ...parts, giveBack })
   }
 
   // --- To the other node.
@@ -120,10 +128,29 @@ export class HandOff {
         return this.#last
       }
     }
-    const isSettled = !wantsSettlement
-    const open = { envelope, at, isShared, wantsSettlement, isTaken: false, isSettled }
-    this.#open.set(this.#last, open)
+    const told = { wantsSettlement, isTaken: false, isSettled: !wantsSettlement }
+    this.#open.set(this.#last, { envelope, at, isShared, isReturned: false, ...told })
     return this.#last
+  }
+
+  /**
+   * What came as `number` goes back to the other node, which decides about it. A durable copy stays here until
+   * that one answers for it; what comes behind it on the line does not wait for so long.
+   */
+  #giveBack(number: number, held: Envelope): void {
+    const { link, clock } = this.#parts
+    this.#last = link.send(RETURNED + number)
+    if (held.notes.kept === undefined) return
+    held.settlement?.begin()
+    this.#open.set(this.#last, {
+      envelope: held.shared(undefined),
+      at: clock.now(),
+      isShared: false,
+      isReturned: true,
+      wantsSettlement: true,
+      isTaken: false,
+      isSettled: false,
+    })
   }
 
   /**
@@ -186,7 +213,7 @@ export class HandOff {
     if (hasPlain) this.#lastPlainAt = Number.POSITIVE_INFINITY
     for (const [number, open] of hasPlain ? this.#with(link.unsent()) : this.#open) {
       if (!this.#isExpired && open.at > before) return
-      if (open.isTaken || !link.withdraw(number)) continue
+      if (open.isTaken || open.isReturned || !link.withdraw(number)) continue
       this.#isExpired = true
       this.#lastPlain = Math.min(this.#lastPlain, number - 1)
       this.#forget(number)
@@ -281,7 +308,7 @@ export class HandOff {
       case ARRIVED:
         return this.#onArrived(Number(body))
       default:
-        return this.#onReturned(Number(body))
+        return this.#onReturned(Number(body), number)
     }
   }
 
@@ -311,8 +338,11 @@ export class HandOff {
   #onFailed(number: number): void {
     const open = this.#open.get(number)
     if (open === undefined || open.isSettled) return
+    const { envelope, isReturned } = open
+    // Whoever gave it back has a copy of it still.
+    if (isReturned) this.#finish(open, this.#parts.taker.again(envelope))
+    else envelope.settlement?.fail(new Error(FAILURE))
     open.isSettled = true
-    open.envelope.settlement?.fail(new Error(FAILURE))
     this.#close(number, open)
   }
 
@@ -326,34 +356,55 @@ export class HandOff {
     this.#finish(open, undefined)
   }
 
-  /** Whoever takes care of what the other node has left has found it, in nobody's hands. */
-  returned(number: number): Promise<void> {
-    return this.#onReturned(number)
+  /**
+   * The other node keeps its copy until what it has given back, as `number`, is safe. It is acknowledged when it is
+   * decided about: for that the other node may wait with what its fate depends on.
+   */
+  #onReturned(handed: number, number: number): Maybe<unknown> {
+    const { decided, safe } = this.#return(handed)
+    this.#intake.reportReturned(number, safe)
+    return decided
   }
 
-  /** The other node keeps its copy until what is returned here is safe. */
-  #onReturned(number: number): Promise<void> {
+  /**
+   * Whoever takes care of what the other node has left has found it, in nobody's hands. Resolves when it is
+   * safe.
+   */
+  returned(number: number): Promise<void> {
+    return this.#return(number).safe
+  }
+
+  #return(number: number): Returning {
     const known = this.#returning.get(number)
     const open = this.#open.get(number)
-    if (known !== undefined || open?.isShared !== true) return known ?? Promise.resolve()
+    if (known !== undefined || open?.isShared !== true) return known ?? DONE
     this.#forget(number)
-    const returning = this.#takeBack(open).finally(() => this.#returning.delete(number))
+    if (!this.#givesBack(open)) {
+      this.#finish(open, undefined)
+      return DONE
+    }
+    const returning = this.#takeBack(open)
     this.#returning.set(number, returning)
+    const over = () => this.#returning.delete(number)
+    returning.safe.then(over, over)
     return returning
   }
 
-  async #takeBack(open: Open): Promise<void> {
-    const { settlement } = open.envelope
-    if (!this.#givesBack(open)) return this.#finish(open, undefined)
-    if (open.isSettled) settlement?.begin()
-    try {
-      await this.#parts.taker.again(open.envelope.shared(undefined))
-      settlement?.finish()
-      await settlement?.done
-    } catch (error) {
-      settlement?.fail(error)
-      throw error
+  #takeBack({ envelope, isSettled }: Open): Returning {
+    const { settlement } = envelope
+    if (isSettled) settlement?.begin()
+    const decided = this.#parts.taker.again(envelope.shared(undefined))
+    const settle = async () => {
+      try {
+        await decided
+        settlement?.finish()
+        await settlement?.done
+      } catch (error) {
+        settlement?.fail(error)
+        throw error
+      }
     }
+    return { decided, safe: settle() }
   }
 }
 
@@ -363,6 +414,6 @@ function isStanza(entry: string): boolean {
 
 function plain(entry: string, reader: EnvelopeReader): Open {
   const envelope = reader.read(entry.slice(1)).envelope(undefined)
-  const open = { isShared: false, wantsSettlement: false, isTaken: false, isSettled: true }
-  return { envelope, at: 0, ...open }
+  const open = { isShared: false, isReturned: false, wantsSettlement: false }
+  return { envelope, at: 0, ...open, isTaken: false, isSettled: true }
 }

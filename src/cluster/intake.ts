@@ -7,7 +7,6 @@ import {
   ARRIVED,
   COMPONENT,
   FAILED,
-  RETURNED,
   SESSION,
   SETTLED,
   writeHanded,
@@ -42,6 +41,8 @@ type Parts = {
   readonly taker: Taker
   /** Whether this node takes nothing more: what comes stays with the other one. */
   readonly isClosing: () => boolean
+  /** What came as `number`, and others have as well, will not arrive here. */
+  readonly giveBack: (number: number, held: Envelope) => void
 }
 
 /**
@@ -131,31 +132,35 @@ export class Intake {
   }
 
   #share(number: number): DeliveryShare {
-    const { link } = this.#parts
+    const { link, giveBack } = this.#parts
     return {
       acknowledge: () => void link.send(ARRIVED + number),
       giveBack: (held) => {
         if (this.#isLost) return true
-        const returned = link.send(RETURNED + number)
-        if (held.notes.kept !== undefined) void this.#letGo(held, returned)
+        giveBack(number, held)
         return false
       },
     }
-  }
-
-  /** A durable copy stays until the other node answers for what was given back to it. */
-  async #letGo(held: Envelope, returned: number): Promise<void> {
-    await this.#parts.link.acknowledged(returned)
-    if (this.#isLost) await this.#parts.taker.again(held.shared(undefined))
-    else this.#parts.taker.keptElsewhere(held)
   }
 
   #report(number: number, settlement: Settlement): void {
     if (settlement.isSettled) return this.#isNowSettled(number)
     settlement.tell({
       onSettled: () => this.#isNowSettled(number),
-      onUnsettled: () => void this.#parts.link.send(FAILED + number),
+      onUnsettled: () => this.#isNotSettled(number),
     })
+  }
+
+  /** Likewise of what the other node has given back as `number`, once that is `safe`. */
+  reportReturned(number: number, safe: Promise<void>): void {
+    safe.then(
+      () => this.#isNowSettled(number),
+      () => this.#isNotSettled(number),
+    )
+  }
+
+  #isNotSettled(number: number): void {
+    this.#parts.link.send(FAILED + number)
   }
 
   #isNowSettled(number: number): void {
