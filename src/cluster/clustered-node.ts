@@ -284,6 +284,10 @@ export class ClusteredNode implements Cluster, MemberListener {
     })
   }
 
+  isTakenCareOf(run: NodeRun): boolean {
+    return this.#members.isCleaned(run) && this.#lostRuns.remainsOf(run) === undefined
+  }
+
   // --- Sessions and components of this node.
 
   opened(session: Session): Maybe<void> {

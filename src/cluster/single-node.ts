@@ -65,6 +65,10 @@ export class SingleNode implements Cluster {
     return NOBODY
   }
 
+  isTakenCareOf(): boolean {
+    return true
+  }
+
   forward(): boolean {
     return false
   }

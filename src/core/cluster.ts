@@ -86,6 +86,9 @@ export interface Cluster {
   componentChanged(component: Component): void
   componentGone(component: Component): void
 
+  /** Whether a run is over, and all that it left is taken care of. */
+  isTakenCareOf(run: NodeRun): boolean
+
   /** Hands the answer to a request of another node's own to it. False: there is no such node. */
   forward(node: string, envelope: Envelope): boolean
 

@@ -203,6 +203,7 @@ export class ModuleInstance {
           return cluster.self
         },
         isShared: cluster.isShared,
+        isTakenCareOf: (run) => cluster.isTakenCareOf(run),
         on: (topic, handler) => this.#register(() => cluster.on(topic, handler)),
         ask: (...asked) => cluster.ask(...asked),
         tell: (...told) => cluster.tell(...told),

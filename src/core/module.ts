@@ -23,7 +23,10 @@ export type Leaving = {
 
 /** The nodes, for modules. Handlers are undone with all else. */
 export interface ModuleCluster
-  extends Pick<Cluster, 'self' | 'isShared' | 'ask' | 'tell' | 'exclusively' | 'handedOver'> {
+  extends Pick<
+    Cluster,
+    'self' | 'isShared' | 'isTakenCareOf' | 'ask' | 'tell' | 'exclusively' | 'handedOver'
+  > {
   on<T extends Topic>(topic: T, handler: TopicHandler<T>): void
 }
 

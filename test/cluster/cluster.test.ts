@@ -274,8 +274,9 @@ async function letGo({ two, romeo, juliet, id, fullJid }: Resumable): Promise<vo
   await juliet.vanishes()
   romeo.send(chat(fullJid, 'one'))
   await romeo.roundTrip()
-  const asked = { id, account: juliet.bareJid }
-  assert.notEqual(await two.server.cluster.ask('one', 'stream_release', asked), null)
+  const { cluster } = two.server
+  const asked = { id, account: juliet.bareJid, epoch: cluster.self.epoch }
+  assert.notEqual(await cluster.ask('one', 'stream_release', asked), null)
 }
 
 test('a session that was let go, and nobody has fetched, is where it was', options, async () => {

@@ -13,7 +13,10 @@ import type { SimulatedStore, Snapshot, StoreClient } from './store.ts'
 declare module '../../src/core/cluster.ts' {
   interface Topics {
     /** Lets a session go whose client is at the asking node. Answered when it is on the disk. */
-    simulated_release: { readonly question: string; readonly answer: number | null }
+    simulated_release: {
+      readonly question: { readonly id: string; readonly epoch: number }
+      readonly answer: number | null
+    }
   }
 }
 
@@ -33,8 +36,9 @@ type Parts = {
 /** How long a client waits for the end of a node that has its session, and how often that is looked at. */
 const PATIENCE = 5_000
 const LOOK = 100
-/** How long a session that was let go is waited for at its new place. */
+/** How long a session that was let go is waited for at its new place, and if it was taken there. */
 const MOVE = 1_000
+const ARRIVAL = 5_000
 
 /**
  * Sessions without a connection, as the module for stream management has them: they stay, are on the disk,
@@ -46,7 +50,9 @@ export class Resumption {
 
   constructor(parts: Parts) {
     this.#parts = parts
-    parts.cluster.on('simulated_release', (id) => this.#release(id))
+    parts.cluster.on('simulated_release', ({ id, epoch }, node) =>
+      this.#release(id, { node, epoch }),
+    )
   }
 
   /** The connection is gone; the session stays. */
@@ -82,7 +88,8 @@ export class Resumption {
       if (there === undefined || there.id !== id || isLocalSession(there)) return
       const node = there.shared.clusterNode as string
       try {
-        const epoch = await cluster.ask(node, 'simulated_release', id)
+        const question = { id, epoch: cluster.self.epoch }
+        const epoch = await cluster.ask(node, 'simulated_release', question)
         if (epoch !== null) await this.#take(id, { node, epoch })
         return
       } catch (error) {
@@ -92,7 +99,7 @@ export class Resumption {
     }
   }
 
-  async #release(id: string): Promise<number | null> {
+  async #release(id: string, to: NodeRun): Promise<number | null> {
     const { cluster, sessionManager } = this.#parts
     const session = this.#detached.get(id)
     if (session === undefined || session.isClosed) return null
@@ -104,7 +111,7 @@ export class Resumption {
     const saved = this.#parts.store.do(() => {})
     // It answers alone for what others have as well.
     for (const { delivery } of session.unacknowledged) delivery?.acknowledge()
-    const moved = this.#moved(session)
+    const moved = this.#moved(session, to)
     const released = sessionManager.release(
       session as unknown as StreamSession,
       moved,
@@ -115,16 +122,24 @@ export class Resumption {
     return cluster.self.epoch
   }
 
-  async #moved(session: SimulatedSession): Promise<void> {
+  async #moved(session: SimulatedSession, to: NodeRun): Promise<void> {
+    const { clock, cluster } = this.#parts
+    const begin = clock.now()
+    if (await this.#arrives(session, to, begin + MOVE)) return
+    if (await this.#take(session.id, cluster.self)) return
+    await this.#arrives(session, to, begin + ARRIVAL)
+  }
+
+  async #arrives(session: SimulatedSession, to: NodeRun, until: number): Promise<boolean> {
     const { sessionManager, clock, cluster } = this.#parts
     const { jid, id } = session
-    const until = clock.now() + MOVE
     while (clock.now() < until) {
       const now = sessionManager.sessions.get(jid)
-      if (now !== session && now?.id === id) return
+      if (now !== session && now?.id === id) return true
+      if (cluster.isTakenCareOf(to)) return false
       await this.#pause(LOOK / 5)
     }
-    await this.#take(id, cluster.self)
+    return false
   }
 
   #pause(ms: number): Promise<void> {
@@ -141,8 +156,8 @@ export class Resumption {
     return store.do(({ snapshots }) => snapshots.set(id, row))
   }
 
-  /** One that a run has let go. */
-  async #take(id: string, from: NodeRun): Promise<void> {
+  /** One that a run has let go. False: it is not there. */
+  async #take(id: string, from: NodeRun): Promise<boolean> {
     const { store, cluster, moveKept, router } = this.#parts
     const { node, epoch } = cluster.self
     const queue: Envelope[] = []
@@ -159,13 +174,17 @@ export class Resumption {
       }
       return row
     })
-    if (taken === undefined) return
-    if (!this.isReplaced(taken)) return await this.restore(taken, queue)
+    if (taken === undefined) return false
+    if (!this.isReplaced(taken)) {
+      await this.restore(taken, queue)
+      return true
+    }
     for (const envelope of queue) {
       if (envelope.notes.offline !== undefined) continue
       await router.route(envelope.noted({ isRetry: true }))
     }
     this.forget(id)
+    return true
   }
 
   isReplaced({ jid, id }: Snapshot): boolean {

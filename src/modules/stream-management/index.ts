@@ -362,7 +362,9 @@ function manage(
   // --- Sessions go on at another node.
 
   const relocation = new Relocation({ streams, restoration, sessions, cluster, log })
-  cluster.on('stream_release', ({ id, account }) => relocation.release(id, account))
+  cluster.on('stream_release', ({ id, account, epoch }, node) =>
+    relocation.release(id, account, { node, epoch }),
+  )
 }
 
 /**

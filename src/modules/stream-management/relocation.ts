@@ -1,4 +1,4 @@
-import { type Cluster, ClusterError } from '../../core/cluster.ts'
+import { type Cluster, ClusterError, type NodeRun } from '../../core/cluster.ts'
 import type { Logger } from '../../core/log.ts'
 import { isLocalSession, type Resource } from '../../core/session.ts'
 import type { SessionManager } from '../../core/session-manager.ts'
@@ -10,11 +10,11 @@ import type { Streams } from './streams.ts'
 declare module '../../core/cluster.ts' {
   interface Topics {
     /**
-     * Lets go of a stream whose client is at the asking node. Answered when the session is on the disk,
-     * with the epoch of the run that has it there; null: there is no such stream (any more).
+     * Lets go of a stream whose client is at the asking node, a run of this epoch. Answered when the session is
+     * on the disk, with the epoch of the run that has it there; null: there is no such stream (any more).
      */
     stream_release: {
-      readonly question: { readonly id: string; readonly account: string }
+      readonly question: { readonly id: string; readonly account: string; readonly epoch: number }
       readonly answer: number | null
     }
   }
@@ -29,17 +29,21 @@ declare module '../../core/session.ts' {
 
 type Parts = {
   readonly streams: Streams
-  readonly restoration: Restoration
+  readonly restoration: Pick<Restoration, 'fetch'>
   readonly sessions: SessionManager
-  readonly cluster: Pick<Cluster, 'self' | 'ask' | 'isShared'>
+  readonly cluster: Pick<Cluster, 'self' | 'ask' | 'isShared' | 'isTakenCareOf'>
   readonly log: Logger
 }
 
 /** How long a lost node may keep a client waiting, and how often that is looked at, milliseconds. */
 const PATIENCE = 10_000
 const LOOK = 100
-/** How long a session that was let go is waited for at its new place, milliseconds. */
+/**
+ * How long a session that was let go is waited for at its new place before it is taken back, and if it was taken
+ * there: what is newer waits for no longer. Milliseconds.
+ */
 const MOVE = 3_000
+const ARRIVAL = 5_000
 /** How long to wait before it is tried again to take one back, milliseconds. */
 const RETRY = 500
 
@@ -61,7 +65,8 @@ export class Relocation {
       const node = session?.shared.clusterNode
       if (node === undefined) return
       try {
-        const epoch = await cluster.ask(node, 'stream_release', { id, account })
+        const question = { id, account, epoch: cluster.self.epoch }
+        const epoch = await cluster.ask(node, 'stream_release', question)
         if (epoch !== null) await restoration.fetch(id, { node, epoch })
         return
       } catch (error) {
@@ -72,7 +77,8 @@ export class Relocation {
     }
   }
 
-  async release(id: string, account: string): Promise<number | null> {
+  /** To the run that asks. */
+  async release(id: string, account: string, to: NodeRun): Promise<number | null> {
     const { streams, sessions, cluster } = this.#parts
     const managed = streams.find(id, account)
     if (managed === undefined || managed.session.isClosed) return null
@@ -85,7 +91,7 @@ export class Relocation {
       streams.letGo(managed)
       // From the disk it answers alone for what others were given as well.
       for (const [envelope] of managed.unacknowledged) envelope.delivery?.acknowledge()
-      released = sessions.release(session, this.#moved(id, session), managed.repeats.waiting)
+      released = sessions.release(session, this.#moved(id, session, to), managed.repeats.waiting)
     }
     if (session.isClosed || !(await managed.handOver(letGo))) return null
     await released
@@ -101,20 +107,32 @@ export class Relocation {
    * Resolves when another node has the session. If none will, for the one that asked is gone, this one
    * takes it, or what it had, back from the disk, where else that would stay.
    */
-  async #moved(id: string, session: Resource): Promise<void> {
-    const { sessions: manager, restoration, cluster, log } = this.#parts
-    const { sessions } = manager
-    const until = Date.now() + MOVE
+  async #moved(id: string, session: Resource, to: NodeRun): Promise<void> {
+    const begin = Date.now()
+    if (await this.#arrives(session, to, begin + MOVE)) return
+    // Gone with it in its hands, the other one leaves it to whoever takes care of that: it comes first still.
+    if (!(await this.#takeBack(id, session))) await this.#arrives(session, to, begin + ARRIVAL)
+  }
+
+  /** False: not until then, or the run that it goes to is over. */
+  async #arrives(session: Resource, to: NodeRun, until: number): Promise<boolean> {
+    const { sessions, cluster } = this.#parts
     const jid = parseJid(session.jid.full)
     while (Date.now() < until) {
-      const now = sessions.get(jid)
-      if (now !== session && now?.id === session.id) return
+      const now = sessions.sessions.get(jid)
+      if (now !== session && now?.id === session.id) return true
+      if (cluster.isTakenCareOf(to)) return false
       await pause(LOOK / 5)
     }
+    return false
+  }
+
+  /** False: it is not there, or another's by now. */
+  async #takeBack(id: string, { jid }: Resource): Promise<boolean> {
+    const { restoration, cluster, log } = this.#parts
     while (true) {
       try {
-        await restoration.fetch(id, cluster.self)
-        return
+        return await restoration.fetch(id, cluster.self)
       } catch (error) {
         log.warn('session_not_taken_back', { jid: jid.full, error })
         await pause(RETRY)

@@ -138,14 +138,15 @@ export class Restoration {
   }
 
   /**
-   * One session that a run has saved and let go, if there is such a one still. If another has taken its
-   * place, what it had goes back to the route.
+   * One session that a run has saved and let go. If another has taken its place, what it had goes back to
+   * the route. False: there is no such session (any more).
    */
-  async fetch(id: string, from: NodeRun): Promise<void> {
+  async fetch(id: string, from: NodeRun): Promise<boolean> {
     const snapshot = await this.#take(id, from)
-    if (snapshot === undefined) return
+    if (snapshot === undefined) return false
     if (this.#isReplaced(snapshot)) await this.#giveBack(snapshot)
     else await this.restore(snapshot)
+    return true
   }
 
   async #giveBack({ id, queue }: Snapshot): Promise<void> {
