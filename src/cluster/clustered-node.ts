@@ -143,7 +143,7 @@ export class ClusteredNode implements Cluster, MemberListener {
       remains: (run) => this.#lostRuns.remainsOf(run),
       isCleaned: (run) => this.#members.isCleaned(run),
       isCleaner: (node) => this.#members.isCleaner(node),
-      holdBack: (jid, until) => sessionManager.holdBack(jid, until),
+      holdBack: (jid, until) => sessionManager.holdBack(jid, until, true),
       onSeenLate: (session) => this.#seenLate(session),
       onLess: (resource) => this.#tellLess(resource),
       wrote: (revision) => this.#revisions.wrote(revision),
@@ -387,7 +387,8 @@ export class ClusteredNode implements Cluster, MemberListener {
       const session = sessionManager.sessions.get(parseJid(jid))
       const stream = error === undefined ? undefined : fromText(error)
       if (session?.id === id && isLocalSession(session)) await session.close(stream)
-      await sessionManager.leaving(parseJid(jid).bare)
+      // Not for other nodes: sessions that change places would wait for each other.
+      await sessionManager.leavingHere(parseJid(jid).bare)
       return null
     })
     this.on('component_close', async ({ id, error }) => {
@@ -396,11 +397,15 @@ export class ClusteredNode implements Cluster, MemberListener {
     })
   }
 
-  /** A session of a lost node counts as ended when what it had is taken care of. */
+  /**
+   * A session has ended when its node says so, and has dealt with what it was handed for it; that of a lost one when
+   * what it had is taken care of.
+   */
   async #closeRemote(resource: RemoteResource, error?: StreamError): Promise<void> {
     const { owner, jid, id } = resource
     const question = { jid: jid.full, id, ...(error && { error: toText(error) }) }
     await this.#askUnlessLost(owner, 'session_close', question)
+    await resource.undecided
     await this.#lostRuns.remainsOf(owner)
   }
 

@@ -113,3 +113,43 @@ test('what fails holds nobody up', async () => {
   await turn()
   assert.deepEqual(done, ['one', 'two'])
 })
+
+test('whoever another node waits for does not wait for other nodes', async () => {
+  const { held, done, say } = heldBack()
+  const [own, others] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  assert.equal(held.releasedHere(ACCOUNT), undefined)
+  held.hold(ACCOUNT, own.promise)
+  held.hold(ACCOUNT, others.promise, true)
+  void say('one')
+  let isReleasedHere = false
+  void held.releasedHere(ACCOUNT)?.then(() => {
+    isReleasedHere = true
+  })
+  await turn()
+  assert.equal(isReleasedHere, false)
+  own.resolve()
+  await turn()
+  assert.equal(isReleasedHere, true)
+  assert.equal(held.releasedHere(ACCOUNT), undefined)
+  assert.deepEqual(done, [])
+  others.resolve()
+  await held.released(ACCOUNT)
+  assert.deepEqual(done, ['one'])
+})
+
+test('without other nodes in question, what waits is done before', async () => {
+  const { held, done, say } = heldBack()
+  const [own, others] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  const work = Promise.withResolvers<void>()
+  held.hold(ACCOUNT, own.promise)
+  held.hold(ACCOUNT, others.promise, true)
+  void say('one', work.promise)
+  const released = held.releasedHere(ACCOUNT)?.then(() => done.push('released'))
+  others.resolve()
+  own.resolve()
+  await turn()
+  assert.deepEqual(done, ['one'])
+  work.resolve()
+  await released
+  assert.deepEqual(done, ['one', 'released'])
+})

@@ -2,11 +2,14 @@ import type { Maybe } from './maybe.ts'
 import type { Timers } from './timers.ts'
 
 type Account = {
-  /** Reasons to wait. */
+  /** Reasons to wait, and how many of them are other nodes'. */
   holds: number
+  elsewhere: number
   readonly waiting: (() => Promise<unknown> | undefined)[]
   isDraining: boolean
   readonly released: PromiseWithResolvers<void>
+  /** Resolved when no reason of this node's own is left. */
+  releasedHere: PromiseWithResolvers<void> | undefined
 }
 
 /**
@@ -29,14 +32,22 @@ export class HeldBack {
     return this.#accounts.size === 0
   }
 
-  /** What comes for the account from now on waits until then. */
-  hold(account: string, until: Promise<unknown>): void {
+  /** What comes for the account from now on waits until then. `isElsewhere`: until another node says so. */
+  hold(account: string, until: Promise<unknown>, isElsewhere = false): void {
     let held = this.#accounts.get(account)
     if (held === undefined) {
-      held = { holds: 0, waiting: [], isDraining: false, released: Promise.withResolvers() }
+      held = {
+        holds: 0,
+        elsewhere: 0,
+        waiting: [],
+        isDraining: false,
+        released: Promise.withResolvers(),
+        releasedHere: undefined,
+      }
       this.#accounts.set(account, held)
     }
     held.holds++
+    if (isElsewhere) held.elsewhere++
     const reason = held
     let isOver = false
     const release = () => {
@@ -44,6 +55,7 @@ export class HeldBack {
       isOver = true
       cancel()
       reason.holds--
+      if (isElsewhere) reason.elsewhere--
       this.#goOn(account, reason)
     }
     const cancel = this.#timers.after(this.#patience, release)
@@ -53,6 +65,17 @@ export class HeldBack {
   /** Resolves when nothing of the account waits any more; `undefined` if nothing does. */
   released(account: string): Promise<void> | undefined {
     return this.#accounts.get(account)?.released.promise
+  }
+
+  /**
+   * Likewise, or when all that is left to wait for is at other nodes: for whoever is asked by one of them, which may
+   * be what is waited for.
+   */
+  releasedHere(account: string): Promise<void> | undefined {
+    const held = this.#accounts.get(account)
+    if (held === undefined || isReleasedHere(held)) return undefined
+    held.releasedHere ??= Promise.withResolvers()
+    return held.releasedHere.promise
   }
 
   /** Resolves when nothing waits for anything. */
@@ -81,12 +104,14 @@ export class HeldBack {
   }
 
   #goOn(account: string, held: Account): void {
+    if (isReleasedHere(held)) tellReleasedHere(held)
     if (held.isDraining) return
     while (held.holds === 0) {
       const next = held.waiting.shift()
       if (next === undefined) {
         this.#accounts.delete(account)
         held.released.resolve()
+        tellReleasedHere(held)
         return
       }
       const pending = next()
@@ -104,4 +129,13 @@ export class HeldBack {
       return
     }
   }
+}
+
+function isReleasedHere({ holds, elsewhere }: Account): boolean {
+  return elsewhere > 0 && holds === elsewhere
+}
+
+function tellReleasedHere(held: Account): void {
+  held.releasedHere?.resolve()
+  held.releasedHere = undefined
 }

@@ -85,7 +85,7 @@ export class SessionManager {
       void oldest.close(new StreamError('policy-violation', 'Too many sessions of this account'))
     }
     if (replaced !== undefined && !isLocalSession(replaced) && left !== undefined) {
-      this.holdBack(session.jid, left)
+      this.holdBack(session.jid, left, true)
     }
     return this.#registered(session, replaced && this.leaving(session.jid.bare))
   }
@@ -107,7 +107,7 @@ export class SessionManager {
     const replaced = this.sessions.add(session)
     // What its node has of it still comes first.
     if (replaced !== undefined && !isLocalSession(replaced)) {
-      this.holdBack(session.jid, replaced.close())
+      this.holdBack(session.jid, replaced.close(), true)
     }
     return this.#registered(session, undefined)
   }
@@ -142,7 +142,7 @@ export class SessionManager {
   left(session: Session): Maybe<void> {
     const cluster = this.#parts.cluster()
     // Whoever comes next, on another node, is to find what was stored of it.
-    const leaving = cluster.isShared ? this.leaving(session.jid.bare) : undefined
+    const leaving = cluster.isShared ? this.leavingHere(session.jid.bare) : undefined
     return after(leaving, () => cluster.closed(session))
   }
 
@@ -157,14 +157,20 @@ export class SessionManager {
    * Lets what is routed to the account from now on wait until `leaving` is done: the end of one of
    * its sessions, which gives back what it has not delivered. That comes first, so that nobody's
    * messages change their order. Presence does not wait, for the end of a session sends some.
+   * `isElsewhere`: that is another node's, which may itself wait for what this one has to say.
    */
-  holdBack({ bare }: Jid, leaving: Promise<unknown>): void {
-    this.#heldBack.hold(bare, leaving)
+  holdBack({ bare }: Jid, leaving: Promise<unknown>, isElsewhere = false): void {
+    this.#heldBack.hold(bare, leaving, isElsewhere)
   }
 
   /** What stanzas for an account wait for; `undefined` if they wait for nothing. */
   leaving(account: string): Promise<unknown> | undefined {
     return this.#heldBack.released(account)
+  }
+
+  /** As far as that is this node's own. */
+  leavingHere(account: string): Promise<unknown> | undefined {
+    return this.#heldBack.releasedHere(account)
   }
 
   /** Does `work` for an account when what its sessions give back has gone on, and what came before. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { play } from './history.ts'
-import { makePlan } from './plan.ts'
+import { type Happening, makePlan } from './plan.ts'
 
 /** Always the same, so that whoever changes something sees what it has changed. */
 const FIRST = 1
@@ -41,4 +41,25 @@ test('the same seed is the same history', async () => {
   const [one, other] = [await play(plan, { isLogged: true }), await play(plan, { isLogged: true })]
   assert.ok(one.log.length > 20)
   assert.deepEqual(one.log, other.log)
+})
+
+test('two sessions of an account that change places at once do not wait for each other', async () => {
+  const [nodes, clients] = [['one', 'two'] as const, ['juliet/a', 'juliet/b', 'romeo/a'] as const]
+  const happenings: Happening[] = [
+    { at: 100, what: 'open', client: 'juliet/a', node: 'one' },
+    { at: 100, what: 'open', client: 'juliet/b', node: 'two' },
+    { at: 100, what: 'open', client: 'romeo/a', node: 'one' },
+    { at: 1_000, what: 'detach', client: 'juliet/a' },
+    { at: 1_000, what: 'detach', client: 'juliet/b' },
+    { at: 2_000, what: 'send', client: 'romeo/a', to: 'juliet', count: 2 },
+    { at: 3_000, what: 'open', client: 'juliet/a', node: 'two' },
+    { at: 3_000, what: 'open', client: 'juliet/b', node: 'one' },
+  ]
+  for (let seed = 1; seed <= 5; seed++) {
+    const { breaches, log } = await play({ seed, nodes, clients, happenings }, { isLogged: true })
+    assert.deepEqual([...breaches], [])
+    const bound = log.filter((line) => line.includes('juliet') && line.includes('is bound'))
+    assert.equal(bound.length, 4)
+    for (const line of bound) assert.ok(Number.parseFloat(line) < 5_000, line)
+  }
 })
