@@ -153,3 +153,26 @@ test('without other nodes in question, what waits is done before', async () => {
   await released
   assert.deepEqual(done, ['one', 'released'])
 })
+
+test('what others may wait for does not wait for them, but for what is here, in its turn', async () => {
+  const { held, done, say } = heldBack()
+  const here = (what: string) => void held.runHere(ACCOUNT, () => void done.push(what))
+  const [own, others] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  held.hold(ACCOUNT, others.promise, true)
+  here('at once')
+  held.hold(ACCOUNT, own.promise)
+  void say('newer')
+  here('one')
+  here('two')
+  await turn()
+  assert.deepEqual(done, ['at once'])
+  own.resolve()
+  await turn()
+  assert.deepEqual(done, ['at once', 'one', 'two'])
+  held.hold(ACCOUNT, turn())
+  here('three')
+  void say('newest')
+  others.resolve()
+  await held.released(ACCOUNT)
+  assert.deepEqual(done, ['at once', 'one', 'two', 'newer', 'three', 'newest'])
+})

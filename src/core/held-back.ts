@@ -1,11 +1,17 @@
 import type { Maybe } from './maybe.ts'
 import type { Timers } from './timers.ts'
 
+type Waiting = {
+  readonly work: () => Promise<unknown> | undefined
+  /** It waits for this node's own reasons only. */
+  readonly isOfHere: boolean
+}
+
 type Account = {
   /** Reasons to wait, and how many of them are other nodes'. */
   holds: number
   elsewhere: number
-  readonly waiting: (() => Promise<unknown> | undefined)[]
+  waiting: Waiting[]
   isDraining: boolean
   readonly released: PromiseWithResolvers<void>
   /** Resolved when no reason of this node's own is left. */
@@ -88,9 +94,18 @@ export class HeldBack {
   /** Does `work` when it is its turn: at once, if nothing of the account waits. */
   run<T>(account: string, work: () => Maybe<T>): Maybe<T> {
     const held = this.#accounts.get(account)
-    if (held === undefined) return work()
+    return held === undefined ? work() : this.#later(held, work, false)
+  }
+
+  /** Likewise, but other nodes are not waited for: `work` may be what they wait for. */
+  runHere<T>(account: string, work: () => Maybe<T>): Maybe<T> {
+    const held = this.#accounts.get(account)
+    return held === undefined || isReleasedHere(held) ? work() : this.#later(held, work, true)
+  }
+
+  #later<T>(held: Account, work: () => Maybe<T>, isOfHere: boolean): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      held.waiting.push(() => {
+      const begin = () => {
         try {
           const done = work()
           resolve(done)
@@ -99,12 +114,13 @@ export class HeldBack {
           reject(error)
           return undefined
         }
-      })
+      }
+      held.waiting.push({ work: begin, isOfHere })
     })
   }
 
   #goOn(account: string, held: Account): void {
-    if (isReleasedHere(held)) tellReleasedHere(held)
+    if (isReleasedHere(held)) releaseHere(held)
     if (held.isDraining) return
     while (held.holds === 0) {
       const next = held.waiting.shift()
@@ -114,7 +130,7 @@ export class HeldBack {
         tellReleasedHere(held)
         return
       }
-      const pending = next()
+      const pending = next.work()
       if (pending === undefined) continue
       held.isDraining = true
       const over = () => {
@@ -133,6 +149,13 @@ export class HeldBack {
 
 function isReleasedHere({ holds, elsewhere }: Account): boolean {
   return elsewhere > 0 && holds === elsewhere
+}
+
+function releaseHere(held: Account): void {
+  const ready = held.waiting.filter(({ isOfHere }) => isOfHere)
+  if (ready.length > 0) held.waiting = held.waiting.filter(({ isOfHere }) => !isOfHere)
+  for (const { work } of ready) work()
+  tellReleasedHere(held)
 }
 
 function tellReleasedHere(held: Account): void {

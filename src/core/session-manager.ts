@@ -173,9 +173,9 @@ export class SessionManager {
     return this.#heldBack.releasedHere(account)
   }
 
-  /** Does `work` for an account when what its sessions give back has gone on, and what came before. */
+  /** Does `work` for an account when what its sessions here give back has gone on, and what came before. */
   afterLeaving<T>(account: string, work: () => Maybe<T>): Maybe<T> {
-    return this.#heldBack.run(account, work)
+    return this.#heldBack.runHere(account, work)
   }
 
   /** Resolves when no stanza waits for anything of that kind. */
