@@ -374,7 +374,7 @@ test('what nobody waits for goes elsewhere, too, when its node is out of reach f
   await pair.run()
   pair.handOffs[0].expire()
   assert.deepEqual(pair.unreachable[0], [])
-  await pair.scheduler.run(pair.scheduler.now + 5_000)
+  await pair.scheduler.run(pair.scheduler.now + 4_000)
   pair.handOffs[0].expire()
   pair.handOffs[0].expire()
   assert.deepEqual(idsOf(pair.unreachable[0]), ['before', undefined, 'behind'])

@@ -66,9 +66,10 @@ export class HandOff {
   readonly #intake: Intake
   readonly #writer = new EnvelopeWriter()
   #open = new Window<Open>()
-  /** The last that is not kept as such; when it was handed over, unless all of them have left this node. */
+  /** The last that is not kept as such. */
   #lastPlain = 0
-  #lastPlainAt = Number.POSITIVE_INFINITY
+  /** Since when those of them that have not left this node wait for the line; not finite if there are none. */
+  #plainSince: number | undefined
   /** What was given back to this node, until that is safe. */
   readonly #returning = new Map<number, Returning>()
   #acknowledged = 0
@@ -116,20 +117,20 @@ export class HandOff {
     const wantsSettlement = settlement !== undefined || notes.kept !== undefined
     const isShared = delivery !== undefined
     settlement?.begin()
-    const at = clock.now()
     if (this.#isLost) this.#last++
     else {
       const handed = { target, wantsSettlement, isShared }
-      const entry = type + this.#writer.write(envelope, handed, slot)
-      this.#last = link.send(entry)
-      if (isConnected && !wantsSettlement && !isShared && entry.length <= MAX_MESSAGE) {
+      const before = link.waitingBytes
+      this.#last = link.sendPieces(this.#writer.write(type, envelope, handed, slot))
+      const size = link.waitingBytes - before
+      if (isConnected && !wantsSettlement && !isShared && size <= MAX_MESSAGE) {
         this.#lastPlain = this.#last
-        this.#lastPlainAt = at
         return this.#last
       }
     }
     const told = { wantsSettlement, isTaken: false, isSettled: !wantsSettlement }
-    this.#open.set(this.#last, { envelope, at, isShared, isReturned: false, ...told })
+    const open = { envelope, at: clock.now(), isShared, isReturned: false, ...told }
+    this.#open.set(this.#last, open)
     return this.#last
   }
 
@@ -207,11 +208,17 @@ export class HandOff {
    */
   expire(): void {
     const { clock, patience, link, taker } = this.#parts
-    if (link.isConnected) return
+    if (link.isConnected) {
+      this.#plainSince = undefined
+      return
+    }
     const before = clock.now() - patience
-    const hasPlain = this.#lastPlainAt <= before
-    if (hasPlain) this.#lastPlainAt = Number.POSITIVE_INFINITY
-    for (const [number, open] of hasPlain ? this.#with(link.unsent()) : this.#open) {
+    this.#plainSince ??= clock.now()
+    const [[, oldest] = []] = this.#open
+    const isDue = Math.min(this.#plainSince, oldest?.at ?? this.#plainSince) <= before
+    const withPlain = isDue && Number.isFinite(this.#plainSince)
+    if (withPlain) this.#plainSince = Number.POSITIVE_INFINITY
+    for (const [number, open] of withPlain ? this.#with(link.unsent()) : this.#open) {
       if (!this.#isExpired && open.at > before) return
       if (open.isTaken || open.isReturned || !link.withdraw(number)) continue
       this.#isExpired = true
@@ -294,21 +301,20 @@ export class HandOff {
 
   /** An entry of one of these kinds, with its number. */
   take(entry: string, number: number): Maybe<unknown> {
-    const body = entry.slice(1)
     switch (entry[0]) {
       case SESSION:
       case COMPONENT:
       case NODE:
-        return this.#intake.take(entry[0], body, number)
+        return this.#intake.take(entry[0], entry, number)
       case SETTLED:
-        for (const number of readNumbers(body)) this.#onSettled(number)
+        for (const number of readNumbers(entry.slice(1))) this.#onSettled(number)
         return undefined
       case FAILED:
-        return this.#onFailed(Number(body))
+        return this.#onFailed(Number(entry.slice(1)))
       case ARRIVED:
-        return this.#onArrived(Number(body))
+        return this.#onArrived(Number(entry.slice(1)))
       default:
-        return this.#onReturned(Number(body), number)
+        return this.#onReturned(Number(entry.slice(1)), number)
     }
   }
 
@@ -413,7 +419,7 @@ function isStanza(entry: string): boolean {
 }
 
 function plain(entry: string, reader: EnvelopeReader): Open {
-  const envelope = reader.read(entry.slice(1)).envelope(undefined)
+  const envelope = reader.read(entry).envelope(undefined)
   const open = { isShared: false, isReturned: false, wantsSettlement: false }
   return { envelope, at: 0, ...open, isTaken: false, isSettled: true }
 }

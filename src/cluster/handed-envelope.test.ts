@@ -25,7 +25,7 @@ const stanza = fc
     kind: fc.constantFrom('message', 'presence', 'iq'),
     id: fc.option(text, { nil: undefined }),
     lang: fc.constantFrom(undefined, '', 'de', "l'è"),
-    type: fc.constantFrom('chat', 'error', undefined),
+    type: fc.constantFrom('chat', 'error', 'normal', 'other', 'autre é', '', undefined),
     bodies: fc.array(fc.tuple(fc.constantFrom('body', 'thread', 'x'), text), { maxLength: 4 }),
   })
   .map(({ kind, id, type, lang, bodies }) =>
@@ -37,13 +37,16 @@ const stanza = fc
       ),
     ),
   )
-const place = fc.nat()
+/** In microseconds since the epoch, as `Places` gives them; and whatever else is whole. */
+const place = fc.oneof(fc.nat(), fc.integer({ min: 1.7e15, max: 1.8e15 }))
+/** Of the form that nodes give. */
+const id = fc.stringMatching(/^[-A-Za-z0-9_.]{1,20}:[0-9a-z]{1,10}:[0-9a-z]{1,10}$/)
 const notes: fc.Arbitrary<Notes> = fc.oneof(
   fc.record(
-    { offline: fc.nat(), isRetry: fc.boolean(), hops: fc.nat(9), archived: text, id: text, place },
+    { offline: fc.nat(), isRetry: fc.boolean(), hops: fc.nat(9), archived: text, id, place },
     { requiredKeys: [] },
   ),
-  fc.record({ id: text, place }),
+  fc.record({ id, place }),
 )
 const origin: fc.Arbitrary<Origin> = fc.oneof(
   fc.constantFrom<Origin>({ kind: 'server' }, { kind: 'admin' }),
@@ -61,8 +64,8 @@ test('a stanza on its way to another node arrives as it was', () => {
       const target = String(whom)
       const envelope = new Envelope(from, to, sent, origin, notes)
       const handed = { target, wantsSettlement, isShared }
-      const packed = writer.write(envelope, handed, slot)
-      assert.equal(writer.write(envelope, handed, slot), packed)
+      const packed = writer.write('D', envelope, handed, slot).join('')
+      assert.equal(writer.write('D', envelope, handed, slot).join(''), packed)
       const unpacked = reader.read(packed)
       assert.deepEqual(unpacked.handed, handed)
       const settlement = new Settlement()
@@ -91,7 +94,7 @@ test('the number of a durable copy stays with the node that has it', () => {
     { kept: 5, place: 6 },
   )
   const handed = { target: 'juliet@im.example.com/balcony', wantsSettlement: true, isShared: false }
-  const packed = new EnvelopeWriter().write(envelope, handed)
+  const packed = new EnvelopeWriter().write('D', envelope, handed).join('')
   const { notes } = new EnvelopeReader().read(packed).envelope(undefined)
   assert.deepEqual(notes, { place: 6 })
 })

@@ -3,7 +3,8 @@ import type { Settlement } from '../core/settlement.ts'
 import type { DeliveryShare } from '../core/shared-delivery.ts'
 import { type Jid, parseJid } from '../xmpp/jid.ts'
 import { decode, encode, type Octets, owned } from '../xmpp/octets.ts'
-import { Stanza } from '../xmpp/stanza.ts'
+import { PACKED, Stanza } from '../xmpp/stanza.ts'
+import { wholeNumber } from './message.ts'
 
 /** What is said about an envelope besides what is in it. */
 export type HandedOver = {
@@ -19,8 +20,6 @@ export type HandedOver = {
 const SEPARATOR = '\x03'
 /** In the place of a target that is what the stanza is addressed to. */
 const ADDRESSEE = '\x04'
-/** Between the notes and the stanza. */
-const STANZA = '\x05'
 /** Before notes that are an id and a place, as nearly all are. Others are JSON. */
 const KNOWN = '#'
 /** The kind of an origin is the last of the flags. */
@@ -30,6 +29,7 @@ const SLOTS = 1_024
 
 /** All but notes and stanza: the same for all that one says to another, and written and read once. */
 type Written = HandedOver & {
+  readonly type: string
   readonly from: Jid
   readonly to: Jid
   readonly kind: Origin['kind']
@@ -48,26 +48,39 @@ type Read = {
 /** Writes envelopes for another node, and remembers what it has written about who and whom. */
 export class EnvelopeWriter {
   readonly #written: (Written | undefined)[] = []
+  readonly #pieces: string[] = []
 
-  /** `slot`: any number that the next ones for the same target have as well. */
-  write(envelope: Envelope, handed: HandedOver, slot = 0): string {
+  /**
+   * An entry of this type, in pieces that are good until the next. `slot`: any number that the next ones for the
+   * same target have as well.
+   */
+  write(type: string, envelope: Envelope, handed: HandedOver, slot = 0): readonly string[] {
     const place = slot % SLOTS
     const known = this.#written[place]
-    const written = known !== undefined && isFor(known, envelope, handed) ? known : undefined
-    const { text } = written ?? this.#remember(place, envelope, handed)
-    const noted = envelope.hasNotes ? packNotes(envelope.notes) : STANZA
-    return text + noted + envelope.stanza.toPacked()
+    const isKnown = known?.type === type && isFor(known, envelope, handed)
+    const { text } = isKnown ? known : this.#remember(type, place, envelope, handed)
+    const pieces = this.#pieces
+    pieces.length = 0
+    pieces.push(text)
+    if (envelope.hasNotes) packNotes(envelope.notes, pieces)
+    envelope.stanza.packInto(pieces)
+    return pieces
   }
 
-  #remember(place: number, { from, to, origin }: Envelope, handed: HandedOver): Written {
+  #remember(
+    type: string,
+    place: number,
+    { from, to, origin }: Envelope,
+    handed: HandedOver,
+  ): Written {
     const { target, wantsSettlement, isShared } = handed
     const domain = 'domain' in origin ? origin.domain : ''
     const flags = `${wantsSettlement ? 's' : ''}${isShared ? 'h' : ''}${ORIGINS[origin.kind]}`
     const whom = target === to.full ? ADDRESSEE : target
     const fields = [flags, whom, from.full, to.full, domain].map((field) => encode(field))
     // The reader is told the place: it need not look for what it has read before.
-    const text = `${place}${SEPARATOR}${fields.join(SEPARATOR)}${SEPARATOR}` as Octets
-    const written = { ...handed, from, to, kind: origin.kind, domain, text }
+    const text = [type + place, ...fields, ''].join(SEPARATOR) as Octets
+    const written = { ...handed, type, from, to, kind: origin.kind, domain, text }
     this.#written[place] = written
     return written
   }
@@ -85,43 +98,59 @@ function isFor(written: Written, { from, to, origin }: Envelope, handed: HandedO
   )
 }
 
-/** With what ends them. */
-function packNotes(notes: Notes): string {
+function packNotes(notes: Notes, pieces: string[]): void {
   const { id, place } = notes
   let isKnown = id !== undefined && place !== undefined
-  for (const name in notes) if (name !== 'id' && name !== 'place') isKnown = false
-  if (isKnown) return `${KNOWN}${place} ${encode(id as string)}${STANZA}`
-  // Where the durable copy is, is this node's own affair.
-  const { kept: _, ...rest } = notes
-  return encode(JSON.stringify(rest)) + STANZA
+  // Where the durable copy is (`kept`) is this node's own affair.
+  for (const name in notes) {
+    if (name !== 'id' && name !== 'place' && name !== 'kept') isKnown = false
+  }
+  // An id begins with the name of a node, which is ASCII, as all behind it.
+  if (isKnown) {
+    pushKnown(place as number, pieces)
+    pieces.push(id as string)
+  } else {
+    const { kept: _, ...rest } = notes
+    pieces.push(encode(JSON.stringify(rest)))
+  }
 }
 
-function unpackNotes(packed: Octets): Notes | undefined {
-  if (packed === '') return undefined
-  const noted = decode(packed)
-  if (noted[0] !== KNOWN) return JSON.parse(noted) as Notes
-  const space = noted.indexOf(' ')
-  return { id: noted.slice(space + 1), place: Number(noted.slice(1, space)) }
+const ENDS = Array.from({ length: 1_000 }, (_, i) => `${String(i).padStart(3, '0')} `)
+let lastThousands = -1
+let beginning = ''
+
+/** Of places, which are near to one another, only the end changes: large numbers take their time to be written. */
+function pushKnown(place: number, pieces: string[]): void {
+  const thousands = Math.floor(place / 1_000)
+  if (thousands !== lastThousands) {
+    lastThousands = thousands
+    beginning = KNOWN + thousands
+  }
+  pieces.push(beginning, ENDS[place - thousands * 1_000] as string)
+}
+
+function unpackNotes(packed: string, start: number, end: number): Notes | undefined {
+  if (start === end) return undefined
+  if (packed[start] !== KNOWN) return JSON.parse(decode(packed.slice(start, end) as Octets))
+  const space = packed.indexOf(' ', start)
+  return { id: packed.slice(space + 1, end), place: wholeNumber(packed, start + 1, space) }
 }
 
 /** Reads what an `EnvelopeWriter` wrote, and remembers as much. */
 export class EnvelopeReader {
   readonly #read: (Read | undefined)[] = []
 
-  read(packed: string): HandedEnvelope {
-    const endOfPlace = packed.indexOf(SEPARATOR)
-    const place = Number(packed.slice(0, endOfPlace))
+  /** What begins at `start`, behind the type. */
+  read(packed: string, start = 1): HandedEnvelope {
+    const endOfPlace = packed.indexOf(SEPARATOR, start)
+    const place = wholeNumber(packed, start, endOfPlace)
     const known = this.#read[place]
     const isKnown = known !== undefined && packed.startsWith(known.text, endOfPlace + 1)
     const read = isKnown ? known : this.#remember(place, packed, endOfPlace + 1)
-    const start = endOfPlace + 1 + read.text.length
-    const endOfNotes = packed.indexOf(STANZA, start)
-    const notes = unpackNotes(packed.slice(start, endOfNotes) as Octets)
-    return new HandedEnvelope(
-      read,
-      notes,
-      Stanza.fromPacked(packed.slice(endOfNotes + 1) as Octets),
-    )
+    const startOfNotes = endOfPlace + 1 + read.text.length
+    const endOfNotes = packed.indexOf(PACKED, startOfNotes)
+    const notes = unpackNotes(packed, startOfNotes, endOfNotes)
+    return new HandedEnvelope(read, notes, Stanza.fromPacked(packed as Octets, endOfNotes))
   }
 
   #remember(place: number, packed: string, start: number): Read {

@@ -68,10 +68,10 @@ export class Intake {
   }
 
   /** An entry of a kind that has a stanza, with its number. Resolves when it is decided about. */
-  take(type: string, body: string, number: number): Maybe<unknown> {
+  take(type: string, entry: string, number: number): Maybe<unknown> {
     // It is never acknowledged: the other node decides about it when this run is over.
     if (this.#parts.isClosing()) return new Promise(() => {})
-    const read = this.#reader.read(body)
+    const read = this.#reader.read(entry)
     const { target, wantsSettlement, isShared } = read.handed
     const settlement = wantsSettlement ? new Settlement() : undefined
     const as = wantsSettlement ? this.#nameOf(number, isShared) : undefined

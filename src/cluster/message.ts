@@ -60,11 +60,22 @@ export function readEntries(message: string, start = 0): string[] | undefined {
   let at = start
   while (at < message.length) {
     const colon = message.indexOf(':', at)
-    const length = Number(message.slice(at, colon))
-    const end = colon + 1 + length
-    if (colon === -1 || !Number.isInteger(length) || end > message.length) return undefined
+    const end = colon + 1 + wholeNumber(message, at, colon)
+    if (colon === -1 || Number.isNaN(end) || end > message.length) return undefined
     entries.push(message.slice(colon + 1, end))
     at = end
   }
   return entries
+}
+
+/** The decimal digits from `start` to `end` (exclusive); NaN for anything else. Nothing is cut out for it. */
+export function wholeNumber(text: string, start: number, end: number): number {
+  if (start >= end) return Number.NaN
+  let number = 0
+  for (let at = start; at < end; at++) {
+    const digit = text.charCodeAt(at) - 48
+    if (digit < 0 || digit > 9) return Number.NaN
+    number = number * 10 + digit
+  }
+  return number
 }

@@ -62,6 +62,27 @@ const PART = '\x00'
 const FIELD = '\x01'
 /** Where there is no attribute: an empty one is another thing. */
 const ABSENT = '\x02'
+/** With which a packed stanza begins. */
+export const PACKED = '\x05'
+/** Before a type that means nothing. */
+const OTHER = '?'
+/** An id that nobody has asked for yet; no id, for XML does not have it. */
+const LATER = '\x02'
+/** Types on their way to another node. */
+const CODE_OF: Readonly<Record<string, string>> = Object.assign(Object.create(null), {
+  chat: 'c',
+  groupchat: 'g',
+  headline: 'h',
+  normal: 'n',
+  error: 'e',
+  get: 'q',
+  set: 's',
+  result: 'r',
+})
+const TYPE_OF: Readonly<Record<string, string>> = Object.assign(
+  Object.create(null),
+  Object.fromEntries(Object.entries(CODE_OF).map(([type, code]) => [code, type])),
+)
 const KINDS: Readonly<Record<string, StanzaKind>> = { m: 'message', p: 'presence', i: 'iq' }
 const ATTRIBUTE = / ([^=]+)='([^']*)'/g
 const EMPTY: Payload = { octets: NO_OCTETS, children: NO_CHILDREN }
@@ -77,7 +98,7 @@ const EMPTY: Payload = { octets: NO_OCTETS, children: NO_CHILDREN }
 export class Stanza {
   readonly kind: StanzaKind
   readonly type: string | undefined
-  readonly id: string | undefined
+  #id: string | undefined
   /** All attributes but `from` and `to`, ready for a start tag: ` id='1' type='chat'`. */
   readonly head: Octets
   readonly payload: Octets
@@ -96,7 +117,7 @@ export class Stanza {
   ) {
     this.kind = kind
     this.type = tag.type
-    this.id = tag.id
+    this.#id = tag.id
     this.head = tag.head
     this.payload = payload
     this.#children = children
@@ -110,6 +131,11 @@ export class Stanza {
     children: readonly ChildRef[],
   ): Stanza {
     return new Stanza(kind, tagOf(attributes), payload, children, attributes)
+  }
+
+  get id(): string | undefined {
+    if (this.#id === LATER) this.#id = this.#attribute('id')
+    return this.#id
   }
 
   /** Direct children: name, namespace and place in `payload`. */
@@ -194,38 +220,41 @@ export class Stanza {
     return Stanza.#of(element.name as StanzaKind, attributes, payload.octets, payload.children)
   }
 
-  /** From what `toPacked` gave. What it is given is not checked. */
-  static fromPacked(packed: Octets): Stanza {
-    const endOfHead = packed.indexOf(FIELD)
-    const endOfType = packed.indexOf(FIELD, endOfHead + 1)
-    const endOfTag = packed.indexOf(PART, endOfType + 1)
-    const endOfIndex = packed.indexOf(PART, endOfTag + 1)
-    const tag = {
-      head: packed.slice(1, endOfHead) as Octets,
-      type: unpacked(packed.slice(endOfHead + 1, endOfType) as Octets),
-      id: unpacked(packed.slice(endOfType + 1, endOfTag) as Octets),
+  /** From the pieces that `packInto` gave, put together, at `start`. What it is given is not checked. */
+  static fromPacked(packed: Octets, start: number): Stanza {
+    const kind = KINDS[packed[start + 1] as string] as StanzaKind
+    const code = packed[start + 2] as string
+    let type = TYPE_OF[code]
+    let endOfType = start + 3
+    if (code === OTHER) {
+      endOfType = packed.indexOf(FIELD, endOfType) + 1
+      type = decode(packed.slice(start + 3, endOfType - 1) as Octets)
     }
-    const kind = KINDS[packed[0] as string] as StanzaKind
-    const index = packed.slice(endOfTag + 1, endOfIndex) as Octets
+    const endOfHead = packed.indexOf(PART, endOfType)
+    const endOfIndex = packed.indexOf(PART, endOfHead + 1)
+    const index = packed.slice(endOfHead + 1, endOfIndex) as Octets
+    const tag = { head: packed.slice(endOfType, endOfHead) as Octets, type, id: LATER }
     return new Stanza(kind, tag, packed.slice(endOfIndex + 1) as Octets, index)
   }
 
   /**
-   * All of it with the index of its children, for a node of the same cluster, which then need not
+   * Appends all of it with the index of its children, for a node of the same cluster, which then need not
    * parse it again. Its parts are set apart by characters that XML does not have (XML 1.0 §2.2).
    */
-  toPacked(): Octets {
-    const { kind, head, type, id, payload } = this
-    let packed = `${kind[0]}${head}${FIELD}${type === undefined ? ABSENT : encode(type)}`
-    packed += FIELD + (id === undefined ? ABSENT : encode(id)) + PART
-    if (typeof this.#children === 'string') packed += this.#children
+  packInto(pieces: string[]): void {
+    const { kind, head, type, payload } = this
+    const code = type === undefined ? ABSENT : (CODE_OF[type] ?? `${OTHER}${encode(type)}${FIELD}`)
+    // What is short is put together at once: each piece costs more than its characters.
+    pieces.push(PACKED + kind[0] + code, head)
+    let index = PART
+    if (typeof this.#children === 'string') index += this.#children
     else {
       for (const { name, ns, start, end } of this.#children) {
         const space = ns === CLIENT_NS ? '' : encode(ns)
-        packed += `${encode(name)}${FIELD}${space}${FIELD}${start}${FIELD}${end}${FIELD}`
+        index += `${encode(name)}${FIELD}${space}${FIELD}${start}${FIELD}${end}${FIELD}`
       }
     }
-    return (packed + PART + payload) as Octets
+    pieces.push(index + PART, payload)
   }
 
   /** `xml:lang`, of the stanza or its stream. */
@@ -403,7 +432,7 @@ export class Stanza {
   }
 }
 
-/** What `toPacked` wrote of the children. */
+/** What `packInto` wrote of the children. */
 function readIndex(index: Octets): ChildRef[] {
   const children: ChildRef[] = []
   for (let at = 0; at < index.length; ) {
@@ -421,10 +450,6 @@ function readIndex(index: Octets): ChildRef[] {
     at = endOfChild + 1
   }
   return children
-}
-
-function unpacked(field: Octets): string | undefined {
-  return field === ABSENT ? undefined : decode(field)
 }
 
 const ENTITY: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" }
