@@ -3,7 +3,8 @@ import type { Settlement } from '../core/settlement.ts'
 import type { DeliveryShare } from '../core/shared-delivery.ts'
 import { type Jid, parseJid } from '../xmpp/jid.ts'
 import { decode, encode, type Octets, owned } from '../xmpp/octets.ts'
-import { PACKED, Stanza } from '../xmpp/stanza.ts'
+import { PACKED } from '../xmpp/packed-stanza.ts'
+import { Stanza } from '../xmpp/stanza.ts'
 import { wholeNumber } from './message.ts'
 
 /** What is said about an envelope besides what is in it. */

@@ -1,5 +1,6 @@
 import type { Jid } from './jid.ts'
 import { decode, encode, NO_OCTETS, type Octets } from './octets.ts'
+import { packInto, readIndex, unpack, writeIndex } from './packed-stanza.ts'
 import { Element, escapeAttribute, escapeText, type Node, serialise } from './xml.ts'
 import { type ChildRef, type Frame, readElement } from './xml-parser.ts'
 
@@ -58,31 +59,8 @@ type Tag = {
   readonly id: string | undefined
 }
 
-const PART = '\x00'
-const FIELD = '\x01'
-/** Where there is no attribute: an empty one is another thing. */
-const ABSENT = '\x02'
-/** With which a packed stanza begins. */
-export const PACKED = '\x05'
-/** Before a type that means nothing. */
-const OTHER = '?'
 /** An id that nobody has asked for yet; no id, for XML does not have it. */
 const LATER = '\x02'
-/** Types on their way to another node. */
-const CODE_OF: Readonly<Record<string, string>> = Object.assign(Object.create(null), {
-  chat: 'c',
-  groupchat: 'g',
-  headline: 'h',
-  normal: 'n',
-  error: 'e',
-  get: 'q',
-  set: 's',
-  result: 'r',
-})
-const TYPE_OF: Readonly<Record<string, string>> = Object.assign(
-  Object.create(null),
-  Object.fromEntries(Object.entries(CODE_OF).map(([type, code]) => [code, type])),
-)
 const KINDS: Readonly<Record<string, StanzaKind>> = { m: 'message', p: 'presence', i: 'iq' }
 const ATTRIBUTE = / ([^=]+)='([^']*)'/g
 const EMPTY: Payload = { octets: NO_OCTETS, children: NO_CHILDREN }
@@ -140,7 +118,9 @@ export class Stanza {
 
   /** Direct children: name, namespace and place in `payload`. */
   get children(): readonly ChildRef[] {
-    if (typeof this.#children === 'string') this.#children = readIndex(this.#children)
+    if (typeof this.#children === 'string') {
+      this.#children = readIndex(this.#children, CLIENT_NS)
+    }
     return this.#children
   }
 
@@ -220,41 +200,18 @@ export class Stanza {
     return Stanza.#of(element.name as StanzaKind, attributes, payload.octets, payload.children)
   }
 
-  /** From the pieces that `packInto` gave, put together, at `start`. What it is given is not checked. */
+  /** What `packInto` gave, put together, at `start`. What it is given is not checked. */
   static fromPacked(packed: Octets, start: number): Stanza {
-    const kind = KINDS[packed[start + 1] as string] as StanzaKind
-    const code = packed[start + 2] as string
-    let type = TYPE_OF[code]
-    let endOfType = start + 3
-    if (code === OTHER) {
-      endOfType = packed.indexOf(FIELD, endOfType) + 1
-      type = decode(packed.slice(start + 3, endOfType - 1) as Octets)
-    }
-    const endOfHead = packed.indexOf(PART, endOfType)
-    const endOfIndex = packed.indexOf(PART, endOfHead + 1)
-    const index = packed.slice(endOfHead + 1, endOfIndex) as Octets
-    const tag = { head: packed.slice(endOfType, endOfHead) as Octets, type, id: LATER }
-    return new Stanza(kind, tag, packed.slice(endOfIndex + 1) as Octets, index)
+    const { kind, type, head, index, payload } = unpack(packed, start)
+    return new Stanza(KINDS[kind] as StanzaKind, { head, type, id: LATER }, payload, index)
   }
 
-  /**
-   * Appends all of it with the index of its children, for a node of the same cluster, which then need not
-   * parse it again. Its parts are set apart by characters that XML does not have (XML 1.0 §2.2).
-   */
+  /** Appends what another node of the same cluster makes the same stanza of. */
   packInto(pieces: string[]): void {
-    const { kind, head, type, payload } = this
-    const code = type === undefined ? ABSENT : (CODE_OF[type] ?? `${OTHER}${encode(type)}${FIELD}`)
-    // What is short is put together at once: each piece costs more than its characters.
-    pieces.push(PACKED + kind[0] + code, head)
-    let index = PART
-    if (typeof this.#children === 'string') index += this.#children
-    else {
-      for (const { name, ns, start, end } of this.#children) {
-        const space = ns === CLIENT_NS ? '' : encode(ns)
-        index += `${encode(name)}${FIELD}${space}${FIELD}${start}${FIELD}${end}${FIELD}`
-      }
-    }
-    pieces.push(index + PART, payload)
+    const { kind, type, head, payload } = this
+    const children = this.#children
+    const index = typeof children === 'string' ? children : writeIndex(children, CLIENT_NS)
+    packInto(pieces, { kind: kind[0] as string, type, head, index, payload })
   }
 
   /** `xml:lang`, of the stanza or its stream. */
@@ -430,26 +387,6 @@ export class Stanza {
     const wrapped = readElement(`<x${declarations}>${octets}</x>` as Octets, CLIENT_NS)
     return wrapped.children[0] as Element
   }
-}
-
-/** What `packInto` wrote of the children. */
-function readIndex(index: Octets): ChildRef[] {
-  const children: ChildRef[] = []
-  for (let at = 0; at < index.length; ) {
-    const endOfName = index.indexOf(FIELD, at)
-    const endOfNs = index.indexOf(FIELD, endOfName + 1)
-    const endOfStart = index.indexOf(FIELD, endOfNs + 1)
-    const endOfChild = index.indexOf(FIELD, endOfStart + 1)
-    const ns = index.slice(endOfName + 1, endOfNs) as Octets
-    children.push({
-      name: decode(index.slice(at, endOfName) as Octets),
-      ns: ns === '' ? CLIENT_NS : decode(ns),
-      start: Number(index.slice(endOfNs + 1, endOfStart)),
-      end: Number(index.slice(endOfStart + 1, endOfChild)),
-    })
-    at = endOfChild + 1
-  }
-  return children
 }
 
 const ENTITY: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" }
