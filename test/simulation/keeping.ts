@@ -250,7 +250,9 @@ export class Keeping {
       await this.resumption.restore(snapshot, queue)
       for (const { envelope, id } of all) {
         if (id !== undefined) waiting.add(id)
-        if (envelope.notes.handed !== undefined) found(envelope.notes.handed)
+        const { handed, kept } = envelope.notes
+        // Not written yet, it is decided about by who handed it over.
+        if (handed !== undefined && (kept === undefined || id !== undefined)) found(handed)
       }
     }
     await unregister()

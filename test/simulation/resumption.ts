@@ -100,7 +100,7 @@ export class Resumption {
   }
 
   async #release(id: string, to: NodeRun): Promise<number | null> {
-    const { cluster, sessionManager } = this.#parts
+    const { cluster, sessionManager, secure } = this.#parts
     const session = this.#detached.get(id)
     if (session === undefined || session.isClosed) return null
     await this.#save(session)
@@ -108,6 +108,7 @@ export class Resumption {
     await this.#parts.store.do(() => {})
     if (session.isClosed || this.#detached.get(id) !== session) return null
     this.#detached.delete(id)
+    secure(session.unacknowledged.flatMap(({ notes }) => notes.kept ?? []))
     const saved = this.#parts.store.do(() => {})
     // It answers alone for what others have as well.
     for (const { delivery } of session.unacknowledged) delivery?.acknowledge()
@@ -147,9 +148,8 @@ export class Resumption {
   }
 
   #save(session: SimulatedSession): Promise<unknown> {
-    const { cluster, store, secure } = this.#parts
+    const { cluster, store } = this.#parts
     const { jid, id, priority, unacknowledged } = session
-    secure(unacknowledged.flatMap(({ notes }) => notes.kept ?? []))
     const { node, epoch } = cluster.self
     const queue = unacknowledged.map(toStored)
     const row = { node, epoch, id, jid: jid.full, priority, had: [...session.had], queue }

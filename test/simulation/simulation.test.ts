@@ -81,3 +81,20 @@ test('nor does what they give back', async () => {
   )
   for (let seed = 1; seed <= 30; seed++) await changeNodes(seed, ['three', 'three'], messages)
 })
+
+test('what a lost node had not written is decided about by who handed it over', async () => {
+  const [nodes, clients] = [['one', 'two'] as const, ['juliet/a', 'romeo/a'] as const]
+  for (let seed = 1; seed <= 10; seed++) {
+    const happenings: Happening[] = [
+      { at: 100, what: 'open', client: 'juliet/a', node: 'two' },
+      { at: 100, what: 'open', client: 'romeo/a', node: 'one' },
+      { at: 1_000, what: 'detach', client: 'juliet/a' },
+      // Its session is on the disk with what it has in its hands, before that is.
+      { at: 2_000, what: 'send', client: 'romeo/a', to: 'juliet', count: 2 },
+      { at: 2_010 + 3 * seed, what: 'crash', node: 'two', ms: 20_000 },
+      { at: 9_000, what: 'open', client: 'juliet/a', node: 'one' },
+    ]
+    const { breaches } = await play({ seed, nodes, clients, happenings })
+    assert.deepEqual([...breaches], [])
+  }
+})

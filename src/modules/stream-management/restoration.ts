@@ -57,8 +57,10 @@ export class Restoration {
       }
       let isChanged = false
       const queue = snapshot.queue.map(([envelope, at]): Queued => {
-        if (envelope.notes.handed !== undefined) found(envelope.notes.handed)
-        const id = envelope.notes.kept === undefined ? undefined : taken.numberOf(envelope)
+        const { handed, kept } = envelope.notes
+        const id = kept === undefined ? undefined : taken.numberOf(envelope)
+        // Without the copy that it was to have, it has arrived or had not been written: who handed it over knows.
+        if (handed !== undefined && (kept === undefined || id !== undefined)) found(handed)
         if (id === undefined) return [deliveries.restore(envelope, false).unnoted('kept'), at]
         waiting.add(id)
         isChanged = true
