@@ -12,6 +12,7 @@ const EVERY = 250
 export class EventStream {
   readonly #reply: FastifyReply
   readonly #signal: AbortSignal
+  readonly #beat: NodeJS.Timeout
   #lastAt = Number.NEGATIVE_INFINITY
 
   /** A comment is sent each `heartbeat` milliseconds. */
@@ -20,10 +21,9 @@ export class EventStream {
     this.#signal = signal
     reply.hijack()
     // Whoever is between ends what says nothing, and who is gone without a word is found out (§9.2.7).
-    const beat = setInterval(() => {
+    this.#beat = setInterval(() => {
       if (!reply.raw.writableNeedDrain) reply.raw.write(':\n\n')
     }, heartbeat)
-    reply.raw.once('close', () => clearInterval(beat))
     const headers = reply.getHeaders() as Record<string, string>
     reply.raw.writeHead(200, { ...headers, 'content-type': 'text/event-stream; charset=utf-8' })
     reply.raw.flushHeaders()
@@ -62,6 +62,7 @@ export class EventStream {
       const unknown = new HttpProblem(500, 'internal', 'the server failed; its log says why')
       await this.send('error', (error instanceof HttpProblem ? error : unknown).body)
     }
+    clearInterval(this.#beat)
     const { reason } = this.#signal
     if (reason instanceof HttpProblem) this.#write('error', reason.body)
     this.#reply.raw.end()

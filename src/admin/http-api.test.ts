@@ -99,3 +99,44 @@ test('who follows what is quiet hears of the server, until the token is good no 
     await app.close()
   }
 })
+
+test('whoever goes away before there is anything to follow is looked after no more', async () => {
+  let asked = 0
+  const over = Promise.withResolvers<void>()
+  const opening = Promise.withResolvers<void>()
+  const stream = {
+    ...counting(quiet),
+    open: async (_context: unknown, _args: unknown, signal: AbortSignal) => {
+      opening.resolve()
+      await once(signal, 'abort')
+      return (async function* () {
+        over.resolve()
+        yield* []
+      })()
+    },
+  }
+  const app = fastify()
+  const verify = async () => {
+    asked++
+    return { id: 'x', name: 'token x', role: 'read-only' } as const
+  }
+  const options = { commands: [], context: emptyContext, tokens: { verify }, log: silentLogger }
+  const service = httpApi({ ...options, streams: [stream], requestsPerMinute: 10, heartbeat: 2 })
+  service(app, new AbortController().signal)
+  const url = await app.listen({ port: 0 })
+  try {
+    const leaving = new AbortController()
+    const headers = { 'content-type': 'application/json' }
+    const init = { method: 'POST', headers, body: '{}', signal: leaving.signal }
+    const asking = fetch(`${url}/api/count`, init)
+    await opening.promise
+    leaving.abort()
+    await assert.rejects(asking)
+    await over.promise
+    const before = asked
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    assert.ok(asked - before <= 1, `asked ${asked - before} times`)
+  } finally {
+    await app.close()
+  }
+})

@@ -106,11 +106,11 @@ export function httpApi(options: ApiOptions): HttpService {
             if (error instanceof HttpProblem && error.status < 500) end(error)
           })
         }, heartbeat)
-        reply.raw.once('close', () => clearInterval(check))
         const forward = async () => {
           for await (const item of items) await events.send('item', item)
         }
-        await events.ends(() => told(forward(), log))
+        // Not when the connection closes: it may have, before there was anything to follow.
+        await events.ends(() => told(forward(), log)).finally(() => clearInterval(check))
         return reply
       })
     }
