@@ -52,14 +52,14 @@ export class EnvelopeWriter {
   readonly #pieces: string[] = []
 
   /**
-   * An entry of this type, in pieces that are good until the next. `slot`: any number that the next ones for the
-   * same target have as well.
+   * An entry of this type, in pieces: the array is used again by the next call. `of`: a number that all entries
+   * for the same target have.
    */
-  write(type: string, envelope: Envelope, handed: HandedOver, slot = 0): readonly string[] {
-    const place = slot % SLOTS
-    const known = this.#written[place]
+  write(type: string, envelope: Envelope, handed: HandedOver, of = 0): readonly string[] {
+    const slot = of % SLOTS
+    const known = this.#written[slot]
     const isKnown = known?.type === type && isFor(known, envelope, handed)
-    const { text } = isKnown ? known : this.#remember(type, place, envelope, handed)
+    const { text } = isKnown ? known : this.#remember(type, slot, envelope, handed)
     const pieces = this.#pieces
     pieces.length = 0
     pieces.push(text)
@@ -70,7 +70,7 @@ export class EnvelopeWriter {
 
   #remember(
     type: string,
-    place: number,
+    slot: number,
     { from, to, origin }: Envelope,
     handed: HandedOver,
   ): Written {
@@ -79,10 +79,10 @@ export class EnvelopeWriter {
     const flags = `${wantsSettlement ? 's' : ''}${isShared ? 'h' : ''}${ORIGINS[origin.kind]}`
     const whom = target === to.full ? ADDRESSEE : target
     const fields = [flags, whom, from.full, to.full, domain].map((field) => encode(field))
-    // The reader is told the place: it need not look for what it has read before.
-    const text = [type + place, ...fields, ''].join(SEPARATOR) as Octets
+    // The reader is told the slot: it need not look for what it has read before.
+    const text = [type + slot, ...fields, ''].join(SEPARATOR) as Octets
     const written = { ...handed, type, from, to, kind: origin.kind, domain, text }
-    this.#written[place] = written
+    this.#written[slot] = written
     return written
   }
 }
@@ -143,18 +143,18 @@ export class EnvelopeReader {
 
   /** What begins at `start`, behind the type. */
   read(packed: string, start = 1): HandedEnvelope {
-    const endOfPlace = packed.indexOf(SEPARATOR, start)
-    const place = wholeNumber(packed, start, endOfPlace)
-    const known = this.#read[place]
-    const isKnown = known !== undefined && packed.startsWith(known.text, endOfPlace + 1)
-    const read = isKnown ? known : this.#remember(place, packed, endOfPlace + 1)
-    const startOfNotes = endOfPlace + 1 + read.text.length
+    const endOfSlot = packed.indexOf(SEPARATOR, start)
+    const slot = wholeNumber(packed, start, endOfSlot)
+    const known = this.#read[slot]
+    const isKnown = known !== undefined && packed.startsWith(known.text, endOfSlot + 1)
+    const read = isKnown ? known : this.#remember(slot, packed, endOfSlot + 1)
+    const startOfNotes = endOfSlot + 1 + read.text.length
     const endOfNotes = packed.indexOf(PACKED, startOfNotes)
     const notes = unpackNotes(packed, startOfNotes, endOfNotes)
     return new HandedEnvelope(read, notes, Stanza.fromPacked(packed as Octets, endOfNotes))
   }
 
-  #remember(place: number, packed: string, start: number): Read {
+  #remember(slot: number, packed: string, start: number): Read {
     const fields: string[] = []
     let at = start
     for (let i = 0; i < 5; i++) {
@@ -172,7 +172,7 @@ export class EnvelopeReader {
     }
     const origin = originOf(flags, from, owned(domain))
     const read = { text: owned(packed.slice(start, at)), handed, from, to, origin }
-    if (place < SLOTS) this.#read[place] = read
+    if (slot < SLOTS) this.#read[slot] = read
     return read
   }
 }
