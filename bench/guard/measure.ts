@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { spreadOf } from '../report.ts'
 import { Server } from '../server.ts'
 import { probed } from '../targets/meerkat.ts'
@@ -46,10 +47,11 @@ export async function measure(say: (line: string) => void): Promise<Baseline> {
 }
 
 async function costsOf(act: Act, server: Server): Promise<Costs> {
-  const { warmUp, batch } = act
+  const { warmUp, batch, settles } = act
   const once = await act.begin(server.port)
   const repeat = async (times: number) => {
     for (let i = 0; i < times; i++) await once()
+    if (settles !== undefined) await setTimeout(settles)
   }
   await repeat(warmUp)
   const each = (sum: number, digits: number) => Number((sum / batch / act.units).toFixed(digits))
