@@ -1,5 +1,6 @@
 import { mkdirSync } from 'node:fs'
 import os from 'node:os'
+import { join } from 'node:path'
 import { faultsOf, generate } from './generator.ts'
 import type { Plan } from './plan.ts'
 import type { Run } from './report.ts'
@@ -42,7 +43,9 @@ export class Contestant {
     try {
       const server = await this.#ready()
       server.resume()
-      if (scenario.isWarmedUp) await this.#generate(server, this.#optionsOf(scenario))
+      for (let i = 0; i < (scenario.warmUps ?? 0); i++) {
+        await this.#generate(server, this.#optionsOf(scenario))
+      }
       const figures = await this.#generate(server, this.#optionsOf(scenario))
       server.pause()
       const faults = faultsOf(figures)
@@ -103,7 +106,7 @@ export class Contestant {
     return [
       ...(variant === 'bare' ? [] : ['--sm', '--carbons']),
       ...(tls ? ['--tls'] : []),
-      ...(scram ? ['--scram'] : []),
+      ...(scram ? ['--scram', '--keys', join(this.#directory, 'keys')] : []),
       ...options,
     ]
   }

@@ -21,7 +21,8 @@ const expected = {
   'room-100': { copies_per_message: 100 },
   // Its own resource sees it as well (RFC 6121 §4.4.2).
   presence: { copies_per_message: 21 },
-  'login-scram': { clients: 20 },
+  // The run that warms up has them.
+  'login-scram': { clients: 20, keys_derived: 0 },
 }
 
 test('TLS, a component, subscriptions and SCRAM work with Meerkat', { skip }, async (t) => {
