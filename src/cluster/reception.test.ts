@@ -64,6 +64,33 @@ for (const how of ['throws', 'rejects'] as const) {
   })
 }
 
+test('what a session that is over leaves goes on with the number of its durable copy', async () => {
+  const { core, juliet, reception, message } = await receive()
+  await using _ = core
+  core.hooks.on('sm_message_taken', (envelope) => envelope.noted({ kept: 7 }))
+  const kept: unknown[] = []
+  core.hooks.on('offline_message', (outcome, { envelope }) => {
+    kept.push(envelope.notes.kept)
+    return outcome
+  })
+  juliet.isClosed = true
+  await reception.toSession(juliet.jid.full, message())
+  assert.deepEqual(kept, [7])
+  const held: unknown[] = []
+  const share = {
+    acknowledge: () => {},
+    giveBack: (envelope: Envelope) => {
+      held.push(envelope.notes.kept)
+      return false
+    },
+  }
+  await core.connect('juliet')
+  const again = await core.connect('juliet')
+  again.isClosed = true
+  await reception.toSession(again.jid.full, message(share))
+  assert.deepEqual(held, [7])
+})
+
 test('who hears of it is whoever gave it to several, if others have it as well', async () => {
   const { core, juliet, reception, message, answers } = await receive()
   await using _ = core

@@ -44,13 +44,13 @@ export class Reception implements Taker {
   #toSession(target: string, envelope: Envelope): Maybe<boolean> {
     const { sessionManager } = this.#parts
     const taken = sessionManager.take(target, envelope, this.#domainType(envelope))
-    return after(taken, (isTaken) => {
-      if (isTaken) return false
+    return after(taken, (left) => {
+      if (left === undefined) return false
       // Others have it, too: whoever gave it to all of them decides.
-      if (envelope.delivery?.giveBack(envelope) === false) return false
+      if (left.delivery?.giveBack(left) === false) return false
       // What the session that was here gives back comes first.
-      const again = () => this.again(envelope.shared(undefined))
-      return after(sessionManager.afterLeaving(envelope.to.bare, again), () => true)
+      const again = () => this.again(left.shared(undefined))
+      return after(sessionManager.afterLeaving(left.to.bare, again), () => true)
     })
   }
 

@@ -229,24 +229,24 @@ export class SessionManager {
   }
 
   /**
-   * A stanza that another node decided is for a session of this one. False: the session is not here,
-   * or not any more.
+   * A stanza that another node decided is for a session of this one. If that is not here, or not any more, the
+   * stanza is left, with what handlers have noted of it meanwhile.
    */
-  take(full: string, envelope: Envelope, domainType: string): Maybe<boolean> {
+  take(full: string, envelope: Envelope, domainType: string): Maybe<Envelope | undefined> {
     if (this.#heldBack.isEmpty || envelope.notes.isRetry === true) {
       return this.#take(full, envelope, domainType)
     }
     return this.#heldBack.run(envelope.to.bare, () => this.#take(full, envelope, domainType))
   }
 
-  #take(full: string, envelope: Envelope, domainType: string): Maybe<boolean> {
+  #take(full: string, envelope: Envelope, domainType: string): Maybe<Envelope | undefined> {
     const target = this.sessions.at(full)
-    if (target === undefined || !isLocalSession(target)) return false
-    if (envelope.stanza.kind !== 'message') return target.deliver(envelope)
+    if (target === undefined || !isLocalSession(target)) return envelope
+    if (envelope.stanza.kind !== 'message') return target.deliver(envelope) ? undefined : envelope
     const verdict = this.#point('sm_message_taken', domainType).run(envelope, { targets: [target] })
     return after(verdict, (decided) => {
       const taken = envelopeOf(decided)
-      return taken === DROP || target.deliver(taken)
+      return taken === DROP || target.deliver(taken) ? undefined : taken
     })
   }
 

@@ -26,6 +26,8 @@ type Parts = {
 
 /** How long a recipient may take before what it has is written, milliseconds. */
 const PATIENCE = 40
+/** How long a session is known still when it is over, for modules store what they know of it, milliseconds. */
+const ENDING = 50
 
 /**
  * What keeps messages safe: the modules for stream management and for offline messages, as far as a
@@ -86,7 +88,7 @@ export class Keeping {
   }
 
   #register(): void {
-    const { hooks, cluster } = this.#parts
+    const { hooks, cluster, clock } = this.#parts
     hooks.on('does_user_exist', () => true)
     hooks.on('sm_message_decided', (envelope, { targets }) =>
       targets.some(isLocalSession) ? this.#keep(envelope) : envelope,
@@ -110,6 +112,11 @@ export class Keeping {
     hooks.on('resend_offline_messages', (jid, { session }) => {
       this.#backlog.deliverTo(session)
       return jid
+    })
+    // Others store what they know of it: meanwhile the session is over, and known still.
+    hooks.on('user_terminate', async (reason) => {
+      await new Promise<void>((resolve) => void clock.after(ENDING, resolve))
+      return reason
     })
     hooks.on('sm_remove_connection', (resource) => {
       if (isLocalSession(resource)) this.#backlog.ended(resource)

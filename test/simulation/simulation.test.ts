@@ -22,10 +22,12 @@ const FORGOTTEN = [46011087]
 const CROSSED = [77015464, 91023760]
 /** A node died with a session in its hands that was on its way to it. */
 const DROPPED = [77004018]
+/** A session that was over kept a copy of what it did not take, for ever. */
+const ABANDONED = [302003391]
 
 test('a cluster loses nothing, and agrees again on who is where, whatever happens', async () => {
   const seeds = Array.from({ length: HISTORIES }, (_, index) => FIRST + index)
-  const once = [DISPLACED, LATE, OVERTAKEN, FORGOTTEN, CROSSED, DROPPED].flat()
+  const once = [DISPLACED, LATE, OVERTAKEN, FORGOTTEN, CROSSED, DROPPED, ABANDONED].flat()
   for (const seed of [...seeds, ...once]) {
     const { breaches } = await play(makePlan(seed))
     assert.deepEqual([...breaches], [], `npm run test:simulation -- --seed ${seed} --histories 1`)
