@@ -29,6 +29,12 @@ type Parts = {
   readonly sessions: Sessions
   /** Those a stanza was for are gone: the rules are asked again, in its turn. */
   readonly decideAgain: (envelope: Envelope, domainType: string) => Outcome | Promise<Outcome>
+  /** Something older is on its way to the account: they are asked again behind that. */
+  readonly decideBehind: (
+    earlier: Promise<unknown>,
+    envelope: Envelope,
+    domainType: string,
+  ) => Promise<Outcome>
 }
 
 /** Senders whose messages to nobody are counted. */
@@ -177,8 +183,11 @@ export class ServerRules {
     let highest = 0
     for (const { priority = -1 } of resources) if (priority > highest) highest = priority
     const targets = resources.filter(({ priority }) => priority === highest)
-    if (targets.length === 0) return this.#offline(envelope, domainType)
-    return this.#handOff.to(envelope, targets, domainType, AGAIN)
+    if (targets.length > 0) return this.#handOff.to(envelope, targets, domainType, AGAIN)
+    const earlier = envelope.notes.isRetry === true ? undefined : underWayTo(resources)
+    return earlier === undefined
+      ? this.#offline(envelope, domainType)
+      : this.#parts.decideBehind(earlier, envelope, domainType)
   }
 
   /** Nobody is there. Someone may keep the message; else its sender is told. */
@@ -297,6 +306,15 @@ export class ServerRules {
   #point<N extends HookName>(name: N, domainType: string): HookPoint<N> {
     return this.#parts.hooks.at(name, domainType)
   }
+}
+
+/**
+ * What was sent to resources at other nodes by their full JIDs: one that becomes available there at once reads from the
+ * store what was sent later.
+ */
+function underWayTo(resources: readonly Resource[]): Promise<unknown> | undefined {
+  const underWay = resources.flatMap(({ undecided }) => undecided ?? [])
+  return underWay.length === 0 ? undefined : Promise.all(underWay)
 }
 
 function isTrue(verdict: unknown): boolean {

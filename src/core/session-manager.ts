@@ -16,6 +16,7 @@ import { isLocalSession, type Session, type StreamSession } from './session.ts'
 import { Sessions } from './sessions.ts'
 import { systemTimers, type Timers } from './timers.ts'
 import type { Tracer } from './tracer.ts'
+import { within } from './within.ts'
 
 /** What an account may have, and how its stanzas are dealt with. */
 export type SessionLimits = RuleLimits & {
@@ -59,6 +60,13 @@ export class SessionManager {
       ...parts,
       sessions: this.sessions,
       decideAgain: (envelope, domainType) => this.#deliver(envelope, domainType),
+      decideBehind: (earlier, envelope, domainType) => {
+        const decided = within(HOLD_BACK, earlier).then(() =>
+          this.#rules.apply(envelope, domainType),
+        )
+        this.holdBack(envelope.to, decided, true)
+        return decided
+      },
     })
     this.#heldBack = new HeldBack(parts.timers ?? systemTimers, HOLD_BACK)
   }

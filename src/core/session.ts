@@ -43,6 +43,8 @@ export interface Resource {
    * the session manager decides again.
    */
   deliver(envelope: Envelope): boolean | Promise<boolean>
+  /** Of one at another node: resolves when that has dealt with all that was delivered; `undefined` if it has. */
+  readonly undecided?: Promise<void> | undefined
   /** Ends the session, with a stream error if given. Resolves when it has ended. */
   close(error?: StreamError): Promise<void>
 }
