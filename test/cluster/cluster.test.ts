@@ -269,6 +269,31 @@ test(
   },
 )
 
+test(
+  'what is stored comes before what is newer wherever the session goes on',
+  options,
+  async () => {
+    await using pair = await startPair({ modules: { offline: { batch: 1, patience: '1m' } } })
+    const { one, two } = pair
+    const romeo = await one.connect('romeo', 'orchard')
+    const { client: juliet, id } = await connectResumable(one, 'juliet', 'balcony')
+    for (const body of ['one', 'two', 'three']) romeo.send(chat(juliet.bareJid, body))
+    await romeo.roundTrip()
+    juliet.send(el('presence'))
+    await juliet.receives({ body: 'one' })
+    await juliet.vanishes()
+    const client = await authenticated(two, 'juliet')
+    assert.equal((await tryToResume(client, id, 0)).name, 'resumed')
+    romeo.send(chat(juliet.bareJid, 'four'))
+    await romeo.roundTrip()
+    for (const [index, body] of ['one', 'two', 'three', 'four'].entries()) {
+      const next = await client.receives({ name: 'message' })
+      assert.equal(next.child('body')?.text, body)
+      acknowledge(client, index + 1)
+    }
+  },
+)
+
 /** `one` lets her session go, and a message that she has not got with it; `two` does not fetch it. */
 async function letGo({ two, romeo, juliet, id, fullJid }: Resumable): Promise<void> {
   await juliet.vanishes()

@@ -176,7 +176,9 @@ export class Resumption {
     })
     if (taken === undefined) return false
     if (!this.isReplaced(taken)) {
-      await this.restore(taken, queue)
+      const session = await this.restore(taken, queue)
+      // As far as it was given what waits in the store.
+      session.resend()
       return true
     }
     for (const envelope of queue) {
@@ -195,7 +197,10 @@ export class Resumption {
     void this.#parts.store.do(({ snapshots }) => snapshots.delete(id))
   }
 
-  async restore(row: Snapshot, queue: SimulatedSession['unacknowledged']): Promise<void> {
+  async restore(
+    row: Snapshot,
+    queue: SimulatedSession['unacknowledged'],
+  ): Promise<SimulatedSession> {
     const { sessionManager, hooks, cluster, clock } = this.#parts
     const { id, priority, had } = row
     const address = parseJid(row.jid)
@@ -210,5 +215,6 @@ export class Resumption {
     session.detach(() => void this.#save(session))
     await sessionManager.restore(session)
     await hooks.at('session_restored', session.domainType).run(queue, { session })
+    return session
   }
 }

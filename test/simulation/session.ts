@@ -194,10 +194,14 @@ export class SimulatedSession implements Session {
   becomesAvailable(priority: number): void {
     if (this.isClosed) return
     this.setPresence(priority, Stanza.build('presence'))
+    this.resend()
+  }
+
+  /** What waits in the store. */
+  resend(): void {
+    if ((this.priority ?? -1) < 0) return
     const { hooks } = this.#parts
-    if (priority >= 0) {
-      hooks.at('resend_offline_messages', this.domainType).run(this.jid, { session: this })
-    }
+    hooks.at('resend_offline_messages', this.domainType).run(this.jid, { session: this })
   }
 
   /** One after the other, each when the one before is decided. */

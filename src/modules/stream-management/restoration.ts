@@ -68,17 +68,14 @@ export class Restoration {
       })
       // With the numbers of this run, should it go on at another node.
       const isWhole = snapshot.isWhole && !isChanged
-      const session = await this.restore({ ...snapshot, queue, isWhole })
-      if (session !== undefined) restored.push(session)
+      const session = this.#make({ ...snapshot, queue, isWhole })
+      if (session === undefined) continue
+      await this.#enter(session, queue)
+      restored.push(session)
     }
     await unregister()
     // Once it is known what each of them has already; and before what is newer.
-    for (const session of restored) {
-      if ((session.priority ?? -1) < 0) continue
-      await context.hooks
-        .at('resend_offline_messages', session.domainType)
-        .run(session.jid, { session })
-    }
+    for (const session of restored) await this.#resend(session)
     const stored: (Promise<void> | undefined)[] = []
     for (const { id, queue } of replaced) {
       for (const [envelope] of queue) {
@@ -108,10 +105,10 @@ export class Restoration {
   }
 
   /** One session, as it was; `undefined` if its domain is not served any more. */
-  async restore(snapshot: Snapshot): Promise<StreamSession | undefined> {
-    const { id, expiresAt, state, queue } = snapshot
+  #make(snapshot: Snapshot): StreamSession | undefined {
+    const { id, expiresAt, state } = snapshot
     const { context, streams, partsOf, forget } = this.#parts
-    const { hooks, routes, sessions, restoreSession, clock } = context
+    const { routes, restoreSession, clock } = context
     const address = parseJid(state.jid)
     const { info, shared, priority, patience, handled, acknowledged, had } = state
     if (!routes.isHosted(address.domain)) {
@@ -133,10 +130,21 @@ export class Restoration {
     const stream = new ManagedStream(session, start, partsOf(session.domainType))
     streams.add(stream)
     stream.restore(snapshot, Math.max(expiresAt, clock.now() + Math.min(patience, GRACE)))
+    return session
+  }
+
+  /** From here on others find it. `queue`: what is in its client's hands, or on the way there. */
+  async #enter(session: Session, queue: Snapshot['queue']): Promise<void> {
+    const { hooks, sessions } = this.#parts.context
     await sessions.restore(session)
     const envelopes = queue.map(([envelope]) => envelope)
     await hooks.at('session_restored', session.domainType).run(envelopes, { session })
-    return session
+  }
+
+  async #resend(session: Session): Promise<void> {
+    if ((session.priority ?? -1) < 0) return
+    const { hooks } = this.#parts.context
+    await hooks.at('resend_offline_messages', session.domainType).run(session.jid, { session })
   }
 
   /**
@@ -147,8 +155,21 @@ export class Restoration {
     const snapshot = await this.#take(id, from)
     if (snapshot === undefined) return false
     if (this.#isReplaced(snapshot)) await this.#giveBack(snapshot)
-    else await this.restore(snapshot)
+    else await this.#goOn(snapshot)
     return true
+  }
+
+  /** Where it was it may have been in the midst of what waits in the store. That comes before what is newer. */
+  async #goOn(snapshot: Snapshot): Promise<void> {
+    const session = this.#make(snapshot)
+    if (session === undefined) return
+    const { release } = session.hold()
+    try {
+      await this.#enter(session, snapshot.queue)
+      await this.#resend(session)
+    } finally {
+      release()
+    }
   }
 
   async #giveBack({ id, queue }: Snapshot): Promise<void> {
