@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { JetStreamClient, JetStreamManager } from '@nats-io/jetstream'
+import { JetStreamApiError, type JetStreamClient, type JetStreamManager } from '@nats-io/jetstream'
 import type { KvWatchEntry } from '@nats-io/kv'
 import type { NatsConnection, QueuedIterator } from '@nats-io/transport-node'
 import type { Logger } from '../core/log.ts'
@@ -27,6 +27,8 @@ type Known = { readonly revision: number; readonly isThere: boolean }
 
 /** How long a write waits for its acknowledgement before it is sent again, milliseconds. */
 const WRITE_TIMEOUTS = [300, 500, 700, 1_000, 1_000, 1_500] as const
+/** How often a read is tried; each time takes up to five seconds. */
+const READS = 3
 const MARK_TIMEOUT = 3_000
 /** How long nothing can be written before another server is to lead, milliseconds. */
 const MUTE = 5_000
@@ -131,7 +133,19 @@ export class NatsRegistry implements Registry {
     return revision
   }
 
+  /** Asked again if no answer comes: NATS may have begun anew meanwhile. */
   async get(key: string): Promise<Change | undefined> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#read(key)
+      } catch (error) {
+        const isAnswer = error instanceof JetStreamApiError
+        if (isAnswer || attempt === READS || this.#isClosed) throw error
+      }
+    }
+  }
+
+  async #read(key: string): Promise<Change | undefined> {
     const { manager, name } = this.#parts
     const { base } = this.#bucket
     const query = { last_by_subj: this.#subjectOf(key) }

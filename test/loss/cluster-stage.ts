@@ -359,7 +359,17 @@ export class ClusterStage implements Stage {
         return `to ${name} the cluster is ${JSON.stringify(nodes)}; connected are ${wanted.length}`
       }
     }
-    return undefined
+    return await this.#leftBehind()
+  }
+
+  /** All clients have all that there was for them: nothing is kept for anybody any more. */
+  async #leftBehind(): Promise<string | undefined> {
+    const rows = await this.#postgres?.run(
+      `select 'kept' as as, account, notes from loss.sm_kept
+        union all select 'stored', account, notes from loss.offline_message limit 5`,
+    )
+    if (rows === undefined || rows.length === 0) return undefined
+    return `there is left: ${JSON.stringify(rows)}`
   }
 
   async stop(): Promise<void> {
