@@ -1,3 +1,4 @@
+import type { Jid } from '../xmpp/jid.ts'
 import type { Stanza } from '../xmpp/stanza.ts'
 import { type StanzaCondition, StanzaError } from '../xmpp/stanza-error.ts'
 import type { Envelope } from './envelope.ts'
@@ -29,11 +30,11 @@ type Parts = {
   readonly sessions: Sessions
   /** Those a stanza was for are gone: the rules are asked again, in its turn. */
   readonly decideAgain: (envelope: Envelope, domainType: string) => Outcome | Promise<Outcome>
-  /** Something older is on its way to the account: they are asked again behind that. */
-  readonly decideBehind: (
+  /** Something older is on its way to the account: `decide` comes behind that, and before what comes now. */
+  readonly behind: (
     earlier: Promise<unknown>,
-    envelope: Envelope,
-    domainType: string,
+    account: Jid,
+    decide: () => Outcome | Promise<Outcome>,
   ) => Promise<Outcome>
 }
 
@@ -178,16 +179,25 @@ export class ServerRules {
    * A message to the account: to all resources that share the highest non-negative priority, `to`
    * unchanged; others may get a carbon. When there are none, to whoever keeps messages.
    */
-  #mostAvailable(envelope: Envelope, domainType: string): Outcome | Promise<Outcome> {
+  #mostAvailable(
+    envelope: Envelope,
+    domainType: string,
+    isBehind = false,
+  ): Outcome | Promise<Outcome> {
     const resources = this.#sessions.of(envelope.to.bare)
     let highest = 0
     for (const { priority = -1 } of resources) if (priority > highest) highest = priority
     const targets = resources.filter(({ priority }) => priority === highest)
     if (targets.length > 0) return this.#handOff.to(envelope, targets, domainType, AGAIN)
-    const earlier = envelope.notes.isRetry === true ? undefined : underWayTo(resources)
-    return earlier === undefined
-      ? this.#offline(envelope, domainType)
-      : this.#parts.decideBehind(earlier, envelope, domainType)
+    const mayWait = !isBehind && envelope.notes.isRetry !== true
+    const earlier = mayWait ? underWayTo(resources) : undefined
+    if (earlier === undefined) return this.#offline(envelope, domainType)
+    return this.#parts.behind(earlier, envelope.to, () => {
+      const target = this.#addressed(envelope)
+      return target === undefined
+        ? this.#mostAvailable(envelope, domainType, true)
+        : this.#handOff.to(envelope, [target], domainType, AGAIN)
+    })
   }
 
   /** Nobody is there. Someone may keep the message; else its sender is told. */

@@ -16,7 +16,6 @@ import { isLocalSession, type Session, type StreamSession } from './session.ts'
 import { Sessions } from './sessions.ts'
 import { systemTimers, type Timers } from './timers.ts'
 import type { Tracer } from './tracer.ts'
-import { within } from './within.ts'
 
 /** What an account may have, and how its stanzas are dealt with. */
 export type SessionLimits = RuleLimits & {
@@ -55,20 +54,27 @@ export class SessionManager {
   #run: NodeRun | undefined
 
   constructor(parts: Parts) {
+    const { timers = systemTimers } = parts
     this.#parts = parts
     this.#rules = new ServerRules({
       ...parts,
       sessions: this.sessions,
       decideAgain: (envelope, domainType) => this.#deliver(envelope, domainType),
-      decideBehind: (earlier, envelope, domainType) => {
-        const decided = within(HOLD_BACK, earlier).then(() =>
-          this.#rules.apply(envelope, domainType),
-        )
-        this.holdBack(envelope.to, decided, true)
+      behind: (earlier, account, decide) => {
+        const over = new Promise<void>((resolve) => {
+          const cancel = timers.after(HOLD_BACK, resolve)
+          const end = () => {
+            cancel()
+            resolve()
+          }
+          earlier.then(end, end)
+        })
+        const decided = over.then(decide)
+        this.holdBack(account, decided, true)
         return decided
       },
     })
-    this.#heldBack = new HeldBack(parts.timers ?? systemTimers, HOLD_BACK)
+    this.#heldBack = new HeldBack(timers, HOLD_BACK)
   }
 
   get limits(): SessionLimits {
