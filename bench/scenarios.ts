@@ -265,7 +265,7 @@ const contacts: Scenario = {
   options: (scale) => ['--resources', String(scale.contacts), ...timed(scale), 'presence'],
 }
 
-/** V8 compiles until some thousands of logins are over, as long as messages are sent to warm up. */
+/** V8 compiles until some 4,000 logins are over: they take as long as messages are sent to warm up. */
 const LOGIN_WARM_UPS = 4
 
 function loginScenario(name: string, setting: Setting, goal: Bounds): Scenario {
