@@ -244,7 +244,10 @@ export class LostRuns {
     const remains = {
       ...run,
       unregister: () => this.#unregister(run),
-      found: (handed: string) => void this.#untold.add(handed),
+      found: (handed: string) => {
+        this.#untold.add(handed)
+        return readHanded(handed).isShared
+      },
       giveBack: async (handed: string) => {
         if (await this.#isAnsweredFor(handed)) return true
         this.#untold.add(handed)

@@ -83,7 +83,7 @@ export class SingleNode implements Cluster {
 
   async start(): Promise<void> {
     const { node, epoch } = this.self
-    const nobody = { unregister: async () => {}, found: () => {}, giveBack: async () => false }
+    const nobody = { unregister: async () => {}, found: () => false, giveBack: async () => false }
     const left = resultOf(await this.#hooks.at('nodes_with_remains').run([], {}), [])
     // What it was called as long as it was one of several, it is not any more.
     for (const { node: name, epoch: last } of lastRuns(left)) {

@@ -85,9 +85,9 @@ export type Remains = {
   readonly unregister: () => Promise<void>
   /**
    * A stanza was found that `handed` (`Notes`) names, and is in somebody's hands here: whoever handed it
-   * over need not mind it any more.
+   * over need not mind it any more. True: others were given it as well, for whom this node answers from now on.
    */
-  readonly found: (handed: string) => void
+  readonly found: (handed: string) => boolean
   /**
    * The same of one that is in nobody's hands. True: other resources got it as well, and whoever gave it
    * to all of them answers for it, so that it is neither to be routed nor kept here.

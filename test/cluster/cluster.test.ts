@@ -245,6 +245,29 @@ test('what others had as well is kept nowhere once it has arrived', options, asy
   }
 })
 
+test('wherever a session goes on, nobody else is asked for what it has', options, async () => {
+  await using scene = await resumableAt('two')
+  const { one, two, romeo, juliet, id, fullJid } = scene
+  const { client: chamber } = await connectResumable(one, 'juliet', 'chamber')
+  await chamber.becomesAvailable(0)
+  await until(knows(two, chamber.fullJid))
+  await juliet.vanishes()
+  await enable(romeo)
+  romeo.send(chat(juliet.bareJid, 'to both'))
+  await handles(romeo, 1)
+  const kept = async () => {
+    const rows = await one.server.storage.read<{ notes: string }>('select notes from sm_kept', [])
+    return rows.map(({ notes }) => JSON.parse(notes).handed)
+  }
+  const isHanded = (handed: unknown) => typeof handed === 'string'
+  assert.ok((await kept()).some(isHanded))
+  const { client } = await resume(one, { id, h: 0, fullJid })
+  await client.receives({ body: 'to both' })
+  // From then on `one` takes it for arrived, whatever becomes of the node that has the session.
+  assert.ok((await kept()).length > 0)
+  assert.deepEqual((await kept()).filter(isHanded), [])
+})
+
 test(
   'what came just before a session went to another node is not left behind',
   options,

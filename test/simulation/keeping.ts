@@ -82,6 +82,7 @@ export class Keeping {
       secure: (ids) => {
         for (const id of ids) this.#write(id)
       },
+      answerAlone: (envelopes) => this.#answerAlone(envelopes),
       moveKept: (store, from, id) => this.#moveKept(store, from, id),
     })
     this.#register()
@@ -202,6 +203,17 @@ export class Keeping {
     return new Outcome('stored', 'offline')
   }
 
+  #answerAlone(envelopes: readonly Envelope[]): Promise<unknown> {
+    const { node, epoch } = this.#parts.cluster.self
+    return this.#parts.store.do(({ kept }) => {
+      for (const envelope of envelopes) {
+        const key = keyOf({ node, epoch, id: envelope.notes.kept ?? -1 })
+        const row = kept.get(key)
+        if (row !== undefined) kept.set(key, { ...row, ...toStored(envelope.unnoted('handed')) })
+      }
+    })
+  }
+
   #moveKept({ kept }: SimulatedStore, from: NodeRun, id: number): number | undefined {
     const row = kept.get(keyOf({ ...from, id }))
     if (row === undefined) return undefined
@@ -269,14 +281,16 @@ export class Keeping {
       if (handed !== undefined && (await giveBack(handed))) continue
       await router.route(envelope.noted({ isRetry: true }))
     }
+    const alone: Envelope[] = []
     for (const row of rows) {
       const envelope = fromStored(row).noted({ kept: row.id, isRetry: true })
       const { handed } = envelope.notes
       if (waiting.has(row.id)) {
-        if (handed !== undefined) found(handed)
+        if (handed !== undefined && found(handed)) alone.push(envelope)
       } else if (handed !== undefined && (await giveBack(handed))) this.#release(row.id)
       else await router.route(envelope)
     }
+    await this.#answerAlone(alone)
   }
 }
 

@@ -29,6 +29,8 @@ type Parts = {
   readonly clock: Clock
   /** Writes what is kept under these numbers. */
   readonly secure: (ids: readonly number[]) => void
+  /** Who finds these need not ask who handed them over. */
+  readonly answerAlone: (envelopes: readonly Envelope[]) => Promise<unknown>
   /** Takes over what another node has kept, and tells by which number. */
   readonly moveKept: (store: SimulatedStore, from: NodeRun, id: number) => number | undefined
 }
@@ -100,16 +102,19 @@ export class Resumption {
   }
 
   async #release(id: string, to: NodeRun): Promise<number | null> {
-    const { cluster, sessionManager, secure } = this.#parts
+    const { cluster, sessionManager, secure, answerAlone } = this.#parts
     const session = this.#detached.get(id)
     if (session === undefined || session.isClosed) return null
     await this.#save(session)
-    // Whatever came meanwhile was saved behind that.
-    await this.#parts.store.do(() => {})
+    let size: number
+    do {
+      // Whatever came meanwhile was saved behind that.
+      size = session.unacknowledged.length
+      secure(session.unacknowledged.flatMap(({ notes }) => notes.kept ?? []))
+      await answerAlone(session.unacknowledged.filter(({ delivery }) => delivery !== undefined))
+    } while (session.unacknowledged.length !== size)
     if (session.isClosed || this.#detached.get(id) !== session) return null
     this.#detached.delete(id)
-    secure(session.unacknowledged.flatMap(({ notes }) => notes.kept ?? []))
-    const saved = this.#parts.store.do(() => {})
     // It answers alone for what others have as well.
     for (const { delivery } of session.unacknowledged) delivery?.acknowledge()
     const moved = this.#moved(session, to)
@@ -118,7 +123,6 @@ export class Resumption {
       moved,
       session.repeats,
     )
-    await saved
     await released
     return cluster.self.epoch
   }

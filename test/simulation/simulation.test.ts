@@ -24,10 +24,12 @@ const CROSSED = [77015464, 91023760]
 const DROPPED = [77004018]
 /** A session that was over kept a copy of what it did not take, for ever. */
 const ABANDONED = [302003391]
+/** A session went to a node that died, and what others had as well had been taken for arrived. */
+const ALONE = [401002731]
 
 test('a cluster loses nothing, and agrees again on who is where, whatever happens', async () => {
   const seeds = Array.from({ length: HISTORIES }, (_, index) => FIRST + index)
-  const once = [DISPLACED, LATE, OVERTAKEN, FORGOTTEN, CROSSED, DROPPED, ABANDONED].flat()
+  const once = [DISPLACED, LATE, OVERTAKEN, FORGOTTEN, CROSSED, DROPPED, ABANDONED, ALONE].flat()
   for (const seed of [...seeds, ...once]) {
     const { breaches } = await play(makePlan(seed))
     assert.deepEqual([...breaches], [], `npm run test:simulation -- --seed ${seed} --histories 1`)

@@ -84,6 +84,22 @@ test('what another node is to take over is written at once', async (context) => 
   await kept.stop()
 })
 
+test('of what this run answers for alone nobody hears who handed it over', async (context) => {
+  const storage = await openStorage(context)
+  const kept = keptIn(storage)
+  const handed = ['one', 'two'].map((body) => kept.keep(chat(body).noted({ handed: 'a b 1' })))
+  assert.equal(await kept.secure(handed.map(({ notes }) => notes.kept as number)), true)
+  await kept.answerAlone(handed.slice(0, 1))
+  await kept.stop()
+  const found: unknown[] = []
+  for await (const { notes } of remains(keptIn(storage))) found.push([notes.handed, notes.place])
+  const [one, two] = handed.map(({ notes }) => notes.place)
+  assert.deepEqual(found, [
+    [undefined, one],
+    ['a b 1', two],
+  ])
+})
+
 test('one that is not is written, and removed when it is', async (context) => {
   const storage = await openStorage(context)
   const kept = keptIn(storage)

@@ -27,6 +27,7 @@ declare module '../../core/storage.ts' {
 
 const ADD = `insert into sm_kept (node, epoch, id, account, stanza, notes)
   values (?, ?, ?, ?, ?, ?)`
+const RENOTE = 'update sm_kept set notes = ? where node = ? and epoch = ? and id = ?'
 const REMOVE = 'delete from sm_kept where node = ? and epoch = ? and id = ?'
 const REMOVE_ALL = 'delete from sm_kept where account = ?'
 const LEFT = `select epoch, id, account, notes from sm_kept
@@ -129,6 +130,20 @@ export class KeptMessages {
     }
     if (ids.some((id) => this.#adding.has(id))) await Promise.allSettled(this.#writing)
     return !ids.some((id) => this.#unwritten.has(id))
+  }
+
+  /**
+   * From now on this run, or whoever takes over what it has, answers alone for messages that others were given as well:
+   * nobody is to ask who handed them over. Resolves when the disk knows.
+   */
+  async answerAlone(envelopes: readonly Envelope[]): Promise<void> {
+    const statements = envelopes.flatMap((envelope): Statement[] => {
+      const { kept, handed } = envelope.notes
+      if (kept === undefined || handed === undefined) return []
+      const { notes } = toStored(envelope.unnoted('handed'))
+      return [{ sql: RENOTE, parameters: [notes, ...this.#keyOf(kept)] }]
+    })
+    while (statements.length > 0) await this.#storage.writeAll(statements.splice(0, PAGE_SIZE))
   }
 
   /** Somebody has it, or has been told that it did not arrive. */

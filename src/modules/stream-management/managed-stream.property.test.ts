@@ -103,7 +103,7 @@ class History {
       {
         limits,
         snapshots: { save: nothing, append: nothing, forget: nothing },
-        kept: { secure: async () => true },
+        kept: { secure: async () => true, answerAlone: async () => {} },
         unacknowledgedMessage: new Hooks(silentLogger).at('unacknowledged_message'),
         clock: { now: () => 0 },
         log: silentLogger,

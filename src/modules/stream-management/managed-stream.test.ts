@@ -32,7 +32,7 @@ function detached() {
         append: () => Promise.resolve(),
         forget: () => forgotten.promise,
       },
-      kept: { secure: async () => true },
+      kept: { secure: async () => true, answerAlone: async () => {} },
       unacknowledgedMessage: new Hooks(silentLogger).at('unacknowledged_message'),
       clock: { now: () => 0 },
       log: silentLogger,

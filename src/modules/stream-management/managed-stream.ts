@@ -26,7 +26,7 @@ export type StreamLimits = {
 type Parts = {
   readonly limits: StreamLimits
   readonly snapshots: Pick<Snapshots, 'save' | 'append' | 'forget'>
-  readonly kept: Pick<KeptMessages, 'secure'>
+  readonly kept: Pick<KeptMessages, 'secure' | 'answerAlone'>
   readonly unacknowledgedMessage: HookPoint<'unacknowledged_message'>
   readonly clock: { now(): number }
   readonly log: Logger
@@ -292,12 +292,25 @@ export class ManagedStream {
     do {
       appended = this.#appended
       await appended
-      isSecure = await this.#parts.kept.secure(this.#keptNumbers)
+      isSecure = (await this.#parts.kept.secure(this.#keptNumbers)) && (await this.#answerAlone())
     } while (appended !== this.#appended)
     if (!isSecure || !this.isDetached || !this.#isOnDisk || !this.#isSaved) return false
     if (this.session.isClosed) return false
     letGo()
     return true
+  }
+
+  /** For what others were given as well, before they are told so. False: the disk does not take that. */
+  async #answerAlone(): Promise<boolean> {
+    const envelopes = Array.from(this.unacknowledged, ([envelope]) => envelope)
+    const shared = envelopes.filter(({ delivery }) => delivery !== undefined)
+    try {
+      await this.#parts.kept.answerAlone(shared)
+      return true
+    } catch (error) {
+      this.#parts.log.error('session_not_saved', { jid: this.session.jid.full, error })
+      return false
+    }
   }
 
   /** Whether the disk has something of the session, or may have. */

@@ -87,10 +87,11 @@ export class Restoration {
       }
       forget(id)
     }
+    const alone: Envelope[] = []
     for await (const envelope of kept.left(taken)) {
       const { handed, kept: id } = envelope.notes
       if (waiting.has(id as number)) {
-        if (handed !== undefined) found(handed)
+        if (handed !== undefined && found(handed)) alone.push(envelope)
         continue
       }
       if (handed !== undefined && (await giveBack(handed))) {
@@ -100,6 +101,8 @@ export class Restoration {
       const { fate } = await context.router.route(envelope.noted({ isRetry: true }))
       if (fate === 'stored') stored.push(envelope.settlement?.done)
     }
+    // Before anybody is told what was found.
+    await kept.answerAlone(alone)
     // Nothing newer is to be delivered before that can be read.
     await Promise.allSettled(stored)
   }
