@@ -85,7 +85,8 @@ export type Remains = {
   readonly unregister: () => Promise<void>
   /**
    * A stanza was found that `handed` (`Notes`) names, and is in somebody's hands here: whoever handed it
-   * over need not mind it any more. True: others were given it as well, for whom this node answers from now on.
+   * over need not mind it any more. True: others were given it as well, and took it for arrived from then on, so
+   * that this node answers for it alone.
    */
   readonly found: (handed: string) => boolean
   /**

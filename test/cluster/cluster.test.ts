@@ -10,6 +10,7 @@ import type { TraceItem } from '../../src/core/trace-item.ts'
 import { type BareJid, parseBare, parseJid } from '../../src/xmpp/jid.ts'
 import { el } from '../../src/xmpp/xml.ts'
 import { askArchive } from '../support/archive.ts'
+import type { Client } from '../support/client.ts'
 import { skipWithoutCluster, TestCluster, until } from '../support/cluster.ts'
 import { apart, knows, type Resumable, resumableAt, startPair } from '../support/cluster-pair.ts'
 import { DOMAIN, PASSWORD } from '../support/server.ts'
@@ -221,9 +222,8 @@ test(
   },
 )
 
-test('what others had as well is kept nowhere once it has arrived', options, async () => {
-  await using scene = await resumableAt('two')
-  const { one, two, romeo, juliet, id, fullJid } = scene
+/** Juliet's chamber at `one`, and her balcony at `two` without a connection, are sent the same. */
+async function toBoth({ one, two, romeo, juliet }: Resumable): Promise<Client> {
   const { client: chamber } = await connectResumable(one, 'juliet', 'chamber')
   await chamber.becomesAvailable(0)
   await until(knows(two, chamber.fullJid))
@@ -232,6 +232,13 @@ test('what others had as well is kept nowhere once it has arrived', options, asy
   romeo.send(chat(juliet.bareJid, 'to both'))
   await chamber.receives({ body: 'to both' })
   await handles(romeo, 1)
+  return chamber
+}
+
+test('what others had as well is kept nowhere once it has arrived', options, async () => {
+  await using scene = await resumableAt('two')
+  const { one, id, fullJid } = scene
+  const chamber = await toBoth(scene)
   const { client } = await resume(one, { id, h: 0, fullJid })
   await client.receives({ body: 'to both' })
   // Her own presence, an answer and the other's presence were first.
@@ -247,14 +254,8 @@ test('what others had as well is kept nowhere once it has arrived', options, asy
 
 test('wherever a session goes on, nobody else is asked for what it has', options, async () => {
   await using scene = await resumableAt('two')
-  const { one, two, romeo, juliet, id, fullJid } = scene
-  const { client: chamber } = await connectResumable(one, 'juliet', 'chamber')
-  await chamber.becomesAvailable(0)
-  await until(knows(two, chamber.fullJid))
-  await juliet.vanishes()
-  await enable(romeo)
-  romeo.send(chat(juliet.bareJid, 'to both'))
-  await handles(romeo, 1)
+  const { one, id, fullJid } = scene
+  await toBoth(scene)
   const kept = async () => {
     const rows = await one.server.storage.read<{ notes: string }>('select notes from sm_kept', [])
     return rows.map(({ notes }) => JSON.parse(notes).handed)
