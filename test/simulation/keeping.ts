@@ -28,6 +28,8 @@ type Parts = {
 const PATIENCE = 40
 /** How long a session is known still when it is over, for modules store what they know of it, milliseconds. */
 const ENDING = 50
+/** How long it is waited for that others answer for what they have handed over, milliseconds. */
+const GIVING_BACK = 3_000
 
 /**
  * What keeps messages safe: the modules for stream management and for offline messages, as far as a
@@ -225,7 +227,7 @@ export class Keeping {
   }
 
   async #takeOver({ node, epoch, unregister, found, giveBack }: Remains): Promise<void> {
-    const { store, cluster, router } = this.#parts
+    const { store, cluster, router, clock } = this.#parts
     const { self } = cluster
     const rows = await store.do(({ kept, takenOver }) => {
       takenOver.set(node, Math.max(epoch, takenOver.get(node) ?? 0))
@@ -275,11 +277,28 @@ export class Keeping {
       }
     }
     await unregister()
+    const until = clock.now() + GIVING_BACK
+    const isGivenBack = async (envelope: Envelope, release = () => {}): Promise<boolean> => {
+      const { handed } = envelope.notes
+      if (handed === undefined) return false
+      const answer = giveBack(handed)
+      const late = new Promise<'late'>((resolve) => {
+        clock.after(Math.max(0, until - clock.now()), () => resolve('late'))
+      })
+      const end = (isAnswered: boolean) => {
+        if (isAnswered) release()
+        return isAnswered
+      }
+      const first = await Promise.race([answer, late])
+      if (first !== 'late') return end(first)
+      void answer.then((isAnswered) => end(isAnswered) || router.route(envelope))
+      return true
+    }
     for (const envelope of replaced) {
-      const { handed, kept, offline } = envelope.notes
+      const { kept, offline } = envelope.notes
       if (kept !== undefined || offline !== undefined) continue
-      if (handed !== undefined && (await giveBack(handed))) continue
-      await router.route(envelope.noted({ isRetry: true }))
+      const again = envelope.noted({ isRetry: true })
+      if (!(await isGivenBack(again))) await router.route(again)
     }
     const alone: Envelope[] = []
     for (const row of rows) {
@@ -287,8 +306,10 @@ export class Keeping {
       const { handed } = envelope.notes
       if (waiting.has(row.id)) {
         if (handed !== undefined && found(handed)) alone.push(envelope)
-      } else if (handed !== undefined && (await giveBack(handed))) this.#release(row.id)
-      else await router.route(envelope)
+        continue
+      }
+      const release = () => this.#release(row.id)
+      if (!(await isGivenBack(envelope, release))) await router.route(envelope)
     }
     await this.#answerAlone(alone)
   }

@@ -26,10 +26,22 @@ const DROPPED = [77004018]
 const ABANDONED = [302003391]
 /** A session went to a node that died, and what others had as well had been taken for arrived. */
 const ALONE = [401002731]
+/** A node that started waited for one that waited for it. */
+const WAITING = [405013001]
 
 test('a cluster loses nothing, and agrees again on who is where, whatever happens', async () => {
   const seeds = Array.from({ length: HISTORIES }, (_, index) => FIRST + index)
-  const once = [DISPLACED, LATE, OVERTAKEN, FORGOTTEN, CROSSED, DROPPED, ABANDONED, ALONE].flat()
+  const once = [
+    DISPLACED,
+    LATE,
+    OVERTAKEN,
+    FORGOTTEN,
+    CROSSED,
+    DROPPED,
+    ABANDONED,
+    ALONE,
+    WAITING,
+  ].flat()
   for (const seed of [...seeds, ...once]) {
     const { breaches } = await play(makePlan(seed))
     assert.deepEqual([...breaches], [], `npm run test:simulation -- --seed ${seed} --histories 1`)

@@ -3,6 +3,7 @@ import type { Envelope } from '../../core/envelope.ts'
 import type { Remains } from '../../core/hook-map.ts'
 import type { ModuleContext } from '../../core/module.ts'
 import type { Session, StreamSession } from '../../core/session.ts'
+import { within } from '../../core/within.ts'
 import { isCopy } from '../../xmpp/forward.ts'
 import { parseJid } from '../../xmpp/jid.ts'
 import { encode } from '../../xmpp/octets.ts'
@@ -29,6 +30,12 @@ type Parts = {
 
 /** What clients get at least to come back after their node was away, milliseconds. */
 const GRACE = 60_000
+
+/**
+ * How long whoever handed something over is waited for to answer for it again, milliseconds: it may wait itself until
+ * all is taken over.
+ */
+const GIVING_BACK = 3_000
 
 /** Sessions that another run had, taken over from the disk: that of a node that is gone, or all of it. */
 export class Restoration {
@@ -77,13 +84,30 @@ export class Restoration {
     // Once it is known what each of them has already; and before what is newer.
     for (const session of restored) await this.#resend(session)
     const stored: (Promise<void> | undefined)[] = []
+    const route = async (envelope: Envelope) => {
+      const { fate } = await context.router.route(envelope.noted({ isRetry: true }))
+      if (fate === 'stored') stored.push(envelope.settlement?.done)
+    }
+    const until = performance.now() + GIVING_BACK
+    /** Whether somebody else answers for it, or is to say so yet: `release` is called when that is safe. */
+    const isGivenBack = async (envelope: Envelope, release = () => {}): Promise<boolean> => {
+      const { handed } = envelope.notes
+      if (handed === undefined) return false
+      const answer = giveBack(handed)
+      const end = async () => {
+        const isAnswered = await answer
+        if (isAnswered) release()
+        return isAnswered
+      }
+      if (await within(Math.max(0, until - performance.now()), answer)) return await end()
+      void end().then((isAnswered) => (isAnswered ? undefined : route(envelope)))
+      return true
+    }
     for (const { id, queue } of replaced) {
       for (const [envelope] of queue) {
-        const { handed } = envelope.notes
         // What is kept comes in its turn; if it is kept no more, somebody has it.
         if (envelope.notes.kept !== undefined || !isForOthers(envelope)) continue
-        if (handed !== undefined && (await giveBack(handed))) continue
-        await context.router.route(envelope.noted({ isRetry: true }))
+        if (!(await isGivenBack(envelope))) await route(envelope)
       }
       forget(id)
     }
@@ -94,12 +118,8 @@ export class Restoration {
         if (handed !== undefined && found(handed)) alone.push(envelope)
         continue
       }
-      if (handed !== undefined && (await giveBack(handed))) {
-        kept.release(id as number)
-        continue
-      }
-      const { fate } = await context.router.route(envelope.noted({ isRetry: true }))
-      if (fate === 'stored') stored.push(envelope.settlement?.done)
+      const release = () => kept.release(id as number)
+      if (!(await isGivenBack(envelope, release))) await route(envelope)
     }
     // Before anybody is told what was found.
     await kept.answerAlone(alone)
