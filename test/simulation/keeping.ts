@@ -277,13 +277,13 @@ export class Keeping {
       }
     }
     await unregister()
-    const until = clock.now() + GIVING_BACK
+    let patience = GIVING_BACK
     const isGivenBack = async (envelope: Envelope, release = () => {}): Promise<boolean> => {
       const { handed } = envelope.notes
       if (handed === undefined) return false
       const answer = giveBack(handed)
       const late = new Promise<'late'>((resolve) => {
-        clock.after(Math.max(0, until - clock.now()), () => resolve('late'))
+        clock.after(patience, () => resolve('late'))
       })
       const end = (isAnswered: boolean) => {
         if (isAnswered) release()
@@ -291,6 +291,7 @@ export class Keeping {
       }
       const first = await Promise.race([answer, late])
       if (first !== 'late') return end(first)
+      patience = 0
       void answer.then((isAnswered) => end(isAnswered) || router.route(envelope))
       return true
     }

@@ -33,7 +33,7 @@ const GRACE = 60_000
 
 /**
  * How long whoever handed something over is waited for to answer for it again, milliseconds: it may wait itself until
- * all is taken over.
+ * all is taken over. Once somebody does, nobody is waited for.
  */
 const GIVING_BACK = 3_000
 
@@ -88,7 +88,7 @@ export class Restoration {
       const { fate } = await context.router.route(envelope.noted({ isRetry: true }))
       if (fate === 'stored') stored.push(envelope.settlement?.done)
     }
-    const until = performance.now() + GIVING_BACK
+    let patience = GIVING_BACK
     /** Whether somebody else answers for it, or is to say so yet: `release` is called when that is safe. */
     const isGivenBack = async (envelope: Envelope, release = () => {}): Promise<boolean> => {
       const { handed } = envelope.notes
@@ -99,7 +99,8 @@ export class Restoration {
         if (isAnswered) release()
         return isAnswered
       }
-      if (await within(Math.max(0, until - performance.now()), answer)) return await end()
+      if (await within(patience, answer)) return await end()
+      patience = 0
       void end().then((isAnswered) => (isAnswered ? undefined : route(envelope)))
       return true
     }
