@@ -61,6 +61,8 @@ export class NatsRegistry implements Registry {
   #onChange: ((change: Change) => void) | undefined
   readonly #caughtUp = Promise.withResolvers<void>()
   #watch: QueuedIterator<KvWatchEntry> | undefined
+  /** Settles when the last watch has begun, or has failed to. */
+  #beginning: Promise<unknown> = Promise.resolve()
   /** The greatest revision that this watch has shown. */
   #shown = 0
   #onShown: (() => void) | undefined
@@ -185,6 +187,8 @@ export class NatsRegistry implements Registry {
     clearInterval(this.#look)
     this.#generation++
     this.#watch?.stop()
+    // One that begins on a closed connection fails, but its heartbeats are looked after for ever.
+    if (this.isConnected) await this.#beginning
     this.#parts.writer.close()
   }
 
@@ -233,9 +237,12 @@ export class NatsRegistry implements Registry {
   async #rewatch(generation: number): Promise<void> {
     this.#watch?.stop()
     await this.#findBucket()
+    if (generation !== this.#generation) return this.#caughtUp.promise
     const { kv, base } = this.#bucket
     const newest = this.#newest
-    const watch = await kv.watch()
+    const beginning = kv.watch()
+    this.#beginning = beginning.catch(() => {})
+    const watch = await beginning
     if (generation !== this.#generation) {
       watch.stop()
       return this.#caughtUp.promise

@@ -115,6 +115,23 @@ test('a bucket that is removed while all are connected is made anew', options, a
   await until(() => one.values.get('row.a') === 'again')
 })
 
+test('one that is closed while it begins to watch leaves nothing behind', options, async () => {
+  await using nats = await NatsServer.start()
+  const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length
+  const before = timers()
+  const settings = { servers: [nats.url], name: 'test', node: 'one', replicas: 1 }
+  // A watch takes some requests to begin, of which each may be the one under way.
+  for (let round = 0; round < 150; round++) {
+    const { registry, transport } = await openNats(settings, silentLogger)
+    await registry.watch(() => {})
+    if (registry instanceof NatsRegistry) registry.onReconnected()
+    await new Promise((resolve) => setTimeout(resolve, 1 + (round % 4)))
+    await registry.close()
+    await transport.close()
+  }
+  await until(() => timers() <= before, 'its timers')
+})
+
 test('a write that was answered when its bucket was gone has failed', options, async () => {
   await using nats = await NatsServer.start()
   const connection = await connect({ servers: nats.url })
