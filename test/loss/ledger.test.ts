@@ -90,6 +90,28 @@ for (const { after, expected } of [
   })
 }
 
+for (const { told, expected } of [
+  { told: 'before', expected: {} },
+  { told: 'after', expected: { duplicated: 1 } },
+]) {
+  test(`or since it was told, though it said so late: told ${told} the kill`, () => {
+    const stream = ledger.beginStream()
+    const transmission = acknowledged()
+    shown(transmission, stream)
+    if (told === 'before') ledger.told(transmission)
+    now += 500
+    ledger.kill()()
+    now += 1
+    if (told === 'after') ledger.told(transmission)
+    // Only now does its recipient read what proves it.
+    now += DAYS
+    ledger.known(transmission)
+    ledger.endStream(stream)
+    shown(transmission, ledger.beginStream())
+    assert.deepEqual(breaches(), expected)
+  })
+}
+
 test('a client that sends again what was not acknowledged makes no duplicate', () => {
   const stream = ledger.beginStream()
   const message = ledger.compose(0, 0)

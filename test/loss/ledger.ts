@@ -91,6 +91,7 @@ export class Ledger {
   readonly #sentAt: number[] = []
   readonly #sentTo: number[] = []
   readonly #stream: number[] = []
+  readonly #toldAt: number[] = []
   readonly #knownAt: number[] = []
   readonly #isArchived: boolean[] = []
   /** Whether it was addressed to the resource. */
@@ -166,6 +167,7 @@ export class Ledger {
     this.#sentTo.push(node)
     this.#sentAt.push(this.#clock())
     this.#stream.push(0)
+    this.#toldAt.push(0)
     this.#knownAt.push(0)
     this.#isArchived.push(false)
     return this.#message.push(message) - 1
@@ -242,6 +244,7 @@ export class Ledger {
     if (before !== 0) this.#repeat(transmission, message, before)
     else if (this.#has(message, SHOWN)) this.ambiguous++
     this.#stream[transmission] = stream
+    this.#toldAt[transmission] = 0
     this.#knownAt[transmission] = 0
     if (isAvailable) this.#checkOrder(transmission, message, stream)
     if (this.#has(message, SHOWN)) return
@@ -250,8 +253,14 @@ export class Ledger {
     if (this.#has(message, ACKNOWLEDGED) && !this.#has(message, BOUNCED)) this.owed--
   }
 
-  /** The server knows that the recipient has it. */
+  /** The recipient has acknowledged it: from now on the server may know that the recipient has it. */
+  told(transmission: number): void {
+    this.#toldAt[transmission] ||= this.#clock()
+  }
+
+  /** The server has said that it knows: it came to know it since it was told. */
   known(transmission: number): void {
+    this.told(transmission)
     this.#knownAt[transmission] = this.#clock()
   }
 
@@ -361,11 +370,12 @@ export class Ledger {
   }
 
   #repeat(transmission: number, message: number, stream: number): void {
+    const toldAt = this.#toldAt[transmission] as number
     const knownAt = this.#knownAt[transmission] as number
     const mayBe =
       knownAt === 0
         ? this.#ended[stream] === true
-        : this.#wasKilledAfter(knownAt) || this.#diskFailed(knownAt)
+        : this.#wasKilledAfter(toldAt, knownAt) || this.#diskFailed(knownAt)
     if (mayBe) this.repeated++
     else {
       const known = knownAt === 0 ? `stream ${stream} goes on` : `acknowledged at ${time(knownAt)}`
@@ -400,8 +410,9 @@ export class Ledger {
     })
   }
 
-  #wasKilledAfter(time: number): boolean {
-    return this.#kills.some(({ from, to }) => time <= to && from <= time + GRACE)
+  /** Whether it was killed within `GRACE` of when it came to know, which was between these two. */
+  #wasKilledAfter(toldAt: number, knownAt: number): boolean {
+    return this.#kills.some(({ from, to }) => toldAt <= to && from <= knownAt + GRACE)
   }
 
   #diskFailed(time: number): boolean {

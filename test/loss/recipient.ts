@@ -104,6 +104,9 @@ export class Recipient extends Client {
     if (!this.isOnline) return
     const { h } = this
     this.#acknowledged = h
+    for (const transmission of this.#unknown) {
+      if (transmission !== OTHER) this.#options.ledger.told(transmission)
+    }
     this.write(`<a xmlns='urn:xmpp:sm:3' h='${h % WRAP}'/>`)
     if (this.#pinged !== undefined || this.#unknown.every((place) => place === OTHER)) return
     this.#pinged = h
