@@ -291,7 +291,7 @@ export class ClientSession implements StreamSession, ConnectionHandler {
     for (const envelope of envelopes) {
       // Another resource has it, or will give it back in its turn.
       if (envelope.delivery?.giveBack(envelope) === false) continue
-      const outcome = router.route(envelope.shared(undefined).noted({ isRetry: true }))
+      const outcome = router.route(envelope.shared(undefined).asRetry())
       if (outcome instanceof Promise) await outcome
     }
   }

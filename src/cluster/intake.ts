@@ -23,7 +23,7 @@ export interface Taker {
    * about, to whether another node may have it now.
    */
   toSession(target: string, envelope: Envelope): Maybe<boolean>
-  /** Resolves when the other node has dealt with it; `undefined` if it has. */
+  /** Resolves when the other node has dealt with it, or can read it; `undefined` if it has, or can. */
   passedOn(envelope: Envelope): Promise<unknown> | undefined
   toComponent(target: string, envelope: Envelope): Maybe<unknown>
   /** The answer to a request of this node's own. */

@@ -2,7 +2,9 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { conditionOf, startCore } from '../../test/support/core.ts'
 import { Envelope, type Origin } from '../core/envelope.ts'
+import { stop } from '../core/hooks.ts'
 import { silentLogger } from '../core/log.ts'
+import { Outcome } from '../core/outcome.ts'
 import type { DeliveryShare } from '../core/shared-delivery.ts'
 import { parseJid } from '../xmpp/jid.ts'
 import { Stanza } from '../xmpp/stanza.ts'
@@ -106,6 +108,29 @@ test('who hears of it is whoever gave it to several, if others have it as well',
   await reception.toSession(juliet.jid.full, message(share))
   assert.equal(held.length, 1)
   assert.deepEqual(answers(), [])
+})
+
+test('what is stored is passed on when it can be read', async () => {
+  const { core, juliet, reception, message } = await receive()
+  await using _ = core
+  const stored = Promise.withResolvers<void>()
+  core.hooks.on('offline_message', () => {
+    core.sessionManager.holdBack(juliet.jid, stored.promise)
+    return stop(new Outcome('stored', 'offline'))
+  })
+  juliet.isClosed = true
+  const envelope = message()
+  assert.equal(await reception.toSession(juliet.jid.full, envelope), true)
+  let isPassedOn = false
+  const passedOn = reception.passedOn(envelope)?.then(() => {
+    isPassedOn = true
+  })
+  await new Promise((resolve) => setImmediate(resolve))
+  assert.equal(isPassedOn, false)
+  stored.resolve()
+  await passedOn
+  assert.equal(isPassedOn, true)
+  assert.equal(reception.passedOn(envelope), undefined)
 })
 
 test('what a component does not take is answered with what it says', async () => {

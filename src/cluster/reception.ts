@@ -55,12 +55,15 @@ export class Reception implements Taker {
   }
 
   /**
-   * Resolves when the node that has the session has dealt with it. Before that, whoever handed it to this
-   * one must not take it for decided: what it hands to that node itself would overtake it.
+   * Resolves when the node that has the session has dealt with it, or finds it in the store. Before that,
+   * whoever handed it to this one must not take it for decided: what it hands to that node itself, or stores,
+   * would overtake it.
    */
   passedOn({ to }: Envelope): Promise<unknown> | undefined {
-    const waits: Promise<void>[] = []
-    for (const resource of this.#parts.sessionManager.sessions.of(to.bare)) {
+    const { sessionManager } = this.#parts
+    const stored = sessionManager.leavingHere(to.bare)
+    const waits: Promise<unknown>[] = stored === undefined ? [] : [stored]
+    for (const resource of sessionManager.sessions.of(to.bare)) {
       const wait = resource instanceof RemoteResource ? resource.undecided : undefined
       if (wait !== undefined) waits.push(wait)
     }

@@ -117,6 +117,11 @@ export class Envelope {
     return new Envelope(from, to, stanza, origin, notes, settlement, delivery)
   }
 
+  /** As a session that has had it gives it back to the route. */
+  asRetry(): Envelope {
+    return this.unnoted('hops').noted({ isRetry: true })
+  }
+
   /** As it is handed to several resources; to one again with `undefined`. */
   shared(delivery: DeliveryShare | undefined): Envelope {
     const { from, to, stanza, origin, notes, settlement } = this

@@ -74,8 +74,8 @@ export class Keeping {
       log: silentLogger,
       isShared: true,
       lookAt: (node, account) => {
-        if (node === cluster.self.node) return
-        cluster.ask(node, 'offline_look', account).catch(() => {})
+        if (node === cluster.self.node) return undefined
+        return cluster.ask(node, 'offline_look', account).catch(() => null)
       },
       settingsFor: () => ({ batch: 10_000, patience: 1_000 }),
     })
@@ -95,6 +95,17 @@ export class Keeping {
     hooks.on('does_user_exist', () => true)
     hooks.on('sm_message_decided', (envelope, { targets }) =>
       targets.some(isLocalSession) ? this.#keep(envelope) : envelope,
+    )
+    hooks.on(
+      'sm_message_decided',
+      (envelope, { targets }) => {
+        const { isRetry, hops } = envelope.notes
+        const isOlder = isRetry === true && hops === undefined
+        if (targets.length === 0 || isOlder) return envelope
+        const waiting = this.#backlog.elsewhere.before(envelope.to.bare, targets)
+        return waiting === undefined ? envelope : waiting.then(() => envelope)
+      },
+      { order: 10 },
     )
     hooks.on('sm_message_taken', (envelope) => this.#keep(envelope))
     hooks.on('offline_message', (_, { envelope }) => stop(this.#store(envelope)))
@@ -145,7 +156,7 @@ export class Keeping {
       return remains
     })
     cluster.on('offline_look', (account) => {
-      void this.#backlog.look(account)
+      this.#backlog.lookFor(account)
       return null
     })
   }
@@ -201,7 +212,9 @@ export class Keeping {
       all.offline.set(seq, { ...row, seq })
     })
     envelope.settlement?.waitFor(written)
-    void this.#backlog.look(account, written)
+    const looked = this.#backlog.look(account, written)
+    const isAwaited = looked !== undefined && envelope.notes.isRetry === true
+    if (isAwaited) this.#parts.sessionManager.holdBack(envelope.to, looked)
     return new Outcome('stored', 'offline')
   }
 

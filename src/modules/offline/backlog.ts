@@ -1,7 +1,7 @@
 import type { Envelope } from '../../core/envelope.ts'
 import type { Logger } from '../../core/log.ts'
 import { isLocalSession, type Session } from '../../core/session.ts'
-import { Elsewhere, type ElsewhereParts } from './elsewhere.ts'
+import { Elsewhere, type ElsewhereParts, NOBODY } from './elsewhere.ts'
 import type { Removals } from './removals.ts'
 import { type Cursor, type OfflineStore, restore, START, type StoredMessage } from './store.ts'
 import type { UsageCache } from './usage.ts'
@@ -111,10 +111,20 @@ export class Backlog {
     if (written === undefined) return this.elsewhere.tell(account)
     const tell = () => {
       const told = this.elsewhere.tell(account)
-      if (told === undefined) this.elsewhere.mayBeSeenLate(account)
-      return told
+      if (told !== undefined) return told
+      this.elsewhere.mayBeSeenLate(account)
+      return this.elsewhere.tellPossible(account)
     }
     return written.then(tell, () => {})
+  }
+
+  /**
+   * Another node has stored something, and takes the account's session for one of this node. Is it at a third one by
+   * now, that is to be told before it gets what comes behind this.
+   */
+  lookFor(account: string): void {
+    if (this.#available(account) === undefined) this.elsewhere.owe(account, NOBODY)
+    void this.look(account)
   }
 
   /** A session has acknowledged a message from the store. */

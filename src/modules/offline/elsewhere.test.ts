@@ -67,3 +67,34 @@ test('who is not known to be available is looked for where something newer goes'
   await all.elsewhere.before(JULIET.bare, [{ ...remote, priority: undefined }])
   assert.deepEqual(looked, ['two'])
 })
+
+test('what is stored is told where it is not known yet whether somebody is available', async () => {
+  const { backlog: all, sessions, looked } = backlog()
+  sessions.add({ ...remote, priority: undefined })
+  const written = Promise.withResolvers<void>()
+  const told = all.look(JULIET.bare, written.promise)
+  await new Promise((resolve) => setImmediate(resolve))
+  assert.deepEqual(looked, [])
+  written.resolve()
+  await told
+  assert.deepEqual(looked, ['two'])
+})
+
+test('whoever is asked to look for a session that has gone on tells where it is now', async () => {
+  const { backlog: all, looked } = backlog()
+  all.lookFor(JULIET.bare)
+  assert.deepEqual(looked, [])
+  await all.elsewhere.before(JULIET.bare, [{ ...remote, priority: undefined }])
+  assert.deepEqual(looked, ['two'])
+})
+
+test('and nobody else if it is here', async () => {
+  const { backlog: all, sessions } = backlog()
+  const { promise: isGiven, resolve: given } = Promise.withResolvers<void>()
+  const hold = () => ({ through: () => true, release: given })
+  const session = { ...remote, shared: {}, isClosed: false, setPresence() {}, hold }
+  sessions.add(session as unknown as Resource)
+  all.lookFor(JULIET.bare)
+  await isGiven
+  assert.equal(all.elsewhere.before(JULIET.bare, []), undefined)
+})

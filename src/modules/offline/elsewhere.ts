@@ -19,8 +19,8 @@ type Parts = ElsewhereParts & {
 /** After so long it is looked whether somebody was there after all, milliseconds. */
 const FIRST_LOOK = 2_000
 const LAST_LOOK = 20_000
-/** There was nobody to be told. */
-const NOBODY = Promise.resolve()
+/** There is nobody to be told, or nothing to wait for. */
+export const NOBODY = Promise.resolve()
 /** Accounts for which it is remembered that something was stored here. */
 const MAX_OWED = 50_000
 
@@ -33,7 +33,7 @@ export class Elsewhere {
   /** When something was last stored for an account of which nobody was known to be there. */
   readonly #stored = new Map<string, number>()
   readonly #storedLongAgo = new Map<string, number>()
-  /** Accounts for which something was stored here, and nobody was told since: when it is written. */
+  /** Accounts for which something was stored, and nobody was told since: when it is written. */
   readonly #owed = new Map<string, Promise<unknown>>()
 
   constructor(parts: Parts) {
@@ -53,18 +53,18 @@ export class Elsewhere {
         if (this.#owed.get(account) === looked) this.#owed.delete(account)
         // Another node does so before it takes what it is handed after that.
         this.#parts.look(account)
-        for (const target of targets) this.#tellNodeOf(target)
+        // They get something newer.
+        for (const target of targets) void this.#tellNodeOf(target)
       })
     this.#owed.set(account, looked)
     return looked
   }
 
-  /** It has a session there that gets something newer, and may be available for longer than is known here. */
-  #tellNodeOf({ jid, priority, shared }: Resource): void {
+  /** It may be available for longer than is known here. */
+  #tellNodeOf({ jid, priority, shared }: Resource): Promise<unknown> | undefined {
     const { clusterNode } = shared
-    if (priority === undefined && clusterNode !== undefined) {
-      void this.#parts.lookAt(clusterNode, jid.bare)
-    }
+    if (priority !== undefined || clusterNode === undefined) return undefined
+    return this.#parts.lookAt(clusterNode, jid.bare)
   }
 
   /** Something was stored while nobody was known to be there. */
@@ -119,6 +119,12 @@ export class Elsewhere {
     const node = oldest?.shared.clusterNode
     if (oldest === undefined || isLocalSession(oldest) || node === undefined) return undefined
     return this.#parts.lookAt(node, account) ?? NOBODY
+  }
+
+  /** Tells those whose sessions are not known to be available; resolves when they have been told. */
+  tellPossible(account: string): Promise<unknown> | undefined {
+    const told = this.#parts.sessions.of(account).flatMap((one) => this.#tellNodeOf(one) ?? [])
+    return told.length === 0 ? undefined : Promise.all(told)
   }
 }
 

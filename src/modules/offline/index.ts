@@ -197,7 +197,10 @@ export const offline = defineModule({
       hooks.on(
         'sm_message_decided',
         (envelope, { targets }) => {
-          if (targets.length === 0 || envelope.notes.isRetry === true) return envelope
+          const { isRetry, hops } = envelope.notes
+          // What was given back is older than what was stored; but not what is only passed on.
+          const isOlder = isRetry === true && hops === undefined
+          if (targets.length === 0 || isOlder) return envelope
           const waiting = backlog.elsewhere.before(envelope.to.bare, targets)
           return waiting === undefined ? envelope : waiting.then(() => envelope)
         },
@@ -211,7 +214,7 @@ export const offline = defineModule({
       return jid
     })
     cluster.on('offline_look', (account) => {
-      void backlog.look(account)
+      backlog.lookFor(account)
       return null
     })
     hooks.on('remote_session_left', (resource) => {

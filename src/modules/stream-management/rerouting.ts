@@ -48,7 +48,7 @@ export class Rerouting {
     const { through, release } = session.hold()
     void this.#settled(account).then(() => {
       if (!session.isClosed) {
-        for (const each of this.#kept.takeHomeless(account)) through(each.noted({ isRetry: true }))
+        for (const each of this.#kept.takeHomeless(account)) through(each.asRetry())
       }
       release()
     })
@@ -72,7 +72,7 @@ export class Rerouting {
     const pause = (this.#failedAt.get(account) ?? -PAUSE) + PAUSE - performance.now()
     if (pause > 0) await sleep(pause, undefined, { ref: false })
     for (const envelope of this.#kept.takeHomeless(account)) {
-      const outcome = this.#router.route(envelope.noted({ isRetry: true }))
+      const outcome = this.#router.route(envelope.asRetry())
       if (outcome instanceof Promise) await outcome
     }
     const stored = this.#kept.handingOver(account)

@@ -85,7 +85,7 @@ export class Restoration {
     for (const session of restored) await this.#resend(session)
     const stored: (Promise<void> | undefined)[] = []
     const route = async (envelope: Envelope) => {
-      const { fate } = await context.router.route(envelope.noted({ isRetry: true }))
+      const { fate } = await context.router.route(envelope.asRetry())
       if (fate === 'stored') stored.push(envelope.settlement?.done)
     }
     let patience = GIVING_BACK
@@ -199,7 +199,7 @@ export class Restoration {
   async #giveBack({ id, queue }: Snapshot): Promise<void> {
     const { context, forget } = this.#parts
     for (const [envelope] of queue) {
-      if (isForOthers(envelope)) await context.router.route(envelope.noted({ isRetry: true }))
+      if (isForOthers(envelope)) await context.router.route(envelope.asRetry())
     }
     forget(id)
   }
