@@ -41,6 +41,8 @@ export class ArchiveWriter {
   #underWay: Batch | undefined
   #running: Promise<void> | undefined
   #bytes = 0
+  /** As it was when the last batch began to gather. */
+  #maxBytes: number
   /** Resolves when the batch under way is written, or was not. */
   #attempt = Promise.withResolvers<void>()
   /** While the store takes nothing: how many messages were refused. */
@@ -51,6 +53,7 @@ export class ArchiveWriter {
 
   constructor(parts: Parts) {
     this.#parts = parts
+    this.#maxBytes = parts.maxBytes
   }
 
   /**
@@ -59,7 +62,7 @@ export class ArchiveWriter {
    */
   add(message: ArchivedMessage, settlement?: Settlement): Promise<void> {
     const bytes = OVERHEAD + message.xml.length
-    if (this.#isClosed || this.#bytes + bytes > this.#parts.maxBytes) {
+    if (this.#isClosed || this.#bytes + bytes > this.#maxBytes) {
       return this.#refuse(settlement)
     }
     this.#bytes += bytes
@@ -107,6 +110,7 @@ export class ArchiveWriter {
       // Not everybody who adds a message waits for it.
       written.promise.catch(() => {})
       this.#gathering = { messages: [], settlements: [], written, bytes: 0 }
+      this.#maxBytes = this.#parts.maxBytes
       this.#running ??= this.#run()
     }
     return this.#gathering
@@ -165,7 +169,7 @@ export class ArchiveWriter {
 
   #isOver(share: number): boolean {
     if (this.#isClosed || this.#outage !== undefined) return false
-    return this.#bytes > this.#parts.maxBytes * share
+    return this.#bytes > this.#maxBytes * share
   }
 
   #checkRoom(): void {
