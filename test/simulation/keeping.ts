@@ -98,13 +98,7 @@ export class Keeping {
     )
     hooks.on(
       'sm_message_decided',
-      (envelope, { targets }) => {
-        const { isRetry, hops } = envelope.notes
-        const isOlder = isRetry === true && hops === undefined
-        if (targets.length === 0 || isOlder) return envelope
-        const waiting = this.#backlog.elsewhere.before(envelope.to.bare, targets)
-        return waiting === undefined ? envelope : waiting.then(() => envelope)
-      },
+      (envelope, { targets }) => this.#backlog.before(envelope, targets),
       { order: 10 },
     )
     hooks.on('sm_message_taken', (envelope) => this.#keep(envelope))

@@ -1,6 +1,7 @@
 import type { Envelope } from '../../core/envelope.ts'
 import type { Logger } from '../../core/log.ts'
-import { isLocalSession, type Session } from '../../core/session.ts'
+import type { Maybe } from '../../core/maybe.ts'
+import { isLocalSession, type Resource, type Session } from '../../core/session.ts'
 import { Elsewhere, type ElsewhereParts, NOBODY } from './elsewhere.ts'
 import type { Removals } from './removals.ts'
 import { type Cursor, type OfflineStore, restore, START, type StoredMessage } from './store.ts'
@@ -125,6 +126,16 @@ export class Backlog {
   lookFor(account: string): void {
     if (this.#available(account) === undefined) this.elsewhere.owe(account, NOBODY)
     void this.look(account)
+  }
+
+  /** A message as it is delivered, when those are on their way that were stored before it. */
+  before(envelope: Envelope, targets: readonly Resource[]): Maybe<Envelope> {
+    const { isRetry, hops } = envelope.notes
+    // What was given back is older than what was stored; but not what is only passed on.
+    const isOlder = isRetry === true && hops === undefined
+    if (targets.length === 0 || isOlder) return envelope
+    const waiting = this.elsewhere.before(envelope.to.bare, targets)
+    return waiting === undefined ? envelope : waiting.then(() => envelope)
   }
 
   /** A session has acknowledged a message from the store. */

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { Envelope, SERVER } from '../../core/envelope.ts'
 import { silentLogger } from '../../core/log.ts'
 import type { Resource } from '../../core/session.ts'
 import { Sessions } from '../../core/sessions.ts'
 import { jid } from '../../xmpp/jid.ts'
+import { Stanza } from '../../xmpp/stanza.ts'
 import { Backlog } from './backlog.ts'
 
 const JULIET = jid('juliet', 'im.example.com', 'balcony')
@@ -97,4 +99,20 @@ test('and nobody else if it is here', async () => {
   all.lookFor(JULIET.bare)
   await isGiven
   assert.equal(all.elsewhere.before(JULIET.bare, []), undefined)
+})
+
+test('what is stored comes before what is passed on, and behind what was given back', async () => {
+  const { backlog: all } = backlog()
+  const message = new Envelope(JULIET, JULIET, Stanza.build('message', {}), SERVER)
+  const given = message.asRetry()
+  const passedOn = message.noted({ isRetry: true, hops: 1 })
+  for (const envelope of [message, passedOn]) {
+    void all.look(JULIET.bare, Promise.resolve())
+    assert.equal(all.before(envelope, []), envelope)
+    assert.equal(all.before(given, [remote]), given)
+    const waiting = all.before(envelope, [remote])
+    assert.ok(waiting instanceof Promise)
+    assert.equal(await waiting, envelope)
+    assert.equal(all.before(envelope, [remote]), envelope)
+  }
 })

@@ -194,18 +194,10 @@ export const offline = defineModule({
     )
 
     if (cluster.isShared) {
-      hooks.on(
-        'sm_message_decided',
-        (envelope, { targets }) => {
-          const { isRetry, hops } = envelope.notes
-          // What was given back is older than what was stored; but not what is only passed on.
-          const isOlder = isRetry === true && hops === undefined
-          if (targets.length === 0 || isOlder) return envelope
-          const waiting = backlog.elsewhere.before(envelope.to.bare, targets)
-          return waiting === undefined ? envelope : waiting.then(() => envelope)
-        },
-        { order: 10, explain: (envelope) => ({ verdict: envelope }) },
-      )
+      hooks.on('sm_message_decided', (envelope, { targets }) => backlog.before(envelope, targets), {
+        order: 10,
+        explain: (envelope) => ({ verdict: envelope }),
+      })
     }
     every(RETRY, () => removals.retry())
     if (cluster.isShared) every(LOOK, () => backlog.elsewhere.lookAgain())
