@@ -496,5 +496,6 @@ export class ClusteredNode implements Cluster, MemberListener {
     for (const cleaned of this.#lostRuns.onCleaned(run)) this.#peers.forget(cleaned)
     this.#sessions.onCleaned(run)
     this.#components.onCleaned(run)
+    this.#parts.hooks.at('node_cleaned').tell({}, { clusterNode: run.node })
   }
 }

@@ -284,6 +284,10 @@ export interface HookMap {
    * run, or one of a node that was lost. Global; run on one node.
    */
   node_remains: Hook<Remains, object>
+  /**
+   * What a run of a node has left is taken care of, and it writes nothing any more. Global; run on every node.
+   */
+  node_cleaned: Hook<object, { readonly clusterNode: string }>
   /** The last runs of nodes of which the storage has something that `node_remains` would take over. Global. */
   nodes_with_remains: Hook<readonly NodeRun[], object>
   /**

@@ -3,11 +3,13 @@ import { test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { openNats } from '../../src/cluster/nats.ts'
 import { keyOf } from '../../src/cluster/session-table.ts'
-import type { Envelope } from '../../src/core/envelope.ts'
+import { Envelope, SERVER } from '../../src/core/envelope.ts'
 import { silentLogger } from '../../src/core/log.ts'
 import { isLocalSession } from '../../src/core/session.ts'
 import type { TraceItem } from '../../src/core/trace-item.ts'
+import { OfflineStore } from '../../src/modules/offline/store.ts'
 import { type BareJid, parseBare, parseJid } from '../../src/xmpp/jid.ts'
+import { Stanza } from '../../src/xmpp/stanza.ts'
 import { el } from '../../src/xmpp/xml.ts'
 import { askArchive } from '../support/archive.ts'
 import type { Client } from '../support/client.ts'
@@ -369,6 +371,24 @@ test('offline messages go to whoever comes, on whatever node', options, async ()
   const juliet = await two.connect('juliet', 'balcony')
   for (const body of ['one', 'two', 'three']) await juliet.receives({ body })
 })
+
+test(
+  'what a node has stored is found when it is gone, though it told nobody',
+  options,
+  async () => {
+    await using pair = await startPair()
+    const { one, two } = pair
+    const juliet = await one.connect('juliet', 'balcony')
+    // As if it had not known that she is here.
+    const store = new OfflineStore(two.server.storage, { isShared: true })
+    const romeo = parseJid('romeo@im.example.com/orchard')
+    const account = parseBare('juliet@im.example.com')
+    const stanza = Stanza.build('message', { type: 'chat' }, el('body', {}, 'unseen'))
+    await store.add(account, new Envelope(romeo, account, stanza, SERVER), Date.now(), 1)
+    await two.stop()
+    await juliet.receives({ body: 'unseen' })
+  },
+)
 
 test('a drained node sends its clients elsewhere, where they go on', options, async () => {
   await using scene = await resumableAt('two')

@@ -61,6 +61,11 @@ export class Keeping {
               place > after.place || (place === after.place && seq > after.seq)
             return own.filter(isBehind).slice(0, limit)
           }),
+        waiting: (accounts) =>
+          store.do(({ offline }) => {
+            const all = new Set(Array.from(offline.values(), ({ account }) => account))
+            return accounts.filter((account) => all.has(account))
+          }),
       },
       usage: { forget: () => {}, release: () => {} },
       removals: {
@@ -133,6 +138,10 @@ export class Keeping {
     hooks.on('remote_session_left', (resource) => {
       void this.#backlog.look(resource.jid.bare)
       return resource
+    })
+    hooks.on('node_cleaned', (node) => {
+      void this.#backlog.lookForAll()
+      return node
     })
     hooks.on('filter_unacknowledged_messages', (envelopes) =>
       envelopes.filter(({ notes }) => notes.offline === undefined),

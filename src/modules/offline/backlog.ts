@@ -4,11 +4,18 @@ import type { Maybe } from '../../core/maybe.ts'
 import { isLocalSession, type Resource, type Session } from '../../core/session.ts'
 import { Elsewhere, type ElsewhereParts, NOBODY } from './elsewhere.ts'
 import type { Removals } from './removals.ts'
-import { type Cursor, type OfflineStore, restore, START, type StoredMessage } from './store.ts'
+import {
+  ASKED_AT_ONCE,
+  type Cursor,
+  type OfflineStore,
+  restore,
+  START,
+  type StoredMessage,
+} from './store.ts'
 import type { UsageCache } from './usage.ts'
 
 type Parts = ElsewhereParts & {
-  readonly store: Pick<OfflineStore, 'page'>
+  readonly store: Pick<OfflineStore, 'page' | 'waiting'>
   readonly usage: Pick<UsageCache, 'release' | 'forget'>
   readonly removals: Pick<Removals, 'remove' | 'has'>
   readonly log: Logger
@@ -126,6 +133,25 @@ export class Backlog {
   lookFor(account: string): void {
     if (this.#available(account) === undefined) this.elsewhere.owe(account, NOBODY)
     void this.look(account)
+  }
+
+  /**
+   * A node that is gone has stored something, perhaps without knowing who is here, and looks for nobody any more. Those
+   * who come from now on find it.
+   */
+  async lookForAll(): Promise<void> {
+    let asked: string[] = []
+    const ask = async () => {
+      const waiting = await this.#parts.store.waiting(asked)
+      asked = []
+      for (const account of waiting) void this.look(account)
+    }
+    for (const session of this.#parts.sessions.values()) {
+      if (!isLocalSession(session) || !mayReceive(session)) continue
+      asked.push(session.jid.bare)
+      if (asked.length === ASKED_AT_ONCE) await ask()
+    }
+    if (asked.length > 0) await ask()
   }
 
   /** A message as it is delivered, when those are on their way that were stored before it. */

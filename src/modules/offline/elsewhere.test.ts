@@ -15,7 +15,7 @@ function backlog() {
   const sessions = new Sessions()
   const looked: string[] = []
   const parts = {
-    store: { page: async () => [] },
+    store: { page: async () => [], waiting: async () => [] },
     usage: { release() {}, forget() {} },
     removals: { remove() {}, has: () => false },
     sessions,

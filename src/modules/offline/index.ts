@@ -213,6 +213,11 @@ export const offline = defineModule({
       void backlog.look(resource.jid.bare)
       return resource
     })
+    hooks.on('node_cleaned', (node) => {
+      const failed = (error: unknown) => log.error('offline_messages_not_looked_for', { error })
+      void backlog.lookForAll().catch(failed)
+      return node
+    })
     hooks.on('session_restored', (envelopes, { session }) => {
       const own = envelopes.flatMap((envelope) => {
         const { offline: seq } = envelope.notes

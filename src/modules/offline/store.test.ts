@@ -91,3 +91,13 @@ test('a look that fails is not remembered', async () => {
   await assert.rejects(Promise.resolve(store.page(JULIET.full, START, 10)))
   await assert.rejects(Promise.resolve(store.page(JULIET.full, START, 10)))
 })
+
+test('of some accounts those are told for which there is something', async () => {
+  await using scene = await given({ isShared: true })
+  const { store } = scene
+  assert.deepEqual(await store.waiting([JULIET.full]), [])
+  await store.add(JULIET, MESSAGE, 0, 1)
+  await store.add(JULIET, MESSAGE, 0, 2)
+  assert.deepEqual(await store.waiting(['romeo@im.example.com', JULIET.full]), [JULIET.full])
+  assert.deepEqual(await store.waiting([]), [])
+})

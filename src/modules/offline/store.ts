@@ -95,6 +95,10 @@ const LIST = `select seq, stored_at, stanza, notes, size, place from offline_mes
 const LAST_PLACE = 'select cast(coalesce(max(place), 0) as bigint) as place from offline_message'
 const HOLDS =
   'select stanza from offline_message where account = ? and place = ? order by seq limit 10'
+/** Accounts that are asked about together. */
+export const ASKED_AT_ONCE = 200
+const WAITING = `select distinct account from offline_message
+  where account in (${Array(ASKED_AT_ONCE).fill('?').join(', ')})`
 const REMOVE = 'delete from offline_message where seq = ?'
 const REMOVE_ALL = 'delete from offline_message where account = ?'
 const USAGE = `select count(*) as count, cast(coalesce(sum(size), 0) as bigint) as bytes
@@ -200,6 +204,13 @@ export class OfflineStore {
     } finally {
       if (!look.hasFoundNothing && this.#looks.get(account) === look) this.#looks.delete(account)
     }
+  }
+
+  /** Of at most `ASKED_AT_ONCE` accounts, those for which there is something. */
+  async waiting(accounts: readonly string[]): Promise<readonly string[]> {
+    const asked = Array.from({ length: ASKED_AT_ONCE }, (_, at) => accounts[at] ?? '')
+    const rows = await this.#storage.read<{ account: string }>(WAITING, asked)
+    return rows.map(({ account }) => account)
   }
 
   async remove(seq: number): Promise<void> {
