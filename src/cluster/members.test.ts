@@ -9,6 +9,7 @@ import { silentLogger } from '../core/log.ts'
 import { Members, NODE_PREFIX } from './members.ts'
 
 const LEASE = 3_000
+const SESSIONS = 7
 const KEY = `${NODE_PREFIX}one`
 
 /** Nodes that hear each other, and the registry. */
@@ -41,7 +42,7 @@ class Nodes {
       lastShutOut: async () => 0,
       sendHeartbeat: () => {
         const { node, epoch } = members.self
-        for (const other of this.#members) other.onHeartbeat(node, epoch, 0)
+        for (const other of this.#members) other.onHeartbeat(node, epoch, SESSIONS)
       },
       lease: LEASE,
     })
@@ -150,4 +151,15 @@ test('a record that is lost before its node has seen it is written again', async
   await nodes.run(5_000)
   assert.equal(nodes.row.epoch, one.self.epoch)
   assert.equal(nodes.row.state, 'alive')
+})
+
+test('a node that is gone has no sessions', async () => {
+  const nodes = new Nodes()
+  const one = await nodes.open('one')
+  const two = await nodes.open('two')
+  await nodes.run(1_000)
+  const seen = () => two.all.find(({ node }) => node === 'one')
+  assert.equal(seen()?.sessions, SESSIONS)
+  await Promise.all([one.leave(), nodes.run(1_000)])
+  assert.deepEqual([seen()?.record.state, seen()?.sessions], ['gone', 0])
 })

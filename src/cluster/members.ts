@@ -254,6 +254,7 @@ export class Members {
     const member = known ?? { node, record, heardAt: clock.now(), sessions: 0 }
     this.#members.set(node, member)
     member.record = record
+    if (record.state === 'gone') member.sessions = 0
     // Whatever was heard of it before this record, such as its sessions.
     const deadBefore = before?.dead ?? 0
     if (record.dead > deadBefore)
