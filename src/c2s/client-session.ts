@@ -252,6 +252,7 @@ export class ClientSession implements StreamSession, ConnectionHandler {
   async #end(reason: EndReason, error: StreamError | undefined): Promise<void> {
     // From here on `deliver` answers false and the session manager looks for others.
     this.isClosed = true
+    if (reason === 'replaced') this.#environment.sessionManager.replaced(this)
     this.#hangUp(error)
     const mayGiveBack = this.acknowledges || !this.#outbound.isEmpty
     const { sessionManager } = this.#environment

@@ -387,8 +387,10 @@ export class ClusteredNode implements Cluster, MemberListener {
       const session = sessionManager.sessions.get(parseJid(jid))
       const stream = error === undefined ? undefined : fromText(error)
       if (session?.id === id && isLocalSession(session)) await session.close(stream)
+      const { bare } = parseJid(jid)
       // Not for other nodes: sessions that change places would wait for each other.
-      await sessionManager.leavingHere(parseJid(jid).bare)
+      await sessionManager.leavingHere(bare)
+      await sessionManager.lastSent(bare)
       return null
     })
     this.on('component_close', async ({ id, error }) => {

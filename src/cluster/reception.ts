@@ -6,6 +6,7 @@ import type { Logger } from '../core/log.ts'
 import { after, type Maybe } from '../core/maybe.ts'
 import type { Router } from '../core/router.ts'
 import type { SessionManager } from '../core/session-manager.ts'
+import { overWithin } from '../core/timers.ts'
 import { StanzaError } from '../xmpp/stanza-error.ts'
 import type { Taker } from './intake.ts'
 import type { RemoteComponents } from './remote-components.ts'
@@ -69,13 +70,7 @@ export class Reception implements Taker {
     }
     if (waits.length === 0) return undefined
     // Nodes that pass something on to each other do not wait for each other for ever.
-    return new Promise((resolve) => {
-      const cancel = this.#parts.clock.after(PASSING, () => resolve(undefined))
-      void Promise.all(waits).then(() => {
-        cancel()
-        resolve(undefined)
-      })
-    })
+    return overWithin(this.#parts.clock, PASSING, Promise.all(waits))
   }
 
   toComponent(target: string, envelope: Envelope): Maybe<unknown> {

@@ -14,7 +14,7 @@ import type { Router } from './router.ts'
 import { type RuleLimits, ServerRules } from './server-rules.ts'
 import { isLocalSession, type Session, type StreamSession } from './session.ts'
 import { Sessions } from './sessions.ts'
-import { systemTimers, type Timers } from './timers.ts'
+import { overWithin, systemTimers, type Timers } from './timers.ts'
 import type { Tracer } from './tracer.ts'
 
 /** What an account may have, and how its stanzas are dealt with. */
@@ -37,6 +37,8 @@ type Parts = {
 
 /** How long an account's stanzas wait for those of a session that ends, milliseconds. */
 const HOLD_BACK = 5_000
+/** How long a client that goes on at another node waits for what it has sent last here, milliseconds. */
+const LAST_SENT = 2_000
 
 /**
  * Route step 7. Knows which resources of an account are there, on all nodes, and what has to wait for one of
@@ -48,6 +50,9 @@ export class SessionManager {
   readonly #rules: ServerRules
   /** Stanzas that wait for what sessions of their account give back, by its bare JID. */
   readonly #heldBack: HeldBack
+  readonly #timers: Timers
+  /** By account: what sessions that were replaced had sent last, until its fate is decided. */
+  readonly #lastSent = new Map<string, Promise<void>>()
   #lastId = 0
   /** What the ids of messages begin with that this run is the first to see. */
   #idsOfRun = ''
@@ -56,20 +61,13 @@ export class SessionManager {
   constructor(parts: Parts) {
     const { timers = systemTimers } = parts
     this.#parts = parts
+    this.#timers = timers
     this.#rules = new ServerRules({
       ...parts,
       sessions: this.sessions,
       decideAgain: (envelope, domainType) => this.#deliver(envelope, domainType),
       behind: (earlier, account, decide) => {
-        const over = new Promise<void>((resolve) => {
-          const cancel = timers.after(HOLD_BACK, resolve)
-          const end = () => {
-            cancel()
-            resolve()
-          }
-          earlier.then(end, end)
-        })
-        const decided = over.then(decide)
+        const decided = overWithin(timers, HOLD_BACK, earlier).then(decide)
         this.holdBack(account, decided, true)
         return decided
       },
@@ -195,6 +193,20 @@ export class SessionManager {
   /** Resolves when no stanza waits for anything of that kind. */
   allLeft(): Promise<void> {
     return this.#heldBack.allReleased()
+  }
+
+  /** Another session is in its place: its client may send again there what it has sent last. */
+  replaced({ jid: { bare }, receiving }: StreamSession): void {
+    if (receiving === undefined) return
+    const sent = overWithin(this.#timers, LAST_SENT, receiving).then(() => {
+      if (this.#lastSent.get(bare) === sent) this.#lastSent.delete(bare)
+    })
+    this.#lastSent.set(bare, sent)
+  }
+
+  /** Resolves when the fate of what these sessions had sent last is decided; `undefined` if it is. */
+  lastSent(account: string): Promise<void> | undefined {
+    return this.#lastSent.get(account)
   }
 
   // --- Stanzas come in.

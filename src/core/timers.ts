@@ -11,3 +11,15 @@ export const systemTimers: Timers = {
     return () => clearTimeout(timer)
   },
 }
+
+/** Resolves when `work` is over, whatever it comes to, or after `ms` milliseconds. */
+export function overWithin(timers: Timers, ms: number, work: Promise<unknown>): Promise<void> {
+  return new Promise((resolve) => {
+    const cancel = timers.after(ms, resolve)
+    const over = () => {
+      cancel()
+      resolve()
+    }
+    work.then(over, over)
+  })
+}

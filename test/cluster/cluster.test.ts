@@ -15,7 +15,7 @@ import { askArchive } from '../support/archive.ts'
 import type { Client } from '../support/client.ts'
 import { skipWithoutCluster, TestCluster, until } from '../support/cluster.ts'
 import { apart, knows, type Resumable, resumableAt, startPair } from '../support/cluster-pair.ts'
-import { DOMAIN, PASSWORD } from '../support/server.ts'
+import { DOMAIN, PASSWORD, type TestServer } from '../support/server.ts'
 import { chat, iq, presence } from '../support/stanzas.ts'
 import {
   acknowledge,
@@ -28,6 +28,12 @@ import {
 } from '../support/stream-management.ts'
 
 const options = { skip: skipWithoutCluster }
+
+/** Whether something that a client has sent is not decided about yet. */
+function isSending({ server }: TestServer, { fullJid }: Client): boolean {
+  const session = server.sessionManager.sessions.get(parseJid(fullJid))
+  return session !== undefined && 'receiving' in session && session.receiving !== undefined
+}
 
 test('messages between clients of different nodes arrive in order', options, async () => {
   await using scene = await apart()
@@ -153,6 +159,25 @@ test('who has a resource loses it to whoever binds it on another node', options,
   romeo.send(chat('juliet@im.example.com', 'Which of you?'))
   await after.receives({ body: 'Which of you?' })
   assert.equal(one.server.sessionManager.sessions.of(after.bareJid).length, 1)
+})
+
+test('what it had sent last there comes before what it sends here', options, async () => {
+  await using pair = await startPair()
+  const { one, two } = pair
+  const juliet = await two.connect('juliet', 'balcony')
+  await until(knows(one, juliet.fullJid))
+  const romeo = await one.connect('romeo', 'orchard')
+  await until(knows(two, romeo.fullJid))
+  // For whatever reason that has to wait.
+  one.server.sessionManager.holdBack(parseJid(juliet.fullJid), delay(1_500), true)
+  romeo.send(chat(juliet.fullJid, 'there'))
+  await until(() => isSending(one, romeo))
+  const again = await two.connect('romeo', 'orchard')
+  again.send(chat(juliet.fullJid, 'here'))
+  for (const body of ['there', 'here']) {
+    const next = await juliet.receives(({ name }) => name === 'message')
+    assert.equal(next.child('body')?.text, body)
+  }
 })
 
 test('contacts on another node see who comes and goes', options, async () => {
