@@ -7,6 +7,7 @@ import type { Logger } from '../core/log.ts'
 import type { Maybe } from '../core/maybe.ts'
 import { after } from '../core/maybe.ts'
 import { rendezvous } from '../core/rendezvous.ts'
+import { within } from '../core/within.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
 
 /**
@@ -227,12 +228,4 @@ function choose(
       ? candidates.find((candidate) => candidate.awaits(envelope))
       : undefined
   return asking ?? rendezvous(from.bare, candidates, ({ id }) => id)
-}
-
-/** Waits for `work`, but no longer than `ms`. */
-async function within(ms: number, work: Promise<unknown>): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>()
-  const timer = setTimeout(resolve, ms)
-  await Promise.race([work, promise])
-  clearTimeout(timer)
 }
