@@ -6,6 +6,7 @@ import { stop } from '../core/hooks.ts'
 import { silentLogger } from '../core/log.ts'
 import { Outcome } from '../core/outcome.ts'
 import type { DeliveryShare } from '../core/shared-delivery.ts'
+import { within } from '../core/within.ts'
 import { parseJid } from '../xmpp/jid.ts'
 import { Stanza } from '../xmpp/stanza.ts'
 import { StanzaError } from '../xmpp/stanza-error.ts'
@@ -108,6 +109,22 @@ test('who hears of it is whoever gave it to several, if others have it as well',
   await reception.toSession(juliet.jid.full, message(share))
   assert.equal(held.length, 1)
   assert.deepEqual(answers(), [])
+})
+
+test('what is for a session that is gone does not wait for other nodes', async () => {
+  const { core, juliet, reception, message } = await receive()
+  await using _ = core
+  const elsewhere = Promise.withResolvers<void>()
+  const here = Promise.withResolvers<void>()
+  core.sessionManager.holdBack(juliet.jid, elsewhere.promise, true)
+  core.sessionManager.holdBack(juliet.jid, here.promise)
+  core.sessionManager.sessions.remove(juliet)
+  const decided = Promise.resolve(reception.toSession(juliet.jid.full, message()))
+  assert.equal(await within(50, decided), false)
+  here.resolve()
+  // Whatever it waits for it waits for longer.
+  assert.equal(await within(3_000, decided), true)
+  elsewhere.resolve()
 })
 
 test('what is stored is passed on when it can be read', async () => {

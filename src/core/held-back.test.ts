@@ -176,3 +176,22 @@ test('what others may wait for does not wait for them, but for what is here, in 
   await held.released(ACCOUNT)
   assert.deepEqual(done, ['at once', 'one', 'two', 'newer', 'three', 'newest'])
 })
+
+test('what may not wait for others does not wait for what waits for them', async () => {
+  const { held, done, say } = heldBack()
+  const [here, elsewhere] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  held.hold(ACCOUNT, here.promise)
+  void held.run(ACCOUNT, () => {
+    done.push('one')
+    held.hold(ACCOUNT, elsewhere.promise, true)
+    return elsewhere.promise
+  })
+  void say('two')
+  void held.runHere(ACCOUNT, () => void done.push('three'))
+  here.resolve()
+  await turn()
+  assert.deepEqual(done, ['one', 'three'])
+  elsewhere.resolve()
+  await held.released(ACCOUNT)
+  assert.deepEqual(done, ['one', 'three', 'two'])
+})

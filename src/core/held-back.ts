@@ -66,6 +66,8 @@ export class HeldBack {
     }
     const cancel = this.#timers.after(this.#patience, release)
     until.then(release, release)
+    // What goes on just now may be what waits for another node.
+    if (isReleasedHere(held)) releaseHere(held)
   }
 
   /** Resolves when nothing of the account waits any more; `undefined` if nothing does. */

@@ -256,13 +256,19 @@ export class SessionManager {
 
   /**
    * A stanza that another node decided is for a session of this one. If that is not here, or not any more, the
-   * stanza is left, with what handlers have noted of it meanwhile.
+   * stanza is left, with what handlers have noted of it meanwhile: at once, for what is waited for here may be at the
+   * node that handed it over, and wait for this one.
    */
   take(full: string, envelope: Envelope, domainType: string): Maybe<Envelope | undefined> {
-    if (this.#heldBack.isEmpty || envelope.notes.isRetry === true) {
+    if (this.#heldBack.isEmpty || envelope.notes.isRetry === true || !this.#isHere(full)) {
       return this.#take(full, envelope, domainType)
     }
     return this.#heldBack.run(envelope.to.bare, () => this.#take(full, envelope, domainType))
+  }
+
+  #isHere(full: string): boolean {
+    const target = this.sessions.at(full)
+    return target !== undefined && isLocalSession(target)
   }
 
   #take(full: string, envelope: Envelope, domainType: string): Maybe<Envelope | undefined> {
