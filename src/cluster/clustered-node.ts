@@ -387,6 +387,8 @@ export class ClusteredNode implements Cluster, MemberListener {
       const session = sessionManager.sessions.get(parseJid(jid))
       const stream = error === undefined ? undefined : fromText(error)
       if (session?.id === id && isLocalSession(session)) await session.close(stream)
+      // It was left for others with all it had, and is over when they have taken care of that.
+      else if (this.#peers.isClosing) return new Promise<never>(() => {})
       const { bare } = parseJid(jid)
       // Not for other nodes: sessions that change places would wait for each other.
       await sessionManager.leavingHere(bare)

@@ -98,6 +98,10 @@ export class Peers {
     for (const { link, isLost } of this.#peers.values()) if (!isLost) link.resend()
   }
 
+  get isClosing(): boolean {
+    return this.#isClosing
+  }
+
   /** What comes from now on stays with the others. Resolves when all that came before is decided about. */
   async closeIntake(): Promise<void> {
     this.#isClosing = true

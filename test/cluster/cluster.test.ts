@@ -5,8 +5,9 @@ import { openNats } from '../../src/cluster/nats.ts'
 import { keyOf } from '../../src/cluster/session-table.ts'
 import { Envelope, SERVER } from '../../src/core/envelope.ts'
 import { silentLogger } from '../../src/core/log.ts'
-import { isLocalSession } from '../../src/core/session.ts'
+import { isLocalSession, type StreamSession } from '../../src/core/session.ts'
 import type { TraceItem } from '../../src/core/trace-item.ts'
+import { within } from '../../src/core/within.ts'
 import { OfflineStore } from '../../src/modules/offline/store.ts'
 import { type BareJid, parseBare, parseJid } from '../../src/xmpp/jid.ts'
 import { Stanza } from '../../src/xmpp/stanza.ts'
@@ -441,6 +442,20 @@ test('a node that stops leaves its sessions to the others', options, async () =>
   await romeo.roundTrip()
   const { client } = await resume(one, { id, h: 0, fullJid })
   await client.receives({ body: 'still there?' })
+})
+
+test('a newer one waits for what it had, if its node is leaving', options, async () => {
+  await using scene = await resumableAt('two')
+  const { one, two, romeo, juliet, fullJid } = scene
+  romeo.send(chat(fullJid, 'not acknowledged'))
+  await juliet.receives({ body: 'not acknowledged' })
+  await two.server.cluster.closeIntake()
+  const { sessions } = two.server.sessionManager
+  sessions.remove(sessions.get(parseJid(fullJid)) as StreamSession)
+  const again = one.connect('juliet', parseJid(fullJid).resource)
+  assert.equal(await within(500, again), false)
+  await two.stop()
+  await (await again).receives({ body: 'not acknowledged' })
 })
 
 test('a session that was left does not take the place of a newer one', options, async () => {
