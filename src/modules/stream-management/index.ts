@@ -365,6 +365,10 @@ function manage(
   cluster.on('stream_release', ({ id, account, epoch }, node) =>
     relocation.release(id, account, { node, epoch }),
   )
+  hooks.on('remote_session_left', (resource) => {
+    relocation.left(resource)
+    return resource
+  })
 }
 
 /**

@@ -50,6 +50,8 @@ const RETRY = 500
 /** Sessions that go on at the node to which their client comes back. */
 export class Relocation {
   readonly #parts: Parts
+  /** By id, sessions that were let go and are waited for, and whether they have been at another node since. */
+  readonly #underWay = new Map<string, boolean>()
 
   constructor(parts: Parts) {
     this.#parts = parts
@@ -109,9 +111,19 @@ export class Relocation {
    */
   async #moved(id: string, session: Resource, to: NodeRun): Promise<void> {
     const begin = Date.now()
-    if (await this.#arrives(session, to, begin + MOVE)) return
-    // Gone with it in its hands, the other one leaves it to whoever takes care of that: it comes first still.
-    if (!(await this.#takeBack(id, session))) await this.#arrives(session, to, begin + ARRIVAL)
+    this.#underWay.set(session.id, false)
+    try {
+      if (await this.#arrives(session, to, begin + MOVE)) return
+      // Gone with it in its hands, the other one leaves it to whoever takes care of that: it comes first still.
+      if (!(await this.#takeBack(id, session))) await this.#arrives(session, to, begin + ARRIVAL)
+    } finally {
+      this.#underWay.delete(session.id)
+    }
+  }
+
+  /** A session of another node is over there: it may have arrived and ended before anybody has looked. */
+  left({ id }: Resource): void {
+    if (this.#underWay.has(id)) this.#underWay.set(id, true)
   }
 
   /** False: not until then, or the run that it goes to is over. */
@@ -120,7 +132,8 @@ export class Relocation {
     const jid = parseJid(session.jid.full)
     while (Date.now() < until) {
       const now = sessions.sessions.get(jid)
-      if (now !== session && now?.id === session.id) return true
+      const isThere = now !== session && now?.id === session.id
+      if (isThere || this.#underWay.get(session.id) === true) return true
       if (cluster.isTakenCareOf(to)) return false
       await pause(LOOK / 5)
     }
