@@ -1,23 +1,38 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
+import { setImmediate } from 'node:timers/promises'
 import { silentLogger } from '../../core/log.ts'
-import type { Resource, Session } from '../../core/session.ts'
+import type { Resource } from '../../core/session.ts'
 import { Sessions } from '../../core/sessions.ts'
-import { within } from '../../core/within.ts'
-import { jid } from '../../xmpp/jid.ts'
+import { parseJid } from '../../xmpp/jid.ts'
 import { Relocation } from './relocation.ts'
 
-type Parts = ConstructorParameters<typeof Relocation>[0]
+const JID = parseJid('juliet@im.example.com').toBare().withResource('balcony')
+const SELF = { node: 'one', epoch: 1 }
+const OTHER = { node: 'two', epoch: 2 }
 
-const JULIET = jid('juliet', 'im.example.com', 'balcony')
-const STREAM = 'stream'
-const ELSEWHERE = { node: 'two', epoch: 1 }
-
-/** One that is let go; `moved` is what its node waits for. */
-async function letGo() {
-  const sessions = new Sessions()
-  const session = { jid: JULIET, id: 'session', isClosed: false, isConnected: false }
-  let moved: Promise<unknown> = Promise.resolve()
+/** Node one lets a session of juliet's go to node two. */
+async function letGo(t: TestContext) {
+  t.mock.timers.enable({ apis: ['setTimeout', 'Date'] })
+  const scene = {
+    /** Whether the disk has it as node one's still, and how often that was asked. */
+    isLeft: false,
+    fetched: 0,
+    /** Whether node two is over, and what it had is taken care of. */
+    isTakenCareOf: false,
+    /** What is newer need not wait any more. */
+    isMoved: false,
+    sessions: new Sessions(),
+    /** A session is over at node two. */
+    left: (_: Resource) => {},
+    pass: async (ms: number) => {
+      for (let passed = 0; passed < ms; passed += 10) {
+        t.mock.timers.tick(10)
+        await setImmediate()
+      }
+    },
+  }
+  const session = { jid: JID, id: 'session', isClosed: false, isConnected: false }
   const managed = {
     session,
     unacknowledged: [],
@@ -27,33 +42,83 @@ async function letGo() {
       return true
     },
   }
-  const release = async (_: Session, arrival: Promise<unknown>) => {
-    moved = arrival
-  }
-  const parts = {
-    streams: { find: () => managed, letGo() {} },
-    restoration: { fetch: async () => false },
-    sessions: { sessions, release },
-    cluster: { self: { node: 'one', epoch: 1 }, isTakenCareOf: () => false },
+  const relocation = new Relocation({
+    streams: { find: () => managed, letGo: () => {} },
+    restoration: {
+      fetch: async () => {
+        scene.fetched++
+        return scene.isLeft
+      },
+    },
+    sessions: {
+      sessions: scene.sessions,
+      release: async (_: unknown, moved: Promise<void>) => {
+        void moved.then(() => {
+          scene.isMoved = true
+        })
+      },
+    },
+    cluster: {
+      self: SELF,
+      isTakenCareOf: (run: unknown) => run === OTHER && scene.isTakenCareOf,
+    },
     log: silentLogger,
-  } as unknown as Parts
-  const relocation = new Relocation(parts)
-  await relocation.release(STREAM, JULIET.bare, ELSEWHERE)
-  const there = { jid: JULIET, id: session.id } as Resource
-  return { relocation, sessions, moved, there }
+  } as unknown as ConstructorParameters<typeof Relocation>[0])
+  scene.left = (resource) => relocation.left(resource)
+  assert.equal(await relocation.release('stream', JID.bare, OTHER), SELF.epoch)
+  return scene
 }
 
-test('a session that was let go is waited for until it is known elsewhere', async () => {
-  const { sessions, moved, there } = await letGo()
-  assert.equal(await within(100, moved), false)
-  sessions.add(there)
-  assert.equal(await within(1_500, moved), true)
+test('a session that was let go has moved when another node has it', async (t) => {
+  const scene = await letGo(t)
+  await scene.pass(2_000)
+  assert.equal(scene.isMoved, false)
+  scene.sessions.add({ jid: JID, id: 'session' } as Resource)
+  await scene.pass(100)
+  assert.equal(scene.isMoved, true)
+  assert.equal(scene.fetched, 0)
 })
 
-test('or has been there meanwhile', async () => {
-  const { relocation, moved, there } = await letGo()
-  relocation.left({ ...there, id: 'another' })
-  assert.equal(await within(100, moved), false)
-  relocation.left(there)
-  assert.equal(await within(1_500, moved), true)
+test('or has had it, whether that was looked at or not', async (t) => {
+  const scene = await letGo(t)
+  scene.left({ jid: JID, id: 'another' } as Resource)
+  await scene.pass(100)
+  assert.equal(scene.isMoved, false)
+  scene.left({ jid: JID, id: 'session' } as Resource)
+  await scene.pass(100)
+  assert.equal(scene.isMoved, true)
+  assert.equal(scene.fetched, 0)
+})
+
+test('one that nobody has taken comes back', async (t) => {
+  const scene = await letGo(t)
+  scene.isLeft = true
+  await scene.pass(3_100)
+  assert.equal(scene.isMoved, true)
+  assert.equal(scene.fetched, 1)
+})
+
+test('at once, if the node that it was for is gone', async (t) => {
+  const scene = await letGo(t)
+  scene.isLeft = true
+  scene.isTakenCareOf = true
+  await scene.pass(100)
+  assert.equal(scene.isMoved, true)
+  assert.equal(scene.fetched, 1)
+})
+
+test('what is newer waits for what a node had that died with the session in its hands', async (t) => {
+  const scene = await letGo(t)
+  await scene.pass(4_000)
+  assert.equal(scene.fetched, 1)
+  assert.equal(scene.isMoved, false)
+  scene.isTakenCareOf = true
+  await scene.pass(100)
+  assert.equal(scene.isMoved, true)
+})
+
+test('but no longer than for anything', async (t) => {
+  const scene = await letGo(t)
+  await scene.pass(5_100)
+  assert.equal(scene.isMoved, true)
 })
