@@ -389,10 +389,10 @@ export class ClusteredNode implements Cluster, MemberListener {
       if (session?.id === id && isLocalSession(session)) await session.close(stream)
       // It was left for others with all it had, and is over when they have taken care of that.
       else if (this.#peers.isClosing) return new Promise<never>(() => {})
-      const { bare } = parseJid(jid)
+      const { bare, full } = parseJid(jid)
       // Not for other nodes: sessions that change places would wait for each other.
       await sessionManager.leavingHere(bare)
-      await sessionManager.lastSent(bare)
+      await sessionManager.lastSent(full)
       return null
     })
     this.on('component_close', async ({ id, error }) => {

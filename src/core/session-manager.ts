@@ -51,7 +51,7 @@ export class SessionManager {
   /** Stanzas that wait for what sessions of their account give back, by its bare JID. */
   readonly #heldBack: HeldBack
   readonly #timers: Timers
-  /** By account: what sessions that were replaced had sent last, until its fate is decided. */
+  /** By full JID: what sessions that were replaced had sent last, until its fate is decided. */
   readonly #lastSent = new Map<string, Promise<void>>()
   #lastId = 0
   /** What the ids of messages begin with that this run is the first to see. */
@@ -196,17 +196,17 @@ export class SessionManager {
   }
 
   /** Another session is in its place: its client may send again there what it has sent last. */
-  replaced({ jid: { bare }, receiving }: StreamSession): void {
+  replaced({ jid: { full }, receiving }: StreamSession): void {
     if (receiving === undefined) return
     const sent = overWithin(this.#timers, LAST_SENT, receiving).then(() => {
-      if (this.#lastSent.get(bare) === sent) this.#lastSent.delete(bare)
+      if (this.#lastSent.get(full) === sent) this.#lastSent.delete(full)
     })
-    this.#lastSent.set(bare, sent)
+    this.#lastSent.set(full, sent)
   }
 
-  /** Resolves when the fate of what these sessions had sent last is decided; `undefined` if it is. */
-  lastSent(account: string): Promise<void> | undefined {
-    return this.#lastSent.get(account)
+  /** Resolves when the fate of what the last session there had sent last is decided; `undefined` if it is. */
+  lastSent(full: string): Promise<void> | undefined {
+    return this.#lastSent.get(full)
   }
 
   // --- Stanzas come in.
