@@ -12,6 +12,7 @@ import { TlsCertificates } from './connection/tls.ts'
 import { WriteTurn } from './connection/write-turn.ts'
 import { AccountLifecycle } from './core/account-lifecycle.ts'
 import { Accounts } from './core/accounts.ts'
+import { oncePerChunk } from './core/chunk-time.ts'
 import type { Cluster } from './core/cluster.ts'
 import { Coherence } from './core/coherence.ts'
 import { ModuleCommands } from './core/command.ts'
@@ -225,7 +226,7 @@ export class Server {
         return config().limits.unknown_recipients_per_minute
       },
     }
-    const places = new Places(this.#clock.now)
+    const places = new Places(oncePerChunk(this.#clock.now))
     this.sessionManager = new SessionManager({ hooks, router, iq, limits, cluster, places })
     const { sessionManager } = this
     this.cluster = clusterOf(this, ground, onFenced)

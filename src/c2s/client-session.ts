@@ -1,4 +1,5 @@
 import { type Connection, type ConnectionHandler, NOBODY } from '../connection/connection.ts'
+import { chunkTime } from '../core/chunk-time.ts'
 import type { Envelope, Origin } from '../core/envelope.ts'
 import type { EndReason } from '../core/hook-map.ts'
 import { type HookPoint, Stop } from '../core/hooks.ts'
@@ -146,7 +147,7 @@ export class ClientSession implements StreamSession, ConnectionHandler {
 
   /** The client has given a sign of life; an action is a message or presence. */
   touch(isAction: boolean): void {
-    const now = Date.now()
+    const now = chunkTime()
     this.lastActivity = now
     if (isAction) this.lastAction = now
   }

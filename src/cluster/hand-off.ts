@@ -121,7 +121,7 @@ export class HandOff {
     else {
       const handed = { target, wantsSettlement, isShared }
       const before = link.waitingBytes
-      this.#last = link.sendPieces(this.#writer.write(type, envelope, handed, slot))
+      this.#last = link.send(this.#writer.write(type, envelope, handed, slot))
       const size = link.waitingBytes - before
       if (isConnected && !wantsSettlement && !isShared && size <= MAX_MESSAGE) {
         this.#lastPlain = this.#last

@@ -64,8 +64,8 @@ test('a stanza on its way to another node arrives as it was', () => {
       const target = String(whom)
       const envelope = new Envelope(from, to, sent, origin, notes)
       const handed = { target, wantsSettlement, isShared }
-      const packed = writer.write('D', envelope, handed, slot).join('')
-      assert.equal(writer.write('D', envelope, handed, slot).join(''), packed)
+      const packed = writer.write('D', envelope, handed, slot)
+      assert.equal(writer.write('D', envelope, handed, slot), packed)
       const unpacked = reader.read(packed)
       assert.deepEqual(unpacked.handed, handed)
       const settlement = new Settlement()
@@ -94,7 +94,7 @@ test('the number of a durable copy stays with the node that has it', () => {
     { kept: 5, place: 6 },
   )
   const handed = { target: 'juliet@im.example.com/balcony', wantsSettlement: true, isShared: false }
-  const packed = new EnvelopeWriter().write('D', envelope, handed).join('')
+  const packed = new EnvelopeWriter().write('D', envelope, handed)
   const { notes } = new EnvelopeReader().read(packed).envelope(undefined)
   assert.deepEqual(notes, { place: 6 })
 })

@@ -49,23 +49,15 @@ type Read = {
 /** Writes envelopes for another node, and remembers what it has written about who and whom. */
 export class EnvelopeWriter {
   readonly #written: (Written | undefined)[] = []
-  readonly #pieces: string[] = []
 
-  /**
-   * An entry of this type, in pieces: the array is used again by the next call. `of`: a number that all entries
-   * for the same target have.
-   */
-  write(type: string, envelope: Envelope, handed: HandedOver, of = 0): readonly string[] {
+  /** An entry of this type. `of`: a number that all entries for the same target have. */
+  write(type: string, envelope: Envelope, handed: HandedOver, of = 0): string {
     const slot = of % SLOTS
     const known = this.#written[slot]
     const isKnown = known?.type === type && isFor(known, envelope, handed)
     const { text } = isKnown ? known : this.#remember(type, slot, envelope, handed)
-    const pieces = this.#pieces
-    pieces.length = 0
-    pieces.push(text)
-    if (envelope.hasNotes) packNotes(envelope.notes, pieces)
-    envelope.stanza.packInto(pieces)
-    return pieces
+    const notes = envelope.hasNotes ? packNotes(envelope.notes) : ''
+    return text + notes + envelope.stanza.toPacked()
   }
 
   #remember(
@@ -99,7 +91,7 @@ function isFor(written: Written, { from, to, origin }: Envelope, handed: HandedO
   )
 }
 
-function packNotes(notes: Notes, pieces: string[]): void {
+function packNotes(notes: Notes): string {
   const { id, place } = notes
   let isKnown = id !== undefined && place !== undefined
   // Where the durable copy is (`kept`) is this node's own affair.
@@ -107,13 +99,9 @@ function packNotes(notes: Notes, pieces: string[]): void {
     if (name !== 'id' && name !== 'place' && name !== 'kept') isKnown = false
   }
   // An id begins with the name of a node, which is ASCII, as all behind it.
-  if (isKnown) {
-    pushKnown(place as number, pieces)
-    pieces.push(id as string)
-  } else {
-    const { kept: _, ...rest } = notes
-    pieces.push(encode(JSON.stringify(rest)))
-  }
+  if (isKnown) return packPlace(place as number) + id
+  const { kept: _, ...rest } = notes
+  return encode(JSON.stringify(rest))
 }
 
 const ENDS = Array.from({ length: 1_000 }, (_, i) => `${String(i).padStart(3, '0')} `)
@@ -121,13 +109,13 @@ let lastThousands = -1
 let beginning = ''
 
 /** Of places, which are near to one another, only the end changes: large numbers take their time to be written. */
-function pushKnown(place: number, pieces: string[]): void {
+function packPlace(place: number): string {
   const thousands = Math.floor(place / 1_000)
   if (thousands !== lastThousands) {
     lastThousands = thousands
     beginning = KNOWN + thousands
   }
-  pieces.push(beginning, ENDS[place - thousands * 1_000] as string)
+  return beginning + ENDS[place - thousands * 1_000]
 }
 
 function unpackNotes(packed: string, start: number, end: number): Notes | undefined {
@@ -146,7 +134,7 @@ export class EnvelopeReader {
     const endOfSlot = packed.indexOf(SEPARATOR, start)
     const slot = wholeNumber(packed, start, endOfSlot)
     const known = this.#read[slot]
-    const isKnown = known !== undefined && packed.startsWith(known.text, endOfSlot + 1)
+    const isKnown = known !== undefined && isAt(packed, endOfSlot + 1, known.text)
     const read = isKnown ? known : this.#remember(slot, packed, endOfSlot + 1)
     const startOfNotes = endOfSlot + 1 + read.text.length
     const endOfNotes = packed.indexOf(PACKED, startOfNotes)
@@ -175,6 +163,11 @@ export class EnvelopeReader {
     if (slot < SLOTS) this.#read[slot] = read
     return read
   }
+}
+
+/** Like `startsWith`, which compares character by character, in a tenth of its time. */
+function isAt(packed: string, start: number, text: string): boolean {
+  return packed.slice(start, start + text.length) === text
 }
 
 /** A client of another node is to this one like a client of another server: it has no session here. */

@@ -77,10 +77,8 @@ export class Link {
   #sent = 0
   /** Number of the last entry in `#batches`. */
   #lastSent = 0
-  /** Entries that were never sent, as they stand in a message, in pieces; how long each is, and where it ends. */
+  /** Entries that were never sent, as they stand in a message. */
   #unsent: string[] = []
-  #sizes: number[] = []
-  #ends: number[] = []
   #firstWaiting = 1
   #bytes = 0
   #isFlushDue = false
@@ -111,22 +109,15 @@ export class Link {
 
   /** Returns the entry's number; for a long one, that of its last part. */
   send(entry: string): number {
-    return this.sendPieces([entry])
-  }
-
-  /** Likewise an entry that is made of these: so they are put together only once, in the message. */
-  sendPieces(pieces: readonly string[]): number {
     if (this.#isClosed) return 0
-    let size = 0
-    for (const { length } of pieces) size += length
-    if (size <= MAX_MESSAGE) this.#push(WHOLE, pieces, size)
-    else this.#pushParts(pieces.join(''))
+    if (entry.length <= MAX_MESSAGE) this.#push(WHOLE, entry)
+    else this.#pushParts(entry)
     this.#flushSoon()
     return this.#last
   }
 
   get #last(): number {
-    return this.#lastSent + this.#sizes.length
+    return this.#lastSent + this.#unsent.length
   }
 
   /** Entries, and octets of them, that are not acknowledged. */
@@ -175,23 +166,15 @@ export class Link {
   /** Takes an entry back. False: it was sent before. */
   withdraw(number: number): boolean {
     const last = number - this.#lastSent - 1
-    if (this.#sizes[last] === undefined) return false
+    if (this.#unsent[last] === undefined) return false
     // A long one with all its parts: what is sent at all is sent as a whole.
     let first = last
-    while (first > 0 && this.#unsent[this.#startOf(first - 1)]?.endsWith(PARTIAL) === true) first--
-    const start = this.#startOf(first)
-    this.#unsent.fill('', start, this.#ends[last])
+    while (first > 0 && isPartial(this.#unsent[first - 1] as string)) first--
     for (let index = first; index <= last; index++) {
-      this.#bytes -= (this.#sizes[index] as number) - NOTHING.length
-      this.#sizes[index] = NOTHING.length
-      this.#unsent[this.#startOf(index)] = NOTHING
+      this.#bytes -= (this.#unsent[index] as string).length - NOTHING.length
+      this.#unsent[index] = NOTHING
     }
     return true
-  }
-
-  /** Of the first piece of an entry. */
-  #startOf(index: number): number {
-    return index === 0 ? 0 : (this.#ends[index - 1] as number)
   }
 
   /** What was sent may have been lost. */
@@ -207,7 +190,7 @@ export class Link {
     this.#stopAck?.()
     this.#wake(Number.POSITIVE_INFINITY)
     this.#batches = []
-    this.#takeUnsent()
+    this.#unsent = []
     this.#firstWaiting = this.#lastSent + 1
     this.#bytes = 0
   }
@@ -218,29 +201,18 @@ export class Link {
     for (const { upTo, resolve } of waiting) if (upTo <= acknowledged) resolve()
   }
 
-  #push(kind: string, pieces: readonly string[], size: number): void {
-    const start = `${kind.length + size}:${kind}`
-    this.#unsent.push(start)
-    for (const piece of pieces) this.#unsent.push(piece)
-    this.#sizes.push(start.length + size)
-    this.#ends.push(this.#unsent.length)
-    this.#bytes += start.length + size
+  #push(kind: string, entry: string): void {
+    const written = `${kind.length + entry.length}:${kind}${entry}`
+    this.#unsent.push(written)
+    this.#bytes += written.length
   }
 
   #pushParts(entry: string): void {
     let at = 0
     for (; at + MAX_MESSAGE < entry.length; at += MAX_MESSAGE) {
-      this.#push(PARTIAL, [entry.slice(at, at + MAX_MESSAGE)], MAX_MESSAGE)
+      this.#push(PARTIAL, entry.slice(at, at + MAX_MESSAGE))
     }
-    this.#push(LAST, [entry.slice(at)], entry.length - at)
-  }
-
-  #takeUnsent(): string[] {
-    const all = this.#unsent
-    this.#unsent = []
-    this.#sizes = []
-    this.#ends = []
-    return all
+    this.#push(LAST, entry.slice(at))
   }
 
   #flushSoon(): void {
@@ -254,7 +226,7 @@ export class Link {
 
   #flush(): void {
     if (this.#isClosed || !this.#parts.isConnected()) return
-    if (this.#sent === this.#batches.length && this.#sizes.length === 0) {
+    if (this.#sent === this.#batches.length && this.#unsent.length === 0) {
       if (this.#isAckUrgent) this.#write('', 0, false)
       return
     }
@@ -262,7 +234,7 @@ export class Link {
       const { body, first } = this.#batches[this.#sent] as Batch
       this.#write(body, first, false)
     }
-    while (this.#sizes.length > 0) {
+    while (this.#unsent.length > 0) {
       const batch = this.#nextBatch()
       this.#batches.push(batch)
       this.#sent++
@@ -276,22 +248,16 @@ export class Link {
   #nextBatch(): Batch {
     let count = 0
     let total = 0
-    for (const size of this.#sizes) {
-      if (count > 0 && total + size > MAX_MESSAGE) break
-      total += size
+    for (const { length } of this.#unsent) {
+      if (count > 0 && total + length > MAX_MESSAGE) break
+      total += length
       count++
     }
-    const pieces = count === this.#sizes.length ? this.#takeUnsent() : this.#takeFirst(count)
+    const entries = count === this.#unsent.length ? this.#unsent : this.#unsent.slice(0, count)
+    this.#unsent = this.#unsent.slice(count)
     // Joined it is one string; a sum would keep all that it was made of until it is acknowledged.
-    const body = pieces.join('')
+    const body = entries.join('')
     return { first: this.#lastSent + 1, last: this.#lastSent + count, body }
-  }
-
-  #takeFirst(count: number): string[] {
-    const end = this.#startOf(count)
-    this.#sizes.splice(0, count)
-    this.#ends = this.#ends.slice(count).map((each) => each - end)
-    return this.#unsent.splice(0, end)
   }
 
   /** `first` is 0 without entries. */
@@ -317,7 +283,7 @@ export class Link {
   /** Asks the peer to acknowledge now. */
   #ask(): void {
     if (this.#isClosed) return
-    const isAllSent = this.#sent === this.#batches.length && this.#sizes.length === 0
+    const isAllSent = this.#sent === this.#batches.length && this.#unsent.length === 0
     if (isAllSent) this.#write('', 0, true)
     else this.#flushSoon()
     this.#watchOver()
@@ -450,6 +416,11 @@ export class Link {
       })
     }
   }
+}
+
+/** Whether another part of the same entry comes behind this one. */
+function isPartial(written: string): boolean {
+  return written[written.indexOf(':') + 1] === PARTIAL
 }
 
 /** Of entries with consecutive numbers those in one piece, without those that were taken back. */

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
+import { chunkBegins, chunkEnds } from '../core/chunk-time.ts'
 import type { Logger } from '../core/log.ts'
 import { NO_OCTETS, type Octets } from '../xmpp/octets.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
@@ -270,10 +271,13 @@ export class Connection implements StreamHandler {
   #receive(chunk: Buffer): void {
     if (this.#isEnding) return
     this.received += chunk.length
+    chunkBegins()
     try {
       this.#parser.push(chunk)
     } catch (error) {
       this.#fail(error)
+    } finally {
+      chunkEnds()
     }
     this.#turn.relieve()
     if (this.#shaper === undefined || this.#isEnding) return

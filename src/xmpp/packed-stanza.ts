@@ -39,11 +39,9 @@ const TYPE_OF: Readonly<Record<string, string>> = Object.assign(
   Object.fromEntries(Object.entries(CODE_OF).map(([type, code]) => [code, type])),
 )
 
-/** Appends its pieces: what is short is put together at once, for each costs more than its characters. */
-export function packInto(pieces: string[], stanza: PackedStanza): void {
-  const { kind, type, head, index, payload } = stanza
+export function pack({ kind, type, head, index, payload }: PackedStanza): Octets {
   const code = type === undefined ? ABSENT : (CODE_OF[type] ?? `${OTHER}${encode(type)}${FIELD}`)
-  pieces.push(PACKED + kind + code, head, PART + index + PART, payload)
+  return `${PACKED}${kind}${code}${head}${PART}${index}${PART}${payload}` as Octets
 }
 
 /** What begins at `start`. It is not checked. */

@@ -1,6 +1,6 @@
 import type { Jid } from './jid.ts'
 import { decode, encode, NO_OCTETS, type Octets } from './octets.ts'
-import { packInto, readIndex, unpack, writeIndex } from './packed-stanza.ts'
+import { pack, readIndex, unpack, writeIndex } from './packed-stanza.ts'
 import { Element, escapeAttribute, escapeText, type Node, serialise } from './xml.ts'
 import { type ChildRef, type Frame, readElement } from './xml-parser.ts'
 
@@ -200,18 +200,18 @@ export class Stanza {
     return Stanza.#of(element.name as StanzaKind, attributes, payload.octets, payload.children)
   }
 
-  /** What `packInto` gave, put together, at `start`. What it is given is not checked. */
+  /** What `toPacked` gave, at `start`. What it is given is not checked. */
   static fromPacked(packed: Octets, start: number): Stanza {
     const { kind, type, head, index, payload } = unpack(packed, start)
     return new Stanza(KINDS[kind] as StanzaKind, { head, type, id: LATER }, payload, index)
   }
 
-  /** Appends what another node of the same cluster makes the same stanza of. */
-  packInto(pieces: string[]): void {
+  /** What another node of the same cluster makes the same stanza of. */
+  toPacked(): Octets {
     const { kind, type, head, payload } = this
     const children = this.#children
     const index = typeof children === 'string' ? children : writeIndex(children, CLIENT_NS)
-    packInto(pieces, { kind: kind[0] as string, type, head, index, payload })
+    return pack({ kind: kind[0] as string, type, head, index, payload })
   }
 
   /** `xml:lang`, of the stanza or its stream. */
