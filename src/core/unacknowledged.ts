@@ -12,7 +12,8 @@ const COMPACT_AT = 64
  * each with a time (milliseconds since the epoch).
  */
 export class Unacknowledged {
-  #envelopes: Envelope[] = []
+  /** Those before `#head` are let go of: what outlives a collection costs a copy. */
+  #envelopes: (Envelope | undefined)[] = []
   #times: number[] = []
   /** Where the oldest is. */
   #head = 0
@@ -59,7 +60,8 @@ export class Unacknowledged {
     const end = this.#head + this.#countTo(h)
     while (this.#head < end) {
       const at = this.#times[this.#head] as number
-      const envelope = this.#envelopes[this.#head++] as Envelope
+      const envelope = this.#envelopes[this.#head] as Envelope
+      this.#envelopes[this.#head++] = undefined
       this.#acknowledged = countAfter(this.#acknowledged, 1)
       this.#bytes -= weigh(envelope)
       each(envelope, at)
