@@ -64,6 +64,9 @@ export function openDatabase(settings: SqliteSettings): DatabaseSync {
   }
 }
 
+/** Octets. */
+const PAGE_SIZE = 8192
+
 /** The file holds credentials: only its owner reads it. SQLite gives `-wal` and `-shm` its mode. */
 function createPrivately(file: string): void {
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
@@ -87,6 +90,8 @@ function firstColumn(database: DatabaseSync, text: string): unknown {
 }
 
 function configure(database: DatabaseSync, settings: SqliteSettings): void {
+  // Of a new database. Each page that a commit changes is written twice, with two calls: so half as many cost less.
+  database.exec(`pragma page_size = ${PAGE_SIZE}`)
   database.exec('pragma journal_mode = wal')
   database.exec(`pragma synchronous = ${settings.synchronous}`)
   database.exec('pragma foreign_keys = on')

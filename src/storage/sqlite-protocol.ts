@@ -60,7 +60,7 @@ export interface SqliteSettings {
   readonly busyTimeoutMs: number
   /** No other process may have it open meanwhile. */
   readonly isExclusive: boolean
-  /** The database grows no further than this many pages of 4096 bytes. */
+  /** The database grows no further than this many pages of 8192 bytes. */
   readonly maxPages: number | undefined
 }
 

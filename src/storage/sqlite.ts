@@ -18,7 +18,7 @@ export interface SqliteOptions {
   readonly maxPendingBytes?: number
   /** Nobody else may use it meanwhile. */
   readonly isExclusive?: boolean
-  /** The database grows no further than this many pages of 4096 bytes; default unlimited. */
+  /** The database grows no further than this many pages of 8192 bytes; default unlimited. */
   readonly maxPages?: number
 }
 

@@ -278,7 +278,10 @@ test('a damaged page is told apart from what can still be read', async () => {
   {
     await using handle = await open(file, 'r+')
     const [{ page } = { page: 0 }] = rootPages(file, 'row')
-    await handle.write(Buffer.alloc(4096, 0xee), 0, 4096, (page - 1) * 4096)
+    // Octets of a page (https://www.sqlite.org/fileformat.html §1.3.2).
+    const header = await handle.read(Buffer.alloc(18), 0, 18, 0)
+    const pageSize = header.buffer.readUInt16BE(16)
+    await handle.write(Buffer.alloc(pageSize, 0xee), 0, pageSize, (page - 1) * pageSize)
   }
   assert.equal((await stat(file)).size, size)
   await using storage = await openMigrated(file)
