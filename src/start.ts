@@ -122,8 +122,10 @@ function reloadingAll(server: Server, reload: Reload): Reload {
   })
   return async (options) => {
     const result = await reload(options)
-    if (!options.isDry) await cluster.tell('worker_reload', machineOf(server))
-    return result
+    if (options.isDry) return result
+    const failures = await cluster.tell('worker_reload', machineOf(server))
+    const warnings = failures.map(({ node, reason }) => `not in force at ${node}: ${reason}`)
+    return { ...result, warnings: [...result.warnings, ...warnings] }
   }
 }
 

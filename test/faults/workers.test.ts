@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
-import { writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -16,12 +16,28 @@ import { chat } from '../support/stanzas.ts'
 const HEADER = `<?xml version='1.0'?><stream:stream to='im.example.com' version='1.0'
   xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>`
 
-/** Two processes of one server, with accounts for romeo and juliet. */
-async function open() {
+/** A module that the second worker does not always start. */
+const MOODY = `
+import { z } from '${import.meta.resolve('zod')}'
+import { defineModule } from '${import.meta.resolve('../../src/core/module.ts')}'
+export const moody = defineModule({
+  name: 'moody',
+  implements: [],
+  config: z.strictObject({ mood: z.string() }),
+  start({ config }) {
+    const isSecond = process.env.MEERKAT_WORKER.includes('"name":"w2"')
+    if (config.mood === 'bad' && isSecond) throw new Error('not in the mood')
+  },
+})
+export default moody
+`
+
+/** Two processes of one server, with accounts for romeo and juliet. `extra`: more of the configuration file. */
+async function open(extra = '') {
   const stack = new AsyncDisposableStack()
   const directory = stack.use(await emptyDirectory())
   const [port, http] = [await freePort(), await freePort()]
-  const settings = `workers = 2\n[[listen.http]]\naddress = "127.0.0.1"\nport = ${http}\n`
+  const settings = `workers = 2\n[[listen.http]]\naddress = "127.0.0.1"\nport = ${http}\n${extra}`
   const database = `sqlite:${directory.path}/meerkat.db`
   const start = ServerProcess.start(directory.path, settings, '', database, port)
   const server = stack.use(await start)
@@ -61,6 +77,7 @@ async function open() {
   }
   return {
     server,
+    directory: directory.path,
     port,
     sessions,
     nodesOf,
@@ -200,6 +217,24 @@ test('where one worker cannot start none goes on', { timeout: 60_000 }, async ()
     ServerProcess.start(directory.path, 'workers = 2', '', database, port),
     /meerkat\.sock\.w2 is in the way/,
   )
+})
+
+test('a reload tells which worker could not apply it', async () => {
+  await using modules = await emptyDirectory()
+  const file = join(modules.path, 'moody.ts')
+  await writeFile(file, MOODY)
+  await using stage = await open(`[modules.moody]\nfrom = "${file}"\nmood = "good"\n`)
+  const configuration = join(stage.directory, 'meerkat.toml')
+  const written = await readFile(configuration, 'utf8')
+  const reloadWith = async (mood: string) => {
+    await writeFile(configuration, written.replace('"good"', `"${mood}"`))
+    return (await callCommand(stage.socket, 'reload', {})) as { readonly warnings: string[] }
+  }
+  assert.deepEqual((await reloadWith('fair')).warnings, [])
+  const { warnings } = await reloadWith('bad')
+  assert.equal(warnings.length, 1)
+  assert.match(warnings[0] as string, /^not in force at w2: .*not in the mood/)
+  assert.deepEqual((await reloadWith('good')).warnings, [])
 })
 
 test('metrics are those of all workers, each by its name', async () => {
