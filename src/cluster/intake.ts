@@ -106,14 +106,20 @@ export class Intake {
     const { taker } = this.#parts
     switch (type) {
       case SESSION:
-        return after(this.#inOrder(target, envelope), (isPassedOn) =>
-          isPassedOn ? taker.passedOn(envelope) : undefined,
-        )
+        return this.#toSession(target, envelope)
       case COMPONENT:
         return taker.toComponent(target, envelope)
       default:
         return taker.toNode(envelope)
     }
+  }
+
+  #toSession(target: string, envelope: Envelope): Maybe<unknown> {
+    const decided = this.#inOrder(target, envelope)
+    // Nearly always: without a closure.
+    if (decided === false) return undefined
+    const { taker } = this.#parts
+    return after(decided, (isPassedOn) => (isPassedOn ? taker.passedOn(envelope) : undefined))
   }
 
   /** What has been given back does not wait: others wait for it. */

@@ -21,9 +21,14 @@ export type Octets = string & { readonly [utf8]: true }
 
 export const NO_OCTETS = '' as Octets
 
-/** Counting them is native code, and as quick for a long text as for a short one. */
+/** Native code costs as much for a short text as for a long one. */
+const SHORT = 10
+
 function isAscii(text: string): boolean {
-  return Buffer.byteLength(text, 'utf8') === text.length
+  const { length } = text
+  if (length > SHORT) return Buffer.byteLength(text, 'utf8') === length
+  for (let i = 0; i < length; i++) if (text.charCodeAt(i) > 0x7f) return false
+  return true
 }
 
 /** Text to octets. ASCII text is returned as it is. */

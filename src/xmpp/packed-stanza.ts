@@ -64,32 +64,46 @@ export function unpack(packed: Octets, start: number): PackedStanza {
   }
 }
 
-/** `usual`: the namespace that need not be written. */
-export function writeIndex(children: readonly ChildRef[], usual: string): Octets {
+/**
+ * `usual`: the namespace that need not be written. Nor need be where a child begins, if the one before ends there, and
+ * where it ends, if the payload, so many octets long, does.
+ */
+export function writeIndex(children: readonly ChildRef[], usual: string, length: number): Octets {
   let index = ''
+  let before = 0
   for (const { name, ns, start, end } of children) {
     const space = ns === usual ? '' : encode(ns)
-    index += `${encode(name)}${FIELD}${space}${FIELD}${start}${FIELD}${end}${FIELD}`
+    const from = start === before ? '' : start
+    const to = end === length ? '' : end
+    index += `${encode(name)}${FIELD}${space}${FIELD}${from}${FIELD}${to}${FIELD}`
+    before = end
   }
   return index as Octets
 }
 
 /** What `writeIndex` wrote. */
-export function readIndex(index: Octets, usual: string): ChildRef[] {
+export function readIndex(index: Octets, usual: string, length: number): ChildRef[] {
   const children: ChildRef[] = []
+  let before = 0
   for (let at = 0; at < index.length; ) {
     const endOfName = index.indexOf(FIELD, at)
     const endOfNs = index.indexOf(FIELD, endOfName + 1)
     const endOfStart = index.indexOf(FIELD, endOfNs + 1)
     const endOfChild = index.indexOf(FIELD, endOfStart + 1)
     const ns = index.slice(endOfName + 1, endOfNs) as Octets
+    const end = numberIn(index, endOfStart + 1, endOfChild, length)
     children.push({
       name: decode(index.slice(at, endOfName) as Octets),
       ns: ns === '' ? usual : decode(ns),
-      start: Number(index.slice(endOfNs + 1, endOfStart)),
-      end: Number(index.slice(endOfStart + 1, endOfChild)),
+      start: numberIn(index, endOfNs + 1, endOfStart, before),
+      end,
     })
+    before = end
     at = endOfChild + 1
   }
   return children
+}
+
+function numberIn(index: string, start: number, end: number, otherwise: number): number {
+  return start === end ? otherwise : Number(index.slice(start, end))
 }

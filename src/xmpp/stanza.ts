@@ -119,7 +119,7 @@ export class Stanza {
   /** Direct children: name, namespace and place in `payload`. */
   get children(): readonly ChildRef[] {
     if (typeof this.#children === 'string') {
-      this.#children = readIndex(this.#children, CLIENT_NS)
+      this.#children = readIndex(this.#children, CLIENT_NS, this.payload.length)
     }
     return this.#children
   }
@@ -210,7 +210,8 @@ export class Stanza {
   toPacked(): Octets {
     const { kind, type, head, payload } = this
     const children = this.#children
-    const index = typeof children === 'string' ? children : writeIndex(children, CLIENT_NS)
+    const index =
+      typeof children === 'string' ? children : writeIndex(children, CLIENT_NS, payload.length)
     return pack({ kind: kind[0] as string, type, head, index, payload })
   }
 
