@@ -63,6 +63,9 @@ wrong_passwords_per_address = 100_000
 [limits]
 max_sessions_per_user = 2_000
 
+[modules.roster]
+max_requests = 50_000
+
 [log]
 level = "warn"
 

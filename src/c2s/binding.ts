@@ -4,7 +4,7 @@ import { DROP, Stop } from '../core/hooks.ts'
 import type { SessionInfo } from '../core/session.ts'
 import { bounce } from '../xmpp/bounce.ts'
 import { type BareJid, type FullJid, JidError, tryParseJid } from '../xmpp/jid.ts'
-import type { Octets } from '../xmpp/octets.ts'
+import { type Octets, owned } from '../xmpp/octets.ts'
 import { Stanza } from '../xmpp/stanza.ts'
 import { StanzaError } from '../xmpp/stanza-error.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
@@ -115,7 +115,8 @@ export class Binding {
       this.#stream.end(new StreamError('host-gone').toOctets())
       return undefined
     }
-    const opening = { jid: full, id: randomUUID(), info: info(), lang }
+    // Copied: Node joins it of twenty pieces, each of which stays with the session.
+    const opening = { jid: full, id: owned(randomUUID()), info: info(), lang }
     if (!take()) return undefined
     const session = new ClientSession(opening, connection, host.session)
     connection.handler = session
