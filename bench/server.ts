@@ -84,7 +84,7 @@ export class Server {
     this.componentPort = options.componentPort
   }
 
-  /** Resolves once the port accepts connections. */
+  /** Resolves once its ports accept connections. */
   static async start(
     target: Target,
     options: { readonly setting: Setting; readonly directory: string; readonly core?: number },
@@ -187,7 +187,7 @@ export class Server {
     const end = Date.now() + START_SECONDS * 1000
     while (Date.now() < end) {
       if (!this.isAlive) throw new ServerError('ended at once', this.lastWords)
-      if (await accepts(this.port)) return
+      if ((await accepts(this.port)) && (await accepts(this.componentPort))) return
       await delay(50)
     }
     throw new ServerError(`does not listen after ${START_SECONDS} s`, this.lastWords)
@@ -218,7 +218,9 @@ function parentOf(pid: number): number | undefined {
   }
 }
 
-async function accepts(port: number): Promise<boolean> {
+/** Whether somebody listens; where nobody has to, too. */
+async function accepts(port: number | undefined): Promise<boolean> {
+  if (port === undefined) return true
   const socket = connect(port, '127.0.0.1')
   try {
     await once(socket, 'connect')
