@@ -335,7 +335,7 @@ function manage(
     }
     const shutdown = new StreamError('system-shutdown')
     await within(PATIENCE, Promise.all(all.map(({ session }) => session.close(shutdown))))
-    await Promise.all(all.map((stream) => stream.saved(PATIENCE)))
+    await Promise.all(all.map((stream) => stream.leave(PATIENCE)))
     const suspended = all.map(({ session, repeats }) => session.suspend(undefined, repeats.waiting))
     await within(PATIENCE, Promise.all(suspended))
     await within(HAND_OVER, cluster.handedOver())

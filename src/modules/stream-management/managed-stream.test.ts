@@ -49,6 +49,7 @@ test('a session that is being resumed is not saved once more', async () => {
   await turn()
   assert.equal(saves.length, 1)
   disk.isFull = false
+  const claim = stream.claim()
   const prepared = stream.prepare()
   await turn()
   stream.look(1)
@@ -57,6 +58,7 @@ test('a session that is being resumed is not saved once more', async () => {
   forgotten.resolve()
   await prepared
   stream.resume(0)
+  claim[Symbol.dispose]()
   stream.look(2)
   await turn()
   assert.equal(saves.length, 1)
@@ -91,6 +93,24 @@ test('it is, if the disk did not forget it', async () => {
   assert.equal(saves.length, 2)
 })
 
+test('a client that comes back while the server stops has to come again', async () => {
+  for (const isLate of [false, true]) {
+    const { stream, saves, disk, forgotten } = detached()
+    disk.isFull = false
+    stream.detach()
+    await turn()
+    using _ = stream.claim()
+    const left = isLate ? undefined : stream.leave(1_000)
+    const prepared = assert.rejects(stream.prepare(), { condition: 'system-shutdown' })
+    await turn()
+    const leftLate = left ?? stream.leave(1_000)
+    forgotten.resolve()
+    await Promise.all([prepared, leftLate])
+    // What was forgotten is there again.
+    assert.equal(saves.length, isLate ? 2 : 1)
+  }
+})
+
 test('the end of the server does not wait for what is never settled', async () => {
   const { stream, saves, disk } = detached()
   disk.isFull = false
@@ -98,7 +118,7 @@ test('the end of the server does not wait for what is never settled', async () =
   unsettled.begin()
   stream.handled.take(unsettled)
   stream.detach()
-  await stream.saved(1)
+  await stream.leave(1)
   assert.equal(saves.length, 1)
 })
 
@@ -106,7 +126,7 @@ test('nor is it saved twice when all is settled', async () => {
   const { stream, saves, disk } = detached()
   disk.isFull = false
   stream.detach()
-  await stream.saved(60_000)
+  await stream.leave(60_000)
   assert.equal(saves.length, 1)
 })
 

@@ -67,13 +67,14 @@ export class ManagedStream {
   expiresAt: number | undefined
   /** Whether the disk has something of the session, perhaps. */
   #isOnDisk = false
-  /** Resolves when all is on the disk that was added to what it has. */
-  #appended: Promise<void> | undefined
-  /** Whether it has all of it, and is to have what comes. */
+  /** Whether it has all of it, or is about to, and is to have what comes. */
   #isSaved = false
-  #saving: Promise<void> | undefined
+  /** Resolves when the disk has done, or not, what it was asked to save so far. */
+  #saving: Promise<unknown> | undefined
   /** Connections that are about to take it up: nothing is to be saved any more. */
   #claims = 0
+  /** The server stops: what the disk has now is what the next run will have. */
+  #isLeaving = false
   /** How many stanzas the client had sent when it asked, and how many it was told are handled. */
   #asked = 0
   #told = 0
@@ -209,7 +210,7 @@ export class ManagedStream {
     const { session } = this
     if (this.expiresAt !== undefined) {
       if (now >= this.expiresAt) void session.end('lost')
-      else if (this.#isOnDisk && !this.#isSaved && this.#claims === 0) this.#save()
+      else if (this.#isOnDisk && !this.#isSaved) this.#save()
     } else if (this.#requestedAt === 0) {
       if (this.#unrequested > 0) session.write(NO_OCTETS)
     } else if (this.handled.room !== undefined) {
@@ -248,22 +249,36 @@ export class ManagedStream {
   }
 
   /**
-   * Makes ready for another connection, which then must come (`resume`) or not (`prepareInVain`): waits
-   * until it is certain what the client has to send again, and until the disk has forgotten what would
-   * be out of date with the next stanza. Rejects when the disk does not.
+   * Another connection is about to take the session up. Until the claim is disposed of nothing is saved, whoever
+   * wants it: that would be out of date with the next stanza. If it came to nothing, all is saved again.
+   */
+  claim(): Disposable {
+    this.#claims++
+    return { [Symbol.dispose]: () => this.#unclaim() }
+  }
+
+  #unclaim(): void {
+    this.#claims--
+    if (this.isDetached && !this.session.isClosed && !this.#isSaved) this.#save()
+  }
+
+  /**
+   * Makes a session that is claimed ready for its connection: waits until it is certain what the client has to send
+   * again, and until the disk has forgotten it. Rejects when the disk does not.
    */
   async prepare(): Promise<void> {
-    this.#claims++
-    try {
-      await this.#settled()
-      await this.#saving
-      if (!this.#isOnDisk) return
-      this.#isSaved = false
-      await this.#parts.snapshots.forget(this.id as string)
-      this.#isOnDisk = false
-    } finally {
-      this.#claims--
-    }
+    await this.#settled()
+    await this.#saving
+    this.#checkStays()
+    if (!this.#isOnDisk) return
+    this.#isSaved = false
+    await this.#parts.snapshots.forget(this.id as string)
+    this.#checkStays()
+    this.#isOnDisk = false
+  }
+
+  #checkStays(): void {
+    if (this.#isLeaving) throw new StreamError('system-shutdown')
   }
 
   /** The session has a connection again; the client has got `h` stanzas, all of which were sent. */
@@ -282,19 +297,20 @@ export class ManagedStream {
 
   /**
    * The session goes on elsewhere, from what the disk has of it: `letGo` is called when that is all there
-   * is. False: the disk does not take it, so it stays.
+   * is. False: the disk does not take it, or its client has come back here, so it stays.
    */
   async handOver(letGo: () => void): Promise<boolean> {
     await this.#settled()
-    await this.saved(ASK_INTERVAL)
-    let appended: Promise<unknown> | undefined
+    await this.#saving
+    if (!this.#isSaved) this.#save()
+    let saving: Promise<unknown> | undefined
     let isSecure = true
     do {
-      appended = this.#appended
-      await appended
+      saving = this.#saving
+      await saving
       isSecure = (await this.#parts.kept.secure(this.#keptNumbers)) && (await this.#answerAlone())
-    } while (appended !== this.#appended)
-    if (!isSecure || !this.isDetached || !this.#isOnDisk || !this.#isSaved) return false
+    } while (saving !== this.#saving)
+    if (!isSecure || !this.isDetached || !this.#isSaved || this.#claims > 0) return false
     if (this.session.isClosed) return false
     letGo()
     return true
@@ -322,16 +338,12 @@ export class ManagedStream {
     return Array.from(this.unacknowledged).flatMap(([{ notes }]) => notes.kept ?? [])
   }
 
-  /** The connection did not come after all. */
-  prepareInVain(): void {
-    if (this.isDetached && !this.session.isClosed) this.#save()
-  }
-
   /**
-   * Resolves when the disk has what there is to save, if it can be. What is not settled after
+   * The server stops. Resolves when the disk has what there is to save, if it can be. What is not settled after
    * `patience` milliseconds does not count: the client sends it again.
    */
-  async saved(patience: number): Promise<void> {
+  async leave(patience: number): Promise<void> {
+    this.#isLeaving = true
     const isSettled = await within(patience, this.#settled())
     if (isSettled) await this.#saving
     if (this.session.info.isAnonymous || (isSettled && (!this.#isOnDisk || this.#isSaved))) return
@@ -348,12 +360,12 @@ export class ManagedStream {
 
   #save(): void {
     if (this.session.info.isAnonymous) return
-    this.#saving = this.#write().catch((error) => this.#notSaved(error))
+    this.#follow(this.#write())
   }
 
   async #write(): Promise<void> {
     await this.#settled()
-    await this.#saveNow()
+    if (this.#claims === 0) await this.#saveNow()
   }
 
   async #saveNow(): Promise<void> {
@@ -363,6 +375,11 @@ export class ManagedStream {
     this.#isSaved = true
     const queue = [...this.unacknowledged]
     await this.#parts.snapshots.save({ id, expiresAt, state: this.#state, queue })
+  }
+
+  #follow(work: Promise<void>): void {
+    const followed = work.catch((error) => this.#notSaved(error))
+    this.#saving = Promise.all([this.#saving, followed]).then(() => {})
   }
 
   /** It is tried again. */
@@ -399,10 +416,7 @@ export class ManagedStream {
     this.#tell(queued[0])
     if (!this.#isSaved) return
     const seq = this.unacknowledged.size - 1
-    const appended = this.#parts.snapshots
-      .append(this.id as string, seq, queued)
-      .catch((error) => this.#notSaved(error))
-    this.#appended = Promise.all([this.#appended, appended]).then(() => {})
+    this.#follow(this.#parts.snapshots.append(this.id as string, seq, queued))
   }
 
   #tell(envelope: Envelope): void {

@@ -33,6 +33,7 @@ export async function resume(
   const managed = find(streams, id, account)
   if (managed === undefined) return refuse()
   const { session, unacknowledged } = managed
+  using _ = managed.claim()
   do {
     await disconnected(managed)
     await managed.prepare()
@@ -40,12 +41,8 @@ export async function resume(
   } while (session.isConnected)
   // The time may have been up, too.
   if (find(streams, id, account) !== managed || !managed.isDetached) return refuse()
-  if (!unacknowledged.covers(h)) {
-    managed.prepareInVain()
-    return stream.fail(handledCountTooHigh(h, unacknowledged.sent))
-  }
+  if (!unacknowledged.covers(h)) return stream.fail(handledCountTooHigh(h, unacknowledged.sent))
   if (stream.giveTo(session)) managed.resume(h)
-  else managed.prepareInVain()
 }
 
 function find(streams: Streams, id: string, account: string): ManagedStream | undefined {
