@@ -3,7 +3,7 @@ import type { Fences } from '../core/fences.ts'
 import { StorageError } from '../core/storage.ts'
 import { lastShutOut, SHUT_OUT } from './fences.ts'
 import type { PostgresLink } from './postgres-link.ts'
-import { runLock } from './postgres-session.ts'
+import { END_TIMEOUT, runLock } from './postgres-session.ts'
 import type { StorageQueue } from './queued-storage.ts'
 import { toRows } from './statements.ts'
 
@@ -12,8 +12,6 @@ const ENTER = `select pg_advisory_lock_shared(${RUN}, ${SCHEMA})::text as entere
 const LEAVE = `select pg_advisory_unlock_shared(${RUN}, ${SCHEMA})::text as has_left`
 const BEGIN = 'insert into node_run (node, epoch) values (?, ?) on conflict do nothing'
 const FORGET = 'delete from node_run where node = ? and epoch <= ?'
-/** How long the server waits for one of its processes to end, milliseconds. */
-const END_TIMEOUT = 5_000
 const [EACH_RUN] = runLock("node || ' ' || epoch")
 const END = `select pg_terminate_backend(pid, ${END_TIMEOUT})::text as ended from pg_locks
   where locktype = 'advisory' and objid = cast(${SCHEMA} as oid) and objsubid = 2

@@ -29,6 +29,8 @@ export class PostgresLink {
   onConnected: () => void = () => {}
   readonly #settings: LinkSettings
   #session: PostgresSession | undefined
+  /** The last of them, lost or not. */
+  #last: PostgresSession | undefined
   #readers: PostgresSession[] = []
   /** Of them, those that have nothing to do. */
   #free: PostgresSession[] = []
@@ -108,6 +110,7 @@ export class PostgresLink {
 
   #use(session: PostgresSession): void {
     this.#session = session
+    this.#last = session
     const { name } = session.host
     if (session.isVolatile) this.#settings.log.warn('storage_not_durable', { name, fsync: 'off' })
     if (session.isReadOnly) this.#settings.log.warn('storage_read_only', { name })
@@ -148,9 +151,10 @@ export class PostgresLink {
   /** The first that takes writes, or else, unless it has to, the first that answers. */
   async #tryHosts(mustWrite = false): Promise<PostgresSession | undefined> {
     let fallback: PostgresSession | undefined
+    const role = this.#run ?? 'writer'
     for (const host of this.#settings.address.hosts) {
       try {
-        const session = await PostgresSession.open(host, this.#settings, this.#run ?? 'writer')
+        const session = await PostgresSession.open(host, this.#settings, role, this.#last)
         if (!session.isReadOnly) {
           fallback?.destroy()
           return session

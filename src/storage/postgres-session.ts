@@ -36,6 +36,11 @@ export const runLock = (name: string): readonly [string, string] => [
 const TAKE_RUN_LOCK = `select pg_advisory_lock_shared(${runLock('$1')})`
 const IS_SHUT_OUT = 'select 1 from node_fence where node = $1 and epoch >= $2'
 
+/** How long the server waits for one of its processes to end, milliseconds. */
+export const END_TIMEOUT = 5_000
+const END_BACKEND = `select pg_terminate_backend(pid, ${END_TIMEOUT}) as has_ended from pg_stat_activity
+  where pid = $1 and backend_start::text = $2`
+
 const SET_UP = `select
   set_config('synchronous_commit', case current_setting('synchronous_commit')
     when 'remote_apply' then 'remote_apply' else 'on' end, false),
@@ -99,16 +104,22 @@ export class PostgresSession {
     connection.on('bindComplete', () => this.#pipeline?.bindComplete())
   }
 
-  /** Looks the host up anew. Rejects with what `pg` says, or a `StorageError`. */
+  /**
+   * Looks the host up anew. Rejects with what `pg` says, or a `StorageError`.
+   *
+   * @param earlier in whose place it comes, and which was lost
+   */
   static async open(
     host: PostgresHost,
     settings: SessionSettings,
     role: Role,
+    earlier?: PostgresSession,
   ): Promise<PostgresSession> {
     const session = new PostgresSession(host, settings)
     try {
       await session.#client.connect()
       await session.#setUp(role)
+      if (earlier !== undefined) await session.#end(earlier)
       return session
     } catch (error) {
       session.destroy()
@@ -218,13 +229,25 @@ export class PostgresSession {
     else this.destroy()
   }
 
-  async #isServed(): Promise<boolean> {
+  /** Which process of the server it is, or was. */
+  get #backend(): [processId: number, startedAt: string] {
     const { processID } = this.#client as unknown as { readonly processID: number }
+    return [processID, this.#started]
+  }
+
+  /** What a lost connection was to do, the server may be about to do still: that is not to come after newer things. */
+  async #end(earlier: PostgresSession): Promise<void> {
+    const { rows } = await this.#client.query<{ has_ended: boolean }>(END_BACKEND, earlier.#backend)
+    if (rows.every(({ has_ended }) => has_ended)) return
+    throw new StorageError('busy', 'the connection that was lost does not end')
+  }
+
+  async #isServed(): Promise<boolean> {
     const client = newClient(this.host, this.#settings)
     client.on('error', () => {})
     try {
       await client.connect()
-      const { rows } = await client.query<{ count: number }>(IS_SERVED, [processID, this.#started])
+      const { rows } = await client.query<{ count: number }>(IS_SERVED, this.#backend)
       return rows[0]?.count === 1
     } catch {
       return false

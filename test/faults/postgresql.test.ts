@@ -186,6 +186,31 @@ test('while it is away, requests wait, within bounds of time and memory', option
   assert.deepEqual(await numbersIn(storage), [1, 3])
 })
 
+test('what a lost connection was to do never comes after newer things', options, async () => {
+  await using set = await given()
+  const { server, relay, storage, url } = set
+  await server.run('create table gate (number bigint)')
+  const other = new pg.Client(url.replace(String(relay.address.port), String(server.port)))
+  await other.connect()
+  await other.query('begin')
+  await other.query('lock table gate')
+  const written = storage.writeAll([
+    { sql: 'insert into gate (number) values (?)', parameters: [1] },
+    { sql: INSERT, parameters: [1] },
+  ])
+  const backends = (state: string) =>
+    server.run(`select 1 from pg_stat_activity where application_name = 'meerkat' and ${state}`)
+  while ((await backends("wait_event_type = 'Lock'")).length === 0);
+  const refused = assert.rejects(written, ofKind('io'))
+  relay.cut()
+  await refused
+  await storage.write('delete from row', [])
+  await other.query('commit')
+  await other.end()
+  while ((await backends("state = 'active'")).length > 0);
+  assert.deepEqual(await numbersIn(storage), [])
+})
+
 test('a transaction that is cut off leaves nothing, and others go on', options, async () => {
   await using set = await given()
   const { relay, storage } = set
