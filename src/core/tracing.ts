@@ -15,9 +15,9 @@ import type { Tracer } from './tracer.ts'
 export interface TraceObserver {
   /**
    * Whether it follows a stanza that begins. `context`: of the stanza that caused it, or of itself, if it
-   * was followed before.
+   * was followed before. `untold`: how many there are of which observers have to be told still.
    */
-  wants(envelope: Envelope, context: TraceContext | undefined): boolean
+  wants(envelope: Envelope, context: TraceContext | undefined, untold: number): boolean
   /** Whether what it follows is exported. */
   readonly isExporting: boolean
   readonly withBodies: boolean
@@ -217,7 +217,7 @@ export class Tracing implements Tracer, TraceSource {
   #begin(envelope: Envelope, cause: Followed | undefined): Envelope {
     if (envelope.notes.trace !== undefined) return envelope
     const current = new Set(this.#observers)
-    const observers = this.#observers.filter((one) => one.wants(envelope, cause?.trace.context))
+    const observers = this.#wanting(envelope, cause?.trace.context)
     for (const one of cause?.observers ?? []) {
       if (current.has(one) && !observers.includes(one)) observers.push(one)
     }
@@ -227,6 +227,10 @@ export class Tracing implements Tracer, TraceSource {
     const note = toTraceparent(context)
     this.#keep(note, this.#followed(context, envelope, observers, false))
     return envelope.noted({ trace: note })
+  }
+
+  #wanting(envelope: Envelope, context: TraceContext | undefined): TraceObserver[] {
+    return this.#observers.filter((one) => one.wants(envelope, context, this.#news.size))
   }
 
   #followed(
@@ -249,7 +253,7 @@ export class Tracing implements Tracer, TraceSource {
   #continue(note: string, envelope: Envelope): Followed | undefined {
     const context = fromTraceparent(note)
     if (context === undefined) return undefined
-    const observers = this.#observers.filter((one) => one.wants(envelope, context))
+    const observers = this.#wanting(envelope, context)
     if (observers.length === 0) return undefined
     const followed = this.#followed(context, envelope, observers, true)
     this.#keep(note, followed)

@@ -2,7 +2,6 @@
  * Spans for OpenTelemetry: one for each followed stanza, with one inside for each step. They are made
  * from what the tracer tells, so that nobody who handles a stanza knows of them, and have its ids.
  */
-import { createHash } from 'node:crypto'
 import {
   DiagLogLevel,
   diag,
@@ -37,6 +36,8 @@ export type OtlpSettings = {
 
 /** Stanzas whose fate is not decided yet. */
 const MAX_UNDECIDED = 5_000
+/** So many that are followed and not told of yet: who has to catch up with them does nothing else. */
+const MAX_UNTOLD = 2_000
 const MAX_QUEUED = 8_192
 const DELAY = 2_000
 /** For one attempt to send, with its repetitions, milliseconds. */
@@ -45,6 +46,8 @@ const PATIENCE = 5_000
 const CLOSING = 2_000
 /** Between two words of the same trouble, milliseconds. */
 const SILENCE = 60_000
+/** Odd, so that no two numbers below 2^32 come to the same. */
+const SPREAD = 0x9e3779b1
 const SCOPE = { name: 'meerkat', version: SOFTWARE.version }
 
 type Parts = Pick<ReadableSpan, 'name' | 'attributes'> & {
@@ -82,7 +85,14 @@ export class OtlpSpans implements TraceObserver {
   }
 
   /** What comes in is chosen at random; what it causes, and what continues, goes with that. */
-  wants({ origin }: Envelope, context: TraceContext | undefined): boolean {
+  wants(envelope: Envelope, context: TraceContext | undefined, untold: number): boolean {
+    if (!this.#chooses(envelope, context)) return false
+    if (untold < MAX_UNTOLD) return true
+    diag.error('more stanzas at once than can be followed')
+    return false
+  }
+
+  #chooses({ origin }: Envelope, context: TraceContext | undefined): boolean {
     if (context !== undefined) return context.isSampled
     const isFromOutside = origin.kind !== 'server' && origin.kind !== 'admin'
     return isFromOutside && Math.random() < this.#ratio
@@ -90,9 +100,10 @@ export class OtlpSpans implements TraceObserver {
 
   take(item: TraceItem): void {
     const context = contextOf(item.trace, item.span)
+    const stepId = stepIds(item)
     for (const step of item.steps) {
       // It will be told again.
-      if (step.verdict !== 'waiting') this.#end(stepSpan(step, item, context))
+      if (step.verdict !== 'waiting') this.#end(stepSpan(step, item, context, stepId))
     }
     const isNew = !item.isContinued
     if (item.outcome === null) {
@@ -182,9 +193,14 @@ function stanzaSpan(item: TraceItem, outcome: TracedOutcome, context: SpanContex
   }
 }
 
-function stepSpan(step: TraceStep, item: TraceItem, stanza: SpanContext): Parts {
+function stepSpan(
+  step: TraceStep,
+  item: TraceItem,
+  stanza: SpanContext,
+  stepId: (number: number) => string,
+): Parts {
   const { place, by, verdict, detail, within } = step
-  const idOf = (number: number) => contextOf(item.trace, stepId(item.span, number))
+  const idOf = (number: number) => contextOf(item.trace, stepId(number))
   return {
     name: by === null ? place : `${place} ${by}`,
     attributes: {
@@ -206,9 +222,20 @@ function contextOf(traceId: string, spanId: string): SpanContext {
   return { traceId, spanId, traceFlags: TraceFlags.SAMPLED }
 }
 
-/** The same each time, so that steps told later find the ones they are part of. */
-function stepId(span: string, number: number): string {
-  return createHash('sha256').update(`${span} ${number}`).digest('hex').slice(0, 16)
+/**
+ * Ids of a stanza's steps by their numbers: the same each time, so that steps told later find the ones they are
+ * part of, and others for what the same stanza comes through at another node, where it began at another time.
+ */
+function stepIds({ span, began }: TraceItem): (number: number) => string {
+  const microseconds = began * 1_000
+  const high = hexOf(Number.parseInt(span.slice(0, 8), 16) ^ microseconds)
+  const low = Number.parseInt(span.slice(8), 16)
+  return (number) => high + hexOf(low + Math.imul(number, SPREAD))
+}
+
+/** Of the lowest 32 bits. */
+function hexOf(value: number): string {
+  return (value >>> 0).toString(16).padStart(8, '0')
 }
 
 function domainOf(address: string): string {

@@ -3,9 +3,17 @@ import { createServer, type Server as HttpServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { test } from 'node:test'
+import { Envelope } from '../../src/core/envelope.ts'
 import { silentLogger } from '../../src/core/log.ts'
+import type { TraceItem } from '../../src/core/trace-item.ts'
+import { OtlpSpans } from '../../src/tracing/otlp.ts'
+import { jid } from '../../src/xmpp/jid.ts'
+import { Stanza } from '../../src/xmpp/stanza.ts'
 import { startServer } from '../support/server.ts'
 import { chat } from '../support/stanzas.ts'
+
+const ROMEO = jid('romeo', 'im.example.com')
+const JULIET = jid('juliet', 'im.example.com')
 
 type Value = { readonly stringValue?: string; readonly intValue?: number }
 type Span = {
@@ -149,6 +157,58 @@ test('of what is not chosen, nothing is sent', async () => {
   await romeo.receives({ body: 'to myself' })
   await server.stop()
   assert.deepEqual(collector.spans, [])
+})
+
+test('each step has an id of its own, at whichever node and however often it is told', async () => {
+  await using collector = await Collector.start()
+  const log = silentLogger
+  const settings = { url: collector.url, ratio: 1, serviceName: 'chat', node: undefined, log }
+  const spans = new OtlpSpans(settings)
+  const step = { by: null, session: null, at: 0, took: 0, detail: null, place: 'route' }
+  const item = (began: number, numbers: readonly number[]): TraceItem => ({
+    ...{ trace: '0af7651916cd43dd8448eb211c80319c', span: 'b7ad6b71fffffffe', parent: null },
+    ...{ node: null, isContinued: true, began, took: 1, outcome: null },
+    stanza: {
+      kind: 'message',
+      type: null,
+      id: null,
+      origin: 'c2s',
+      from: '',
+      to: '',
+      size: 0,
+      children: [],
+    },
+    steps: numbers.map((number) => ({ ...step, number, within: 0, verdict: 'passed' })),
+  })
+  const numbers = Array.from({ length: 100 }, (_, number) => number)
+  for (const began of [1_800_000_000_000, 1_800_000_000_000.001]) {
+    spans.take(item(began, numbers))
+    spans.take(item(began, [7]))
+  }
+  await spans.close()
+  const ids = collector.spans.map(({ spanId }) => spanId)
+  assert.equal(ids.length, 202)
+  assert.equal(new Set(ids).size, 200)
+  for (const id of ids) assert.match(id, /^[0-9a-f]{16}$/)
+  assert.equal(collector.spans[7]?.spanId, collector.spans[100]?.spanId)
+  assert.equal(collector.spans[7]?.parentSpanId, collector.spans[0]?.spanId)
+})
+
+test('stanzas are not followed while too many wait to be told of', async () => {
+  const told: string[] = []
+  const log = { ...silentLogger, warn: (event: string) => void told.push(event) }
+  const url = 'http://127.0.0.1:1/v1/traces'
+  const spans = new OtlpSpans({ url, ratio: 1, serviceName: 'chat', node: undefined, log })
+  const envelope = new Envelope(JULIET, ROMEO, Stanza.build('message', {}), {
+    kind: 'component',
+    domain: 'rooms.example.com',
+  })
+  assert.equal(spans.wants(envelope, undefined, 1_999), true)
+  assert.deepEqual(told, [])
+  assert.equal(spans.wants(envelope, undefined, 2_000), false)
+  assert.equal(spans.wants(envelope, undefined, 3_000), false)
+  assert.deepEqual(told, ['spans_not_exported'])
+  await spans.close()
 })
 
 test('a collector that is away changes nothing but the log', async () => {
