@@ -129,6 +129,32 @@ test('what the server says it has not handled must not be shown', () => {
   assert.deepEqual(breaches(), { disowned: 1 })
 })
 
+test('unless its disk failed between sending and saying so', () => {
+  for (const [failsAt, expected] of [
+    [30_000, { disowned: 1 }],
+    [50_000, {}],
+    [90_000, {}],
+    [110_000, { disowned: 1 }],
+  ] as const) {
+    now = 0
+    ledger = new Ledger(10, 1, 1, () => now)
+    const stream = ledger.beginStream()
+    const failDisk = () => {
+      now = failsAt
+      ledger.failDisk()()
+    }
+    if (failsAt < 40_000) failDisk()
+    now = 40_000
+    const transmission = ledger.transmit(ledger.compose(0, 0))
+    if (failsAt > 40_000 && failsAt < 100_000) failDisk()
+    now = 100_000
+    ledger.disown(transmission)
+    if (failsAt > 100_000) failDisk()
+    shown(transmission, stream)
+    assert.deepEqual(breaches(), expected)
+  }
+})
+
 test('a message shown behind a later one is reordered', () => {
   const stream = ledger.beginStream()
   const [first, second] = [acknowledged(), acknowledged()]

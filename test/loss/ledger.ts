@@ -383,10 +383,10 @@ export class Ledger {
     }
   }
 
-  /** A write that failed is not counted, though it may have been delivered. */
+  /** A write that failed is not counted, though it may have been delivered; a client that is away hears so later. */
   #checkDisowned(transmission: number, message: number): void {
     const at = this.#disownedAt.get(transmission)
-    if (at === undefined || this.#diskFailed(at)) return
+    if (at === undefined || this.#diskFailed(this.#sentAt[transmission] as number, at)) return
     this.#fail('disowned', message, `transmission ${transmission}, disowned at ${time(at)}`)
   }
 
@@ -415,8 +415,8 @@ export class Ledger {
     return this.#kills.some(({ from, to }) => toldAt <= to && from <= knownAt + GRACE)
   }
 
-  #diskFailed(time: number): boolean {
-    return this.#diskFaults.some(({ from, to }) => from <= time + GRACE && time <= to + 3 * GRACE)
+  #diskFailed(since: number, until = since): boolean {
+    return this.#diskFaults.some(({ from, to }) => from <= until + GRACE && since <= to + 3 * GRACE)
   }
 
   #has(message: number, bits: number): boolean {
