@@ -231,18 +231,26 @@ class ImportRun {
 function readKeys(element: Element): Credentials | string {
   const hash = MECHANISMS[element.attr('mechanism') ?? '']
   if (hash === undefined) return {}
-  const octets = (name: string) => Buffer.from(element.child(name)?.text.trim() ?? '', 'base64')
   const iterations = Number(element.child('iter-count')?.text.trim())
-  const keys: ScramKeys = {
-    salt: octets('salt'),
-    iterations,
-    storedKey: octets('stored-key'),
-    serverKey: octets('server-key'),
-  }
   const length = hash === 'SHA-1' ? 20 : 32
-  const isWhole = keys.storedKey.length === length && keys.serverKey.length === length
-  if (!isWhole || keys.salt.length === 0 || !(Number.isSafeInteger(iterations) && iterations > 0)) {
+  const read = (decode: (text: string) => Buffer): ScramKeys | undefined => {
+    const octets = (name: string) => decode(element.child(name)?.text.trim() ?? '')
+    const [salt, storedKey, serverKey] = [
+      octets('salt'),
+      octets('stored-key'),
+      octets('server-key'),
+    ]
+    const isWhole = storedKey.length === length && serverKey.length === length && salt.length > 0
+    return isWhole ? { salt, iterations, storedKey, serverKey } : undefined
+  }
+  // ejabberd has base64 in its tables, and writes that in base64.
+  const keys = read(fromBase64) ?? read((text) => fromBase64(fromBase64(text).toString('latin1')))
+  if (keys === undefined || !(Number.isSafeInteger(iterations) && iterations > 0)) {
     return `keys for SCRAM-${hash} are damaged`
   }
   return { [hash]: keys }
+}
+
+function fromBase64(text: string): Buffer {
+  return Buffer.from(text, 'base64')
 }

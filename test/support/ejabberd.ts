@@ -33,11 +33,18 @@ export type EjabberdWishes = {
   readonly apiPort?: number
   /** Modules that it has besides. */
   readonly more?: readonly string[]
+  /** How it keeps passwords. */
+  readonly passwords: 'plain' | 'scram'
   /** In place of one that the authority vouches for. */
   readonly certificate?: Pick<Credential, 'pem'>
 }
 
-const USUAL: EjabberdWishes = { starttls: 'required', dialback: true, level: 'debug' }
+const USUAL: EjabberdWishes = {
+  starttls: 'required',
+  dialback: true,
+  level: 'debug',
+  passwords: 'plain',
+}
 
 /** ejabberd for `domain`, with accounts that have the password of the tests. */
 export async function startEjabberd(
@@ -124,7 +131,7 @@ ${wishes.apiPort === undefined ? '' : api(wishes.apiPort)}auth_method: sql
 default_db: sql
 sql_type: sqlite
 sql_database: "${place.directory}/ejabberd.db"
-auth_password_format: plain
+auth_password_format: ${wishes.passwords}
 disable_sasl_mechanisms: ["digest-md5", "X-OAUTH2"]
 registration_timeout: infinity
 shaper_rules:

@@ -13,11 +13,20 @@ import { setsEverything, showsEverything } from './everything.ts'
 
 const DOMAIN = 'montague.example'
 
-test('what ejabberd exports is here afterwards', { skip: withoutEjabberd }, async () => {
+for (const passwords of ['plain', 'scram'] as const) {
+  test(
+    `what ejabberd exports is here afterwards, passwords ${passwords}`,
+    { skip: withoutEjabberd },
+    () => moves(passwords),
+  )
+}
+
+async function moves(passwords: 'plain' | 'scram') {
   await using internet = await Internet.start()
   const apiPort = await freePort('127.0.0.1')
   await using ejabberd = await startEjabberd(internet, DOMAIN, ['romeo', 'benvolio'], {
     apiPort,
+    passwords,
     more: ['mod_private', 'mod_privacy', 'mod_blocking', 'mod_vcard'],
   })
   const romeo = await ejabberd.connect('romeo', 'orchard')
@@ -44,4 +53,4 @@ test('what ejabberd exports is here afterwards', { skip: withoutEjabberd }, asyn
   await showsEverything(await server.connect('romeo', 'garden'))
   const benvolio = await server.connect('benvolio')
   for (let n = 0; n < 20; n++) await benvolio.receives({ body: `Good morrow ${n}, “cousin”` })
-})
+}
