@@ -20,6 +20,7 @@ import type { Maybe } from '../core/maybe.ts'
 import type { Router } from '../core/router.ts'
 import { isLocalSession, type Session } from '../core/session.ts'
 import type { SessionManager } from '../core/session-manager.ts'
+import { overWithin } from '../core/timers.ts'
 import { parseJid } from '../xmpp/jid.ts'
 import type { StreamError } from '../xmpp/stream-error.ts'
 import { LOCK_PREFIX, Locks } from './locks.ts'
@@ -93,6 +94,8 @@ type Parts = {
 }
 
 const HEARTBEAT = 'H'
+/** How long whoever begins a session in another's place waits for what that has sent others, milliseconds. */
+const LAST_WORDS = 2_000
 
 /**
  * A node among others. What it knows of them comes from the registry (who is there, which sessions
@@ -382,8 +385,8 @@ export class ClusteredNode implements Cluster, MemberListener {
   }
 
   #answerOthers(): void {
-    const { sessionManager } = this.#parts
-    this.on('session_close', async ({ jid, id, error }) => {
+    const { sessionManager, clock } = this.#parts
+    this.on('session_close', async ({ jid, id, error }, asking) => {
       const session = sessionManager.sessions.get(parseJid(jid))
       const stream = error === undefined ? undefined : fromText(error)
       if (session?.id === id && isLocalSession(session)) await session.close(stream)
@@ -393,6 +396,8 @@ export class ClusteredNode implements Cluster, MemberListener {
       // Not for other nodes: sessions that change places would wait for each other.
       await sessionManager.leavingHere(bare)
       await sessionManager.lastSent(full)
+      // The other gets what it was handed before this answer; a third one need not, before what comes by way of it.
+      await overWithin(clock, LAST_WORDS, this.#peers.decided(asking))
       return null
     })
     this.on('component_close', async ({ id, error }) => {

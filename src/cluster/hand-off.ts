@@ -165,6 +165,11 @@ export class HandOff {
     return acknowledged?.then(() => (this.#isLost ? this.#whenLeft.promise : undefined))
   }
 
+  /** As `decided`, for all that was handed so far. */
+  get allDecided(): Promise<void> | undefined {
+    return this.decided(this.#last)
+  }
+
   onAcknowledged(upTo: number): void {
     for (let number = this.#acknowledged + 1; number <= upTo; number++) {
       const open = this.#open.get(number)

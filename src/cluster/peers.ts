@@ -109,6 +109,12 @@ export class Peers {
     for (const { link } of this.#peers.values()) link.acknowledgeNow()
   }
 
+  /** Resolves when the others, but for one node, have dealt with what they were handed so far. */
+  async decided(except: string): Promise<void> {
+    const others = this.#peers.values().filter(({ run }) => run.node !== except)
+    await Promise.all(Array.from(others, ({ handOff }) => handOff.allDecided))
+  }
+
   /** Resolves when the others answer for all that they were handed. */
   async handedOver(): Promise<void> {
     for (const { handOff, isLost } of this.#peers.values()) if (!isLost) await handOff.safe

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
+import { Link } from '../../src/cluster/link.ts'
 import { openNats } from '../../src/cluster/nats.ts'
 import { keyOf } from '../../src/cluster/session-table.ts'
 import { Envelope, SERVER } from '../../src/core/envelope.ts'
@@ -173,6 +174,30 @@ test('what it had sent last there comes before what it sends here', options, asy
   one.server.sessionManager.holdBack(parseJid(juliet.fullJid), delay(1_500), true)
   romeo.send(chat(juliet.fullJid, 'there'))
   await until(() => isSending(one, romeo))
+  const again = await two.connect('romeo', 'orchard')
+  again.send(chat(juliet.fullJid, 'here'))
+  for (const body of ['there', 'here']) {
+    const next = await juliet.receives(({ name }) => name === 'message')
+    assert.equal(next.child('body')?.text, body)
+  }
+})
+
+test('at a third node, too, however long that takes to get there', options, async (context) => {
+  await using cluster = await TestCluster.start()
+  const one = await cluster.node('one')
+  const two = await cluster.node('two')
+  const three = await cluster.node('three')
+  const juliet = await three.connect('juliet', 'balcony')
+  const romeo = await one.connect('romeo', 'orchard')
+  await until(() => [one, two].every((node) => knows(node, juliet.fullJid)()))
+  await until(knows(two, romeo.fullJid))
+  const { receive } = Link.prototype
+  context.mock.method(Link.prototype, 'receive', function (this: Link, ...message: never) {
+    const isSlow = this.self.node === 'three' && this.peer.node === 'one'
+    void delay(isSlow ? 300 : 0).then(() => receive.apply(this, message))
+  })
+  romeo.send(chat(juliet.fullJid, 'there'))
+  await romeo.roundTrip()
   const again = await two.connect('romeo', 'orchard')
   again.send(chat(juliet.fullJid, 'here'))
   for (const body of ['there', 'here']) {
