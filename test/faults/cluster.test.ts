@@ -48,7 +48,7 @@ test('a node that slept is given up, and comes back as another run', options, as
   const two = await stage.node('two')
   const { romeo, juliet } = await meet(one, two)
   await enable(romeo)
-  two.pause()
+  await two.pause()
   for (const line of lines(20)) romeo.send(chat('juliet@im.example.com', line))
   // Who has them is given up, so they are stored.
   await handles(romeo, 20)

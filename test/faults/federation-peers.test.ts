@@ -138,7 +138,7 @@ for (const name of ['Prosody', 'ejabberd']) {
     // It has shown that it answers.
     while ((await handled(juliet)) === 0) await setTimeout(20)
 
-    montague.pause()
+    await montague.pause()
     await juliet.sends(chat(`${ROMEO}/orchard`, 'meanwhile'))
     const returned = await juliet.receives({ name: 'message', type: 'error' })
     assert.ok(
@@ -207,7 +207,7 @@ for (const [name, { skip, start }] of Object.entries(oneWay)) {
   }, async () => {
     await using scene = await stage()
     const { juliet, montague } = scene
-    montague.pause()
+    await montague.pause()
     await juliet.sends(chat(`${ROMEO}/orchard`, 'meanwhile'))
     for (const body of ['before', 'meanwhile']) {
       await juliet.receives({ error: 'remote-server-timeout', body })
@@ -226,7 +226,7 @@ for (const [name, { skip, start }] of Object.entries(oneWay)) {
     await juliet.sends(chat(`${ROMEO}/orchard`, 'more'))
     while ((await handled(juliet)) < 2) await setTimeout(50)
     await juliet.receivesNothing({ name: 'message' })
-    montague.pause()
+    await montague.pause()
     await juliet.sends(chat(`${ROMEO}/orchard`, 'nobody reads this'))
     await juliet.receives({ error: 'remote-server-timeout', body: 'nobody reads this' })
     montague.goOn()

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -10,6 +11,7 @@ import { writePem } from './certificates.ts'
 import { Client } from './client.ts'
 import type { Internet } from './federation.ts'
 import { freePort } from './free-port.ts'
+import { pause } from './pause.ts'
 import { PASSWORD } from './server.ts'
 
 const PATIENCE_MS = 120_000
@@ -127,9 +129,10 @@ export class ForeignServer implements AsyncDisposable {
     await once(this.#child, 'exit')
   }
 
-  /** It hangs: its connections stay, and nothing answers. */
-  pause(): void {
-    this.#child.kill('SIGSTOP')
+  /** Resolves when it hangs: its connections stay, and nothing answers. */
+  async pause(): Promise<void> {
+    assert.ok(this.#child.pid, 'it runs')
+    await pause(this.#child.pid)
   }
 
   /** After `pause`. */

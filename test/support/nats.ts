@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { freePort } from './free-port.ts'
+import { pause } from './pause.ts'
 
 /** On the path, or where Debian has it: only root's path leads there. */
 const PROGRAM = ['nats-server', '/usr/sbin/nats-server'].find(
@@ -64,13 +64,9 @@ export class NatsServer implements AsyncDisposable {
     return `nats://127.0.0.1:${this.port}`
   }
 
-  /** Resolves when it does nothing any more, which is a moment after it was told. */
+  /** Resolves when it does nothing any more. */
   async pause(): Promise<void> {
-    process.kill(this.pid, 'SIGSTOP')
-    const threads = `/proc/${this.pid}/task`
-    const isStopped = (thread: string) =>
-      readFileSync(join(threads, thread, 'stat'), 'latin1').includes(') T ')
-    while (!readdirSync(threads).every(isStopped)) await sleep(1)
+    await pause(this.pid)
   }
 
   goOn(): void {

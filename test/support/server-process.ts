@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
@@ -7,6 +8,7 @@ import { createInterface } from 'node:readline'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { Client } from './client.ts'
+import { pause } from './pause.ts'
 import { DOMAIN, PASSWORD } from './server.ts'
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
@@ -96,9 +98,10 @@ export class ServerProcess implements AsyncDisposable {
     return exitCode === null && signalCode === null ? once(this.#child, 'exit') : Promise.resolve()
   }
 
-  /** It does nothing any more, until it is resumed. */
-  pause(): void {
-    this.#child.kill('SIGSTOP')
+  /** Resolves when it does nothing any more, until it is resumed. */
+  async pause(): Promise<void> {
+    assert.ok(this.#child.pid, 'it runs')
+    await pause(this.#child.pid)
   }
 
   resume(): void {
