@@ -105,8 +105,9 @@ export class Questions {
     const ignored = this.#pings.ignoredBy(this.#pair)
     if (ignored !== undefined) {
       if (!this.#canProbe) this.#hear(ignored.heardAt - delay)
-      if (this.#unasked > 0 && this.#open.length === 0) this.#ask(count)
     } else if (!this.#hasAnswers && this.isLate(now, delay)) this.#doubt(now, delay)
+    // Of what left while pings were ignored, though they are answered now.
+    if (this.#unasked > 0 && this.#open.length === 0) this.#ask(count)
   }
 
   /** Whoever has not answered a ping may be unable to, or hang. */
