@@ -40,8 +40,15 @@ const FLUSH_AT = 256 * 1024
 /** Output that waits while the peer reads nothing, in octets; whoever lets it grow over is cut off. */
 const MAX_WAITING = 1024 * 1024
 
+/**
+ * Of what a peer has sent, so much is taken in one turn, in octets. Who takes all that waits, when the
+ * others wait as well, makes so much of it that it outlives young collections, and falls behind for good.
+ */
+const PER_TURN = 8 * 1024
+
 const PROCESSING = 1
 const SHAPING = 2
+const WAITING = 4
 
 /**
  * One socket of a client, with or without TLS: octets in through the parser, octets out in one
@@ -268,8 +275,9 @@ export class Connection implements StreamHandler {
     socket.on('close', this.#onClose)
   }
 
-  #receive(chunk: Buffer): void {
+  #receive(received: Buffer): void {
     if (this.#isEnding) return
+    const chunk = received.length >= PER_TURN ? this.#firstOf(received) : received
     this.received += chunk.length
     chunkBegins()
     try {
@@ -285,6 +293,14 @@ export class Connection implements StreamHandler {
     if (wait <= 0) return
     this.#pause(SHAPING)
     setTimeout(() => this.#resume(SHAPING), wait).unref()
+  }
+
+  /** The rest goes back to the socket until what this turn has produced has left. */
+  #firstOf(received: Buffer): Buffer {
+    this.#pause(WAITING)
+    if (received.length > PER_TURN) this.#socket.unshift(received.subarray(PER_TURN))
+    setImmediate(() => this.#resume(WAITING))
+    return received.subarray(0, PER_TURN)
   }
 
   #pause(why: number): void {
