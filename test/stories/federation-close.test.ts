@@ -1,6 +1,7 @@
 /** Streams between servers that end in order. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setTimeout } from 'node:timers/promises'
 import { el } from '../../src/xmpp/xml.ts'
 import { type Client, NS } from '../support/client.ts'
 import type { AcceptedPeer } from '../support/listening-peer.ts'
@@ -146,6 +147,8 @@ test('whoever is there as the server stops hears of all that has not left, howev
   const bodies = Array.from({ length: 60 }, (_, n) => `${n} ${'x'.repeat(12_000)}`)
   await juliet.sends(...bodies.map((body) => chat('romeo@montague.example', body)))
   await montague.next()
+  const { received } = capulet.server.router.counts
+  while (received.c2s.message < bodies.length) await setTimeout(1)
 
   const stopped = capulet.server.stop()
 
