@@ -25,6 +25,9 @@ async function letGo(t: TestContext) {
     sessions: new Sessions(),
     /** A session is over at node two. */
     left: (_: Resource) => {},
+    /** Its client is here again. */
+    isBack: async () => {},
+    asked: [] as string[],
     pass: async (ms: number) => {
       for (let passed = 0; passed < ms; passed += 10) {
         t.mock.timers.tick(10)
@@ -60,11 +63,17 @@ async function letGo(t: TestContext) {
     },
     cluster: {
       self: SELF,
+      isShared: true,
+      ask: async (node: string) => {
+        scene.asked.push(node)
+        return OTHER.epoch
+      },
       isTakenCareOf: (run: unknown) => run === OTHER && scene.isTakenCareOf,
     },
     log: silentLogger,
   } as unknown as ConstructorParameters<typeof Relocation>[0])
   scene.left = (resource) => relocation.left(resource)
+  scene.isBack = () => relocation.fetch('stream', JID.bare)
   assert.equal(await relocation.release('stream', JID.bare, OTHER), SELF.epoch)
   return scene
 }
@@ -121,4 +130,31 @@ test('but no longer than for anything', async (t) => {
   const scene = await letGo(t)
   await scene.pass(5_100)
   assert.equal(scene.isMoved, true)
+})
+
+test('a client that is back before its session has arrived elsewhere waits, and fetches it', async (t) => {
+  const scene = await letGo(t)
+  const back = scene.isBack()
+  await scene.pass(1_000)
+  assert.deepEqual(scene.asked, [])
+  const shared = { stream: 'stream', clusterNode: OTHER.node }
+  scene.sessions.add({ jid: JID, id: 'session', shared } as Resource)
+  await scene.pass(100)
+  await back
+  assert.deepEqual(scene.asked, [OTHER.node])
+})
+
+test('or finds it here, when nobody has taken it', async (t) => {
+  const scene = await letGo(t)
+  scene.isLeft = true
+  let isBack = false
+  void scene.isBack().then(() => {
+    isBack = true
+  })
+  await scene.pass(2_000)
+  assert.equal(isBack, false)
+  await scene.pass(1_100)
+  assert.equal(isBack, true)
+  assert.equal(scene.fetched, 1)
+  assert.deepEqual(scene.asked, [])
 })

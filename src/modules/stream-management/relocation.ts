@@ -2,6 +2,7 @@ import { type Cluster, ClusterError, type NodeRun } from '../../core/cluster.ts'
 import type { Logger } from '../../core/log.ts'
 import { isLocalSession, type Resource } from '../../core/session.ts'
 import type { SessionManager } from '../../core/session-manager.ts'
+import { within } from '../../core/within.ts'
 import { parseJid } from '../../xmpp/jid.ts'
 import { StreamError } from '../../xmpp/stream-error.ts'
 import type { Restoration } from './restoration.ts'
@@ -52,6 +53,8 @@ export class Relocation {
   readonly #parts: Parts
   /** By id, sessions that were let go and are waited for, and whether they have been at another node since. */
   readonly #underWay = new Map<string, boolean>()
+  /** By id of the stream, until they have arrived, or are back. */
+  readonly #moves = new Map<string, Promise<void>>()
 
   constructor(parts: Parts) {
     this.#parts = parts
@@ -63,6 +66,9 @@ export class Relocation {
     if (id === undefined || !cluster.isShared) return
     const until = Date.now() + PATIENCE
     while (Date.now() < until) {
+      // Its client has changed its mind.
+      const move = this.#moves.get(id)
+      if (move !== undefined) await within(until - Date.now(), move)
       const session = this.#elsewhere(id, account)
       const node = session?.shared.clusterNode
       if (node === undefined) return
@@ -93,7 +99,7 @@ export class Relocation {
       streams.letGo(managed)
       // From the disk it answers alone for what others were given as well.
       for (const [envelope] of managed.unacknowledged) envelope.delivery?.acknowledge()
-      released = sessions.release(session, this.#moved(id, session, to), managed.repeats.waiting)
+      released = sessions.release(session, this.#move(id, session, to), managed.repeats.waiting)
     }
     if (session.isClosed || !(await managed.handOver(letGo))) return null
     await released
@@ -103,6 +109,14 @@ export class Relocation {
   #elsewhere(id: string, account: string): Resource | undefined {
     const all = this.#parts.sessions.sessions.of(account)
     return all.find((one) => one.shared.stream === id && !isLocalSession(one))
+  }
+
+  #move(id: string, session: Resource, to: NodeRun): Promise<void> {
+    const moved = this.#moved(id, session, to).finally(() => {
+      if (this.#moves.get(id) === moved) this.#moves.delete(id)
+    })
+    this.#moves.set(id, moved)
+    return moved
   }
 
   /**
