@@ -18,7 +18,7 @@ import { outboundStages } from '../src/c2s/outbound.ts'
 import { SessionPoints } from '../src/c2s/session-points.ts'
 import { checkConfig, developmentSettings } from '../src/config.ts'
 import { Connection } from '../src/connection/connection.ts'
-import { WriteTurn } from '../src/connection/write-turn.ts'
+import { Turn } from '../src/connection/turn.ts'
 import { silentLogger } from '../src/core/log.ts'
 import { modules } from '../src/modules.ts'
 import { Server } from '../src/server.ts'
@@ -48,7 +48,7 @@ const loaded = checkConfig(
   { modules, directory: process.cwd() },
 )
 await using server = await Server.create({ loaded, log: silentLogger })
-const turn = new WriteTurn()
+const turn = new Turn()
 const points = new SessionPoints(server.hooks, 'default')
 const environment = {
   router: server.router,

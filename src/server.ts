@@ -9,7 +9,7 @@ import { ComponentRegistry } from './component/registry.ts'
 import { type ConfigChange, configChanges } from './config/diff.ts'
 import type { Config, LoadedConfig } from './config.ts'
 import { TlsCertificates } from './connection/tls.ts'
-import { WriteTurn } from './connection/write-turn.ts'
+import { Turn } from './connection/turn.ts'
 import { AccountLifecycle } from './core/account-lifecycle.ts'
 import { Accounts } from './core/accounts.ts'
 import { oncePerChunk } from './core/chunk-time.ts'
@@ -148,7 +148,7 @@ export class Server {
   readonly #options: ServerOptions
   readonly #clock: SharedClock
   readonly #knownAccounts: Coherence
-  readonly #turn = new WriteTurn()
+  readonly #turn = new Turn()
   readonly #listeners = new Listeners()
   readonly #http: HttpPart
   readonly #traceExport: TraceExport

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import type { Connection, ConnectionHandler } from '../connection/connection.ts'
 import { type ListenerOptions as AddressOptions, Listener } from '../connection/listener.ts'
-import type { WriteTurn } from '../connection/write-turn.ts'
+import type { Turn } from '../connection/turn.ts'
 import type { ParserLimits } from '../xmpp/xml-parser.ts'
 import type { StreamEnvironment } from './environment.ts'
 import { Negotiation } from './stream.ts'
@@ -24,7 +24,7 @@ export class ClientListener extends Listener {
   #environment: StreamEnvironment
   protected limits: ParserLimits
 
-  constructor(options: ListenerOptions, environment: Environment, turn: WriteTurn) {
+  constructor(options: ListenerOptions, environment: Environment, turn: Turn) {
     super(options, turn, environment.log)
     this.tls = options.tls
     this.limits = environment.policy.preAuthLimits

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import type { Connection, ConnectionHandler } from '../connection/connection.ts'
 import { type ListenerOptions as AddressOptions, Listener } from '../connection/listener.ts'
 import type { TlsCertificates } from '../connection/tls.ts'
-import type { WriteTurn } from '../connection/write-turn.ts'
+import type { Turn } from '../connection/turn.ts'
 import type { ParserLimits } from '../xmpp/xml-parser.ts'
 import { Negotiation, type StreamEnvironment } from './stream.ts'
 
@@ -22,7 +22,7 @@ export class ComponentListener extends Listener {
   #environment: StreamEnvironment
   protected limits: ParserLimits
 
-  constructor(options: ListenerOptions, environment: Environment, turn: WriteTurn) {
+  constructor(options: ListenerOptions, environment: Environment, turn: Turn) {
     super(options, turn, environment.session.log)
     this.tls = options.tls
     this.limits = environment.policy.preAuthLimits

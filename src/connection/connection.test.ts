@@ -7,90 +7,88 @@ import { silentLogger } from '../core/log.ts'
 import { NO_OCTETS } from '../xmpp/octets.ts'
 import type { Frame } from '../xmpp/xml-parser.ts'
 import { Connection, NOBODY } from './connection.ts'
-import { WriteTurn } from './write-turn.ts'
+import { Turn } from './turn.ts'
 
 const HEADER =
   "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
-const COUNT = 10_000
-/** Octets, roughly, of one of `numbered`. */
-const SIZE = 100
-const numbered = Array.from({ length: COUNT }, (_, n) => `<a n='${n}'>${'.'.repeat(80)}</a>`)
+const PEERS = 12
+const COUNT = 3_000
+const NUMBERS = Array.from({ length: COUNT }, (_, n) => n)
+const ELEMENTS = NUMBERS.map((n) => `<a n='${n}'>${'.'.repeat(80)}</a>`).join('')
+const SIZE = ELEMENTS.length / COUNT
 
-/** A connection from which a peer has `onNumber` called with the number of each element. */
-async function open(t: TestContext, onNumber: (n: number, connection: Connection) => void) {
-  const { promise: closed, resolve } = Promise.withResolvers<void>()
-  const turn = new WriteTurn()
+type Side = { readonly connection: Connection; readonly got: number[]; isClosed: boolean }
+
+/** Peers that send all elements at once and leave, and the other side of each. */
+async function besiege(t: TestContext, onNumber: (n: number, side: Side) => void = () => {}) {
+  const sides: Side[] = []
+  const turn = new Turn()
   const limits = { maxStanzaSize: 10_000, maxDepth: 10, maxAttributes: 10 }
   const listener = createServer((socket) => {
     const options = { socket, turn, limits, shaper: undefined, log: silentLogger }
-    new Connection(options, (connection) => ({
-      ...NOBODY,
-      onElement: (frame: Frame) => onNumber(Number(frame.attribute('n')), connection),
-      onClosed: () => resolve(),
-    }))
+    new Connection(options, (connection) => {
+      const side: Side = { connection, got: [], isClosed: false }
+      sides.push(side)
+      return {
+        ...NOBODY,
+        onElement(frame: Frame) {
+          const n = Number(frame.attribute('n'))
+          side.got.push(n)
+          onNumber(n, side)
+        },
+        onClosed() {
+          side.isClosed = true
+        },
+      }
+    })
   })
   t.after(() => listener.close())
   await once(listener.listen(0, '127.0.0.1'), 'listening')
-  const peer = connect((listener.address() as AddressInfo).port, '127.0.0.1')
-  t.after(() => peer.destroy())
-  peer.on('error', () => {})
-  peer.write(HEADER)
-  return { peer, closed }
+  const { port } = listener.address() as AddressInfo
+  const peers = Array.from({ length: PEERS }, () => connect(port, '127.0.0.1'))
+  for (const peer of peers) {
+    t.after(() => peer.destroy())
+    peer.on('error', () => {}).resume()
+    await once(peer, 'connect')
+  }
+  for (const peer of peers) peer.end(HEADER + ELEMENTS)
+  return sides
 }
 
-test('what a peer sends at once is taken a little a turn, in order, and all of it though it leaves', async (t) => {
-  const got: number[] = []
+test('what many send at once is taken a little of each in a turn, in order, and all of it though they leave', async (t) => {
   const perTurn = [0]
   let ticking = setImmediate(function tick() {
     perTurn.push(0)
     ticking = setImmediate(tick)
   })
   t.after(() => clearImmediate(ticking))
-  const { peer, closed } = await open(t, (n) => {
-    got.push(n)
+  const sides = await besiege(t, () => {
     perTurn[perTurn.length - 1] = (perTurn.at(-1) ?? 0) + 1
   })
-  peer.end(numbered.join(''))
-  await closed
-  assert.deepEqual(
-    got,
-    numbered.map((_, n) => n),
-  )
-  // What was left over in one turn, and what the socket has brought.
+  while (!(sides.length === PEERS && sides.every((side) => side.isClosed))) await setTimeout(5)
+  for (const { got } of sides) assert.deepEqual(got, NUMBERS)
   const most = Math.max(...perTurn) * SIZE
-  assert.ok(most < 24 * 1024, `${most} octets in a turn`)
+  assert.ok(most < 224 * 1024, `${most} octets in a turn`)
 })
 
 test('who waits for work in its midst gets the rest afterwards, in order', async (t) => {
-  const got: number[] = []
-  let isWorking = false
-  const { peer } = await open(t, (n, connection) => {
-    assert.equal(isWorking, false)
-    got.push(n)
+  const working = new Set<Side>()
+  const sides = await besiege(t, (n, side) => {
+    assert.equal(working.has(side), false)
     if (n % 777 !== 0) return
-    isWorking = true
-    void connection.waitFor(
-      setTimeout(n % 2).then(() => {
-        isWorking = false
-      }),
-    )
+    working.add(side)
+    void side.connection.waitFor(setTimeout(n % 2).then(() => working.delete(side)))
   })
-  peer.write(numbered.join(''))
-  while (got.length < COUNT) await setTimeout(5)
-  assert.deepEqual(
-    got,
-    numbered.map((_, n) => n),
-  )
+  while (!(sides.length === PEERS && sides.every(({ got }) => got.length === COUNT))) {
+    await setTimeout(5)
+  }
+  for (const { got } of sides) assert.deepEqual(got, NUMBERS)
 })
 
 test('once it has ended, nothing that was left over is taken', async (t) => {
-  const got: number[] = []
-  const { peer, closed } = await open(t, (n, connection) => {
-    got.push(n)
+  const sides = await besiege(t, (n, { connection }) => {
     if (n === 5) connection.end(NO_OCTETS)
   })
-  peer.resume()
-  peer.end(numbered.join(''))
-  await closed
-  assert.deepEqual(got, [0, 1, 2, 3, 4, 5])
+  while (!(sides.length === PEERS && sides.every((side) => side.isClosed))) await setTimeout(5)
+  for (const { got } of sides) assert.deepEqual(got, NUMBERS.slice(0, 6))
 })

@@ -11,7 +11,7 @@ import {
   XmlStreamParser,
 } from '../xmpp/xml-parser.ts'
 import type { Shaper } from './shaper.ts'
-import type { WriteTurn } from './write-turn.ts'
+import type { Turn } from './turn.ts'
 
 /** Who speaks on a connection: the negotiation of its stream first, then its session. */
 export interface ConnectionHandler extends StreamHandler {
@@ -27,7 +27,7 @@ export interface ConnectionHandler extends StreamHandler {
 
 type ConnectionOptions = {
   readonly socket: Socket
-  readonly turn: WriteTurn
+  readonly turn: Turn
   readonly limits: ParserLimits
   readonly shaper: Shaper | undefined
   readonly log: Logger
@@ -39,12 +39,6 @@ const LINGER = 5_000
 const FLUSH_AT = 256 * 1024
 /** Output that waits while the peer reads nothing, in octets; whoever lets it grow over is cut off. */
 const MAX_WAITING = 1024 * 1024
-
-/**
- * Of what a peer has sent, so much is taken in one turn, in octets. Who takes all that waits, when the
- * others wait as well, makes so much of it that it outlives young collections, and falls behind for good.
- */
-const PER_TURN = 8 * 1024
 
 const PROCESSING = 1
 const SHAPING = 2
@@ -60,7 +54,7 @@ const WAITING = 4
 export class Connection implements StreamHandler {
   readonly address: string
   readonly #parser: XmlStreamParser
-  readonly #turn: WriteTurn
+  readonly #turn: Turn
   readonly #log: Logger
   readonly #shaper: Shaper | undefined
   readonly #onData = (chunk: Buffer) => this.#receive(chunk)
@@ -277,7 +271,8 @@ export class Connection implements StreamHandler {
 
   #receive(received: Buffer): void {
     if (this.#isEnding) return
-    const chunk = received.length >= PER_TURN ? this.#firstOf(received) : received
+    const share = this.#turn.shareOf(received.length)
+    const chunk = share < received.length ? this.#firstOf(received, share) : received
     this.received += chunk.length
     chunkBegins()
     try {
@@ -296,11 +291,11 @@ export class Connection implements StreamHandler {
   }
 
   /** The rest goes back to the socket until what this turn has produced has left. */
-  #firstOf(received: Buffer): Buffer {
+  #firstOf(received: Buffer, share: number): Buffer {
     this.#pause(WAITING)
-    if (received.length > PER_TURN) this.#socket.unshift(received.subarray(PER_TURN))
+    this.#socket.unshift(received.subarray(share))
     setImmediate(() => this.#resume(WAITING))
-    return received.subarray(0, PER_TURN)
+    return received.subarray(0, share)
   }
 
   #pause(why: number): void {

@@ -4,7 +4,7 @@ import { StreamError } from '../xmpp/stream-error.ts'
 import type { ParserLimits } from '../xmpp/xml-parser.ts'
 import { Connection, type ConnectionHandler } from './connection.ts'
 import { Shaper } from './shaper.ts'
-import type { WriteTurn } from './write-turn.ts'
+import type { Turn } from './turn.ts'
 
 export type ListenerOptions = {
   /** Where to listen; port 0 is any free one. `undefined` host: every address. */
@@ -32,7 +32,7 @@ const SWEEP = 1_000
  */
 export abstract class Listener {
   #options: ListenerOptions
-  readonly #turn: WriteTurn
+  readonly #turn: Turn
   readonly #log: Logger
   readonly #server: Server
   readonly #connections = new Set<Connection>()
@@ -44,7 +44,7 @@ export abstract class Listener {
   #early: Socket[] | undefined
   readonly #onDrained: (() => void)[] = []
 
-  constructor(options: ListenerOptions, turn: WriteTurn, log: Logger) {
+  constructor(options: ListenerOptions, turn: Turn, log: Logger) {
     this.#options = options
     this.#turn = turn
     this.#log = log

@@ -3,7 +3,7 @@ import { setTimeout } from 'node:timers/promises'
 import { TLSSocket } from 'node:tls'
 import { Connection } from '../connection/connection.ts'
 import type { PeerTls } from '../connection/peer-tls.ts'
-import type { WriteTurn } from '../connection/write-turn.ts'
+import type { Turn } from '../connection/turn.ts'
 import type { Envelope } from '../core/envelope.ts'
 import { type Hooks, resultOf } from '../core/hooks.ts'
 import type { IqDispatcher } from '../core/iq.ts'
@@ -50,7 +50,7 @@ type Parts = {
   readonly hooks: Hooks
   readonly iq: IqDispatcher
   readonly tls: PeerTls
-  readonly turn: WriteTurn
+  readonly turn: Turn
   readonly log: Logger
   /** For who names no domain. */
   readonly defaultDomain: () => string

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import type { Connection, ConnectionHandler } from '../connection/connection.ts'
 import { type ListenerOptions as AddressOptions, Listener } from '../connection/listener.ts'
-import type { WriteTurn } from '../connection/write-turn.ts'
+import type { Turn } from '../connection/turn.ts'
 import type { Logger } from '../core/log.ts'
 import type { ParserLimits } from '../xmpp/xml-parser.ts'
 import type { Federation } from './federation.ts'
@@ -28,7 +28,7 @@ export class ServerListener extends Listener {
     options: ListenerOptions,
     policy: IncomingPolicy,
     federation: Federation,
-    turn: WriteTurn,
+    turn: Turn,
     log: Logger,
   ) {
     super(options, turn, log)

@@ -3,7 +3,7 @@ import type { StreamEnvironment, StreamPolicy } from '../c2s/environment.ts'
 import { ClientListener } from '../c2s/listener.ts'
 import type { Config, ClientListener as Settings } from '../config.ts'
 import type { TlsCertificates } from '../connection/tls.ts'
-import type { WriteTurn } from '../connection/write-turn.ts'
+import type { Turn } from '../connection/turn.ts'
 import type { Server } from '../server.ts'
 import { listenerOptions, START_TLS, type WantedListener } from './listeners.ts'
 import { type Parsing, parsingOf } from './parsing.ts'
@@ -13,7 +13,7 @@ export function clientListeners(
   { config }: Plan,
   server: Pick<Server, 'domains' | 'guesses' | 'hooks' | 'log'>,
   certificates: TlsCertificates,
-  turn: WriteTurn,
+  turn: Turn,
 ): WantedListener<'c2s'>[] {
   return config.listen.c2s.map((settings) => {
     const options = { ...listenerOptions(settings, config), tls: settings.tls }

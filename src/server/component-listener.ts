@@ -3,7 +3,7 @@ import { accessRule } from '../component/access.ts'
 import { ComponentListener } from '../component/listener.ts'
 import type { Config, ComponentListener as Settings } from '../config.ts'
 import type { TlsCertificates } from '../connection/tls.ts'
-import type { WriteTurn } from '../connection/write-turn.ts'
+import type { Turn } from '../connection/turn.ts'
 import type { Server } from '../server.ts'
 import { listenerOptions, type WantedListener } from './listeners.ts'
 import { parsingOf } from './parsing.ts'
@@ -19,7 +19,7 @@ export function componentListeners(
   { config }: Plan,
   server: Parts,
   certificates: TlsCertificates,
-  turn: WriteTurn,
+  turn: Turn,
 ): WantedListener<'component'>[] {
   return config.listen.component.map((settings) => {
     const { options, environment } = settingsOf(settings, server, certificates, config)

@@ -5,7 +5,7 @@ import type {
   Federation as Settings,
 } from '../config.ts'
 import { PeerTls } from '../connection/peer-tls.ts'
-import type { WriteTurn } from '../connection/write-turn.ts'
+import type { Turn } from '../connection/turn.ts'
 import { Federation, type FederationOptions } from '../s2s/federation.ts'
 import type { IncomingPolicy } from '../s2s/incoming-stream.ts'
 import { ServerListener } from '../s2s/listener.ts'
@@ -41,13 +41,13 @@ type Parts = Pick<
 /** Speaks with other servers, while that is configured. */
 export class FederationPart {
   readonly #parts: Parts
-  readonly #turn: WriteTurn
+  readonly #turn: Turn
   /** Where none is configured. */
   #secret: string | undefined
   /** In force, and what it goes by. */
   #now: { readonly federation: Federation; readonly apply: () => void } | undefined
 
-  constructor(parts: Parts, turn: WriteTurn) {
+  constructor(parts: Parts, turn: Turn) {
     this.#parts = parts
     this.#turn = turn
   }
@@ -161,7 +161,7 @@ function overridesOf({ overrides }: Settings): Readonly<Record<string, Target>> 
 export function serverListeners(
   { config, federation }: Plan,
   { log }: Pick<Server, 'log'>,
-  turn: WriteTurn,
+  turn: Turn,
 ): WantedListener<'s2s'>[] {
   const { listen, s2s } = config
   if (s2s === undefined || federation === undefined) return []

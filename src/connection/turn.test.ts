@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
 import type { Connection } from './connection.ts'
-import { WriteTurn } from './write-turn.ts'
+import { Turn } from './turn.ts'
 
 function stage() {
-  const turn = new WriteTurn()
+  const turn = new Turn()
   const flushed: string[] = []
   const write = (name: string, octets: number) => {
     turn.add({ flush: () => flushed.push(name) } as unknown as Connection)
@@ -39,4 +39,14 @@ test('much output leaves as soon as what brought it is dealt with', async () => 
   turn.relieve()
   await setImmediate()
   assert.deepEqual(flushed, ['juliet', 'romeo', 'nurse'])
+})
+
+test('of what many have sent, each has a share in a turn once it is much', async () => {
+  const { turn } = stage()
+  assert.equal(turn.shareOf(60_000), 60_000)
+  assert.equal(turn.shareOf(60_000), 60_000)
+  assert.equal(turn.shareOf(60_000), 8 * 1024)
+  assert.equal(turn.shareOf(1_000), 1_000)
+  await setImmediate()
+  assert.equal(turn.shareOf(60_000), 60_000)
 })
