@@ -68,7 +68,7 @@ test('what many send at once is taken a little of each in a turn, in order, and 
   while (!(sides.length === PEERS && sides.every((side) => side.isClosed))) await setTimeout(5)
   for (const { got } of sides) assert.deepEqual(got, NUMBERS)
   const most = Math.max(...perTurn) * SIZE
-  assert.ok(most < 224 * 1024, `${most} octets in a turn`)
+  assert.ok(most < 176 * 1024, `${most} octets in a turn`)
 })
 
 test('who waits for work in its midst gets the rest afterwards, in order', async (t) => {

@@ -45,7 +45,7 @@ test('of what many have sent, each has a share in a turn once it is much', async
   const { turn } = stage()
   assert.equal(turn.shareOf(60_000), 60_000)
   assert.equal(turn.shareOf(60_000), 60_000)
-  assert.equal(turn.shareOf(60_000), 8 * 1024)
+  assert.equal(turn.shareOf(60_000), 4 * 1024)
   assert.equal(turn.shareOf(1_000), 1_000)
   await setImmediate()
   assert.equal(turn.shareOf(60_000), 60_000)

@@ -11,7 +11,7 @@ const MOST = 64 * 1024
  * it then costs twice as much, and a server that is behind stays so.
  */
 const PLENTY = 64 * 1024
-const SHARE = 8 * 1024
+const SHARE = 4 * 1024
 
 /**
  * What is taken of sockets and given to them in one turn of the event loop. Gathers the connections that got
