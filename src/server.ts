@@ -453,7 +453,7 @@ export class Server {
     await within(HAND_OVER, this.cluster.handedOver())
     await this.modules.unloadAll()
     await this.#traceExport.close()
-    await this.cluster.leave()
+    await this.cluster.leave().catch((error) => this.log.warn('cluster_not_left', { error }))
     this.iq.close()
     this.#clock.stop()
     await this.storage.close()

@@ -144,9 +144,13 @@ function closing(control: Control, server: Server): AsyncDisposable {
     async [Symbol.asyncDispose]() {
       try {
         await server.stop({ timeout: STOP_TIMEOUT_MS })
-      } finally {
+      } catch (error) {
+        server.log.fatal('stop_failed', { error })
         await control.close()
+        // Whatever it has open still would keep the process for ever.
+        process.exit(1)
       }
+      await control.close()
     },
   }
 }

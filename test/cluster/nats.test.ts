@@ -138,3 +138,20 @@ test('a write that is not answered is not waited for for ever', options, async (
     await transport.close()
   }
 })
+
+for (const [what, end] of [
+  ['is gone in the midst of that', (server: NatsServer) => server.stop()],
+  ['does not answer', async () => {}],
+] as const) {
+  test(`who leaves has left, though NATS ${what}`, options, async () => {
+    await using server = await NatsServer.start()
+    const settings = { servers: [server.url], name: 'test', node: 'one', replicas: 1 }
+    const { registry, transport } = await openNats(settings, silentLogger)
+    await registry.close()
+    await server.pause()
+    transport.broadcast('good night')
+    const left = transport.close()
+    await end(server)
+    await left
+  })
+}
