@@ -14,7 +14,7 @@ function heldBack() {
     },
   }
   const done: string[] = []
-  const held = new HeldBack(timers, 1_000)
+  const held = new HeldBack(timers, { here: 1_000, elsewhere: 2_000 })
   const say = (what: string, work?: Promise<void>) =>
     held.run(ACCOUNT, () => {
       done.push(what)
@@ -194,4 +194,18 @@ test('what may not wait for others does not wait for what waits for them', async
   elsewhere.resolve()
   await held.released(ACCOUNT)
   assert.deepEqual(done, ['one', 'three', 'two'])
+})
+
+test('what another node has is waited for longer', () => {
+  const waits: number[] = []
+  const timers = {
+    after: (ms: number) => {
+      waits.push(ms)
+      return () => {}
+    },
+  }
+  const held = new HeldBack(timers, { here: 1_000, elsewhere: 2_000 })
+  held.hold(ACCOUNT, new Promise(() => {}))
+  held.hold(ACCOUNT, new Promise(() => {}), true)
+  assert.deepEqual(waits, [1_000, 2_000])
 })

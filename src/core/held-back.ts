@@ -18,17 +18,19 @@ type Account = {
   releasedHere: PromiseWithResolvers<void> | undefined
 }
 
+/** How long anything is a reason to wait, of this node's own and of other nodes', milliseconds. */
+type Patience = { readonly here: number; readonly elsewhere: number }
+
 /**
  * What has to wait for something older of the same account, in the order in which it came: also when
  * there is another reason to wait before all of it has gone on.
  */
 export class HeldBack {
   readonly #timers: Timers
-  readonly #patience: number
+  readonly #patience: Patience
   readonly #accounts = new Map<string, Account>()
 
-  /** `patience`: how long anything is a reason to wait, milliseconds. */
-  constructor(timers: Timers, patience: number) {
+  constructor(timers: Timers, patience: Patience) {
     this.#timers = timers
     this.#patience = patience
   }
@@ -64,7 +66,8 @@ export class HeldBack {
       if (isElsewhere) reason.elsewhere--
       this.#goOn(account, reason)
     }
-    const cancel = this.#timers.after(this.#patience, release)
+    const { here, elsewhere } = this.#patience
+    const cancel = this.#timers.after(isElsewhere ? elsewhere : here, release)
     until.then(release, release)
     // What goes on just now may be what waits for another node.
     if (isReleasedHere(held)) releaseHere(held)
@@ -142,7 +145,7 @@ export class HeldBack {
         this.#goOn(account, held)
       }
       // Whatever it waits for itself, the others do not for ever.
-      const cancel = this.#timers.after(this.#patience, over)
+      const cancel = this.#timers.after(this.#patience.here, over)
       pending.then(over, over)
       return
     }

@@ -37,6 +37,8 @@ type Parts = {
 
 /** How long an account's stanzas wait for those of a session that ends, milliseconds. */
 const HOLD_BACK = 5_000
+/** And for what another node has of it, which is known when that is known to be lost. */
+const HOLD_BACK_ELSEWHERE = 10_000
 /** How long a client that goes on at another node waits for what it has sent last here, milliseconds. */
 const LAST_SENT = 2_000
 
@@ -72,7 +74,7 @@ export class SessionManager {
         return decided
       },
     })
-    this.#heldBack = new HeldBack(timers, HOLD_BACK)
+    this.#heldBack = new HeldBack(timers, { here: HOLD_BACK, elsewhere: HOLD_BACK_ELSEWHERE })
   }
 
   get limits(): SessionLimits {
@@ -99,7 +101,9 @@ export class SessionManager {
     if (replaced !== undefined && !isLocalSession(replaced) && left !== undefined) {
       this.holdBack(session.jid, left, true)
     }
-    return this.#registered(session, replaced && this.leaving(session.jid.bare))
+    const leaving = replaced && this.leaving(session.jid.bare)
+    // A client that logs in waits no longer, but what is sent to it does.
+    return this.#registered(session, leaving && overWithin(this.#timers, HOLD_BACK, leaving))
   }
 
   /**
