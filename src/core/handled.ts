@@ -80,7 +80,7 @@ export class Handled implements SettlementListener {
    */
   async settle(patience: number): Promise<void> {
     if (this.idle === undefined) return
-    const timer = setTimeout(() => this.#forget(), patience).unref()
+    const timer = setTimeout(() => this.#forget(0), patience).unref()
     // Before this goes on more may have come.
     while (this.idle !== undefined) await this.idle
     clearTimeout(timer)
@@ -132,16 +132,18 @@ export class Handled implements SettlementListener {
 
   onUnsettled(settlement: Settlement, error: unknown): void {
     // It is forgotten if it failed with an earlier one.
-    if (!this.#pending.includes(settlement)) return
+    const first = this.#pending.indexOf(settlement)
+    if (first < 0) return
     this.#hasFailed = true
-    this.#forget()
+    this.#forget(first)
     this.listener.onFailure(error)
   }
 
-  #forget(): void {
-    for (const settlement of this.#pending) this.#close(settlement)
-    this.#pending = []
-    this.#taken = this.#settled
+  /** It, and what came after it: what came before may be safe yet, and is not to be sent again then. */
+  #forget(first: number): void {
+    const forgotten = this.#pending.splice(first)
+    for (const settlement of forgotten) this.#close(settlement)
+    this.#taken = this.#settled + first
     this.#looked()
   }
 
