@@ -20,6 +20,7 @@ const tsc = join(root, 'node_modules/.bin/tsc')
 type Manifest = {
   readonly version: string
   readonly bin: { readonly meerkat: string }
+  readonly scripts: { readonly start: string }
   readonly dependencies: Readonly<Record<string, string>>
 }
 
@@ -107,6 +108,12 @@ describe('the package', () => {
     const exited = once(server, 'exit')
     try {
       for await (const line of createInterface(server.stdout)) if (line.startsWith('ready')) break
+      const commandLine = await readFile(`/proc/${server.pid}/cmdline`, 'utf8')
+      const [, ...startedWith] = commandLine.split('\0').slice(0, -1)
+      const [, ...asFromSource] = manifest.scripts.start
+        .replace('src/main.ts', meerkat())
+        .split(' ')
+      assert.deepEqual(startedWith, asFromSource)
       const register = ['account', 'register', 'juliet@localhost', '--password', 'Capulet']
       const registered = await run(process.execPath, [meerkat(), ...register], { cwd: project })
       assert.equal(registered.stdout, 'juliet@localhost is registered\n')

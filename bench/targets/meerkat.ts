@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import manifest from '../../package.json' with { type: 'json' }
 import { callCommand } from '../../src/admin/control-client.ts'
 import { modules } from '../../src/modules.ts'
 import { gitCommit } from '../machine.ts'
@@ -72,7 +73,15 @@ level = "warn"
 ${storage}
 ${moduleTables(setup.variant)}`
 
-export const startOf = (file: string) => [process.execPath, program, 'start', '--config', file]
+/** What `npm start` tells Node. */
+const nodeOptions = manifest.scripts.start.split(' ').filter((word) => word.startsWith('--'))
+
+export const startOf = (file: string) => [
+  process.execPath,
+  ...nodeOptions,
+  program,
+  ...['start', '--config', file],
+]
 
 /** Meerkat with `probe.ts` in it, and with these options of Node. */
 export function probed(options: readonly string[]): Target {
