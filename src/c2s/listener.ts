@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import type { Connection, ConnectionHandler } from '../connection/connection.ts'
 import { type ListenerOptions as AddressOptions, Listener } from '../connection/listener.ts'
 import type { Turn } from '../connection/turn.ts'
+import { NO_OCTETS } from '../xmpp/octets.ts'
 import type { ParserLimits } from '../xmpp/xml-parser.ts'
 import type { StreamEnvironment } from './environment.ts'
 import { Negotiation } from './stream.ts'
@@ -48,8 +49,15 @@ export class ClientListener extends Listener {
   }
 
   protected channel(socket: Socket): Socket | undefined {
-    if (this.tls !== 'direct') return socket
-    return this.#environment.certificates?.secure(socket, { isDirect: true })
+    return this.tls === 'direct' && this.#environment.certificates === undefined
+      ? undefined
+      : socket
+  }
+
+  protected override begin(connection: Connection): void {
+    const { certificates } = this.#environment
+    if (this.tls !== 'direct' || certificates === undefined) return
+    connection.secureOnHello(NO_OCTETS, (socket) => certificates.secure(socket, { isDirect: true }))
   }
 
   protected open(connection: Connection): ConnectionHandler {

@@ -250,7 +250,7 @@ export class Negotiation implements ConnectionHandler {
     const { domain } = this.#host
     this.#hasSentHeader = false
     this.#state = 'header'
-    this.#connection.secure(`<proceed xmlns='${TLS_NS}'/>` as Octets, (socket) =>
+    this.#connection.secureOnHello(`<proceed xmlns='${TLS_NS}'/>` as Octets, (socket) =>
       certificates.secure(socket, { isDirect: false, domain }),
     )
   }

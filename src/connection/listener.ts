@@ -63,6 +63,9 @@ export abstract class Listener {
   /** Who speaks on a new connection. */
   protected abstract open(connection: Connection): ConnectionHandler
 
+  /** Before anything is taken from a new connection. */
+  protected begin(_connection: Connection): void {}
+
   /** Called every second or so, with milliseconds since the epoch. */
   protected look(_now: number): void {}
 
@@ -183,6 +186,7 @@ export abstract class Listener {
     this.#perAddress.set(address, (this.#perAddress.get(address) ?? 0) + 1)
     this.#negotiating.set(connection, Date.now() + this.#options.preAuthTimeout)
     socket.once('close', () => this.#forget(connection, address))
+    this.begin(connection)
   }
 
   #isTooMuch(address: string): boolean {
