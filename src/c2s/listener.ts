@@ -1,4 +1,3 @@
-import type { Socket } from 'node:net'
 import type { Connection, ConnectionHandler } from '../connection/connection.ts'
 import { type ListenerOptions as AddressOptions, Listener } from '../connection/listener.ts'
 import type { Turn } from '../connection/turn.ts'
@@ -48,15 +47,10 @@ export class ClientListener extends Listener {
     }
   }
 
-  protected channel(socket: Socket): Socket | undefined {
-    return this.tls === 'direct' && this.#environment.certificates === undefined
-      ? undefined
-      : socket
-  }
-
-  protected override begin(connection: Connection): void {
+  protected begin(connection: Connection): void {
     const { certificates } = this.#environment
-    if (this.tls !== 'direct' || certificates === undefined) return
+    if (this.tls !== 'direct') return
+    if (certificates === undefined) return connection.destroy()
     connection.secureOnHello(NO_OCTETS, (socket) => certificates.secure(socket, { isDirect: true }))
   }
 

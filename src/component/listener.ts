@@ -1,8 +1,8 @@
-import type { Socket } from 'node:net'
 import type { Connection, ConnectionHandler } from '../connection/connection.ts'
 import { type ListenerOptions as AddressOptions, Listener } from '../connection/listener.ts'
 import type { TlsCertificates } from '../connection/tls.ts'
 import type { Turn } from '../connection/turn.ts'
+import { NO_OCTETS } from '../xmpp/octets.ts'
 import type { ParserLimits } from '../xmpp/xml-parser.ts'
 import { Negotiation, type StreamEnvironment } from './stream.ts'
 
@@ -39,9 +39,12 @@ export class ComponentListener extends Listener {
     this.#environment = { ...environment, onEnd: (connection) => this.settle(connection) }
   }
 
-  protected channel(socket: Socket): Socket | undefined {
+  protected begin(connection: Connection): void {
+    const certificates = this.#certificates
+    if (this.tls === 'none') return
+    if (certificates === undefined) return connection.destroy()
     // Without ALPN, whose names are of clients and servers.
-    return this.tls === 'none' ? socket : this.#certificates?.secure(socket, { isDirect: false })
+    connection.secure(NO_OCTETS, (socket) => certificates.secure(socket, { isDirect: false }))
   }
 
   protected open(connection: Connection): ConnectionHandler {

@@ -1,13 +1,11 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { type AddressInfo, connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
-import { silentLogger } from '../core/log.ts'
+import { acceptConnections, type Side } from '../../test/support/connections.ts'
 import { NO_OCTETS } from '../xmpp/octets.ts'
 import type { Frame } from '../xmpp/xml-parser.ts'
-import { Connection, NOBODY } from './connection.ts'
-import { Turn } from './turn.ts'
 
 const HEADER =
   "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
@@ -17,34 +15,19 @@ const NUMBERS = Array.from({ length: COUNT }, (_, n) => n)
 const ELEMENTS = NUMBERS.map((n) => `<a n='${n}'>${'.'.repeat(80)}</a>`).join('')
 const SIZE = ELEMENTS.length / COUNT
 
-type Side = { readonly connection: Connection; readonly got: number[]; isClosed: boolean }
+type Numbered = Side & { readonly got: number[] }
 
 /** Peers that send all elements at once and leave, and the other side of each. */
-async function besiege(t: TestContext, onNumber: (n: number, side: Side) => void = () => {}) {
-  const sides: Side[] = []
-  const turn = new Turn()
-  const limits = { maxStanzaSize: 10_000, maxDepth: 10, maxAttributes: 10 }
-  const listener = createServer((socket) => {
-    const options = { socket, turn, limits, shaper: undefined, log: silentLogger }
-    new Connection(options, (connection) => {
-      const side: Side = { connection, got: [], isClosed: false }
-      sides.push(side)
-      return {
-        ...NOBODY,
-        onElement(frame: Frame) {
-          const n = Number(frame.attribute('n'))
-          side.got.push(n)
-          onNumber(n, side)
-        },
-        onClosed() {
-          side.isClosed = true
-        },
-      }
-    })
+async function besiege(t: TestContext, onNumber: (n: number, side: Numbered) => void = () => {}) {
+  const { port, sides } = await acceptConnections(t, (accepted) => {
+    const side: Numbered = { ...accepted, got: [] }
+    const onElement = (frame: Frame) => {
+      const n = Number(frame.attribute('n'))
+      side.got.push(n)
+      onNumber(n, side)
+    }
+    return { side, handler: { onElement } }
   })
-  t.after(() => listener.close())
-  await once(listener.listen(0, '127.0.0.1'), 'listening')
-  const { port } = listener.address() as AddressInfo
   const peers = Array.from({ length: PEERS }, () => connect(port, '127.0.0.1'))
   for (const peer of peers) {
     t.after(() => peer.destroy())
@@ -72,7 +55,7 @@ test('what many send at once is taken a little of each in a turn, in order, and 
 })
 
 test('who waits for work in its midst gets the rest afterwards, in order', async (t) => {
-  const working = new Set<Side>()
+  const working = new Set<Numbered>()
   const sides = await besiege(t, (n, side) => {
     assert.equal(working.has(side), false)
     if (n % 777 !== 0) return

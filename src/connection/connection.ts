@@ -71,8 +71,8 @@ export class Connection implements StreamHandler {
   #works = 0
   /** Our last word is said; the peer may still be speaking. */
   #isSilent = false
-  /** TLS is to begin as soon as the peer does; nothing is said until then. */
-  #isAwaitingHello = false
+  /** What was said last without TLS is said; nothing more is until TLS has begun. */
+  #isBetween = false
   #hasPeerClosed = false
   #isEnding = false
   #isClosed = false
@@ -175,7 +175,7 @@ export class Connection implements StreamHandler {
   #push(): void {
     // Whoever waits may do so for what has left within this turn: an empty write comes after it.
     if ((this.#out === '' && this.#flushed === undefined) || this.#isClosed) return
-    if (this.#isAwaitingHello) return
+    if (this.#isBetween) return
     const out = this.#out
     this.#out = ''
     const waiting = this.#flushed
@@ -228,7 +228,7 @@ export class Connection implements StreamHandler {
 
   /** There is no channel yet to say anything on. */
   get #isBeforeTls(): boolean {
-    if (this.#isAwaitingHello) return true
+    if (this.#isBetween) return true
     return this.#socket instanceof TLSSocket && this.#socket.getFinished() === undefined
   }
 
@@ -265,18 +265,12 @@ export class Connection implements StreamHandler {
    */
   secureOnHello(last: Octets, upgrade: (socket: Socket) => TLSSocket): void {
     this.#cease(last)
-    this.#isAwaitingHello = true
     const plain = this.#socket
     plain.once('readable', () => {
-      this.#isAwaitingHello = false
       if (this.#isClosed || this.#isEnding) return
       // Nothing to read is the end.
-      if (plain.readableLength === 0) {
-        plain.destroy()
-        return
-      }
-      this.#upgrade(upgrade)
-      this.#push()
+      if (plain.readableLength === 0) plain.destroy()
+      else this.#upgrade(upgrade)
     })
   }
 
@@ -284,18 +278,26 @@ export class Connection implements StreamHandler {
   #cease(last: Octets): void {
     this.write(last)
     this.flush()
+    this.#isBetween = true
     this.#socket.off('data', this.#onData)
     this.#parser.reset({ discard: true })
   }
 
   #upgrade(upgrade: (socket: Socket) => TLSSocket): void {
     const plain = this.#socket
+    try {
+      this.#socket = upgrade(plain)
+    } catch (error) {
+      // The certificate may be gone by now.
+      return this.#fail(error)
+    }
     plain.off('error', this.#onError)
     plain.off('close', this.#onClose)
-    this.#socket = upgrade(plain)
     // The raw socket's errors reach the TLS socket as well.
     plain.on('error', ignore)
     this.#listen(this.#socket)
+    this.#isBetween = false
+    this.#push()
   }
 
   // --- The socket.

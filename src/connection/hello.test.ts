@@ -7,18 +7,14 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
-import { silentLogger } from '../core/log.ts'
+import { acceptConnections } from '../../test/support/connections.ts'
 import type { Octets } from '../xmpp/octets.ts'
 import type { Frame } from '../xmpp/xml-parser.ts'
-import { Connection, NOBODY } from './connection.ts'
 import { makeSelfSigned } from './self-signed.ts'
 import { TlsCertificates } from './tls.ts'
-import { Turn } from './turn.ts'
 
 const LAST = '<proceed/>' as Octets
 const HEADER = "<stream:stream xmlns:stream='http://etherx.jabber.org/streams'>"
-
-type Side = { readonly connection: Connection; readonly got: string[]; isClosed: boolean }
 
 /** The other side of each connection has said its last word and waits for TLS. */
 async function listen(t: TestContext) {
@@ -27,31 +23,18 @@ async function listen(t: TestContext) {
   const file = join(directory, 'both.pem')
   await writeFile(file, makeSelfSigned(Date.now(), 'localhost'))
   const certificates = await TlsCertificates.load([{ certificate: file, key: file }])
-  const turn = new Turn()
-  const limits = { maxStanzaSize: 10_000, maxDepth: 10, maxAttributes: 10 }
-  const sides: Side[] = []
-  const listener = createServer((socket) => {
-    const options = { socket, turn, limits, shaper: undefined, log: silentLogger }
-    new Connection(options, (connection) => {
-      const side: Side = { connection, got: [], isClosed: false }
-      sides.push(side)
-      return {
-        ...NOBODY,
-        onElement: (frame: Frame) => void side.got.push(frame.name),
-        onStreamError: () => connection.end('<error/>' as Octets),
-        onClosed: () => {
-          side.isClosed = true
-        },
-      }
-    })
-    sides
-      .at(-1)
-      ?.connection.secureOnHello(LAST, (plain) => certificates.secure(plain, { isDirect: false }))
-  })
-  t.after(() => listener.close())
-  await once(listener.listen(0, '127.0.0.1'), 'listening')
-  const { port } = listener.address() as AddressInfo
-  return { port, sides }
+  const accepted = await acceptConnections(
+    t,
+    (given) => {
+      const side = { ...given, got: [] as string[] }
+      const onElement = (frame: Frame) => void side.got.push(frame.name)
+      const onStreamError = () => side.connection.end('<error/>' as Octets)
+      return { side, handler: { onElement, onStreamError } }
+    },
+    (connection) =>
+      connection.secureOnHello(LAST, (plain) => certificates.secure(plain, { isDirect: false })),
+  )
+  return { ...accepted, certificates }
 }
 
 async function greeted(t: TestContext, port: number): Promise<Socket> {
@@ -125,4 +108,13 @@ test('who is told to go before the handshake hears nothing that is not encrypted
   await once(socket, 'close')
   assert.equal(socket.bytesRead, LAST.length)
   await until(() => sides[0]?.isClosed === true)
+})
+
+test('who begins the handshake when the certificate is gone is cut off, and nobody else', async (t) => {
+  const { port, sides, certificates } = await listen(t)
+  const socket = await greeted(t, port)
+  certificates.current = undefined
+  socket.write('\x16\x03\x01')
+  await until(() => sides[0]?.isClosed === true)
+  assert.equal(socket.bytesRead, LAST.length)
 })

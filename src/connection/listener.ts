@@ -57,14 +57,11 @@ export abstract class Listener {
   /** What a peer may send before its negotiation has come to more. */
   protected abstract limits: ParserLimits
 
-  /** The socket to speak on: itself, or TLS over it. `undefined`: it cannot be had. */
-  protected abstract channel(socket: Socket): Socket | undefined
-
   /** Who speaks on a new connection. */
   protected abstract open(connection: Connection): ConnectionHandler
 
-  /** Before anything is taken from a new connection. */
-  protected begin(_connection: Connection): void {}
+  /** Before anything is taken from a new connection: TLS, where that comes first. */
+  protected abstract begin(connection: Connection): void
 
   /** Called every second or so, with milliseconds since the epoch. */
   protected look(_now: number): void {}
@@ -164,17 +161,14 @@ export abstract class Listener {
       return
     }
     const address = socket.remoteAddress ?? ''
-    const channel = this.#isTooMuch(address) ? undefined : this.channel(socket)
-    if (channel === undefined) {
+    if (this.#isTooMuch(address)) {
       socket.destroy()
       return
     }
-    // Under TLS the raw socket's errors reach the TLS socket as well.
-    if (channel !== socket) socket.on('error', () => {})
     const { shaper } = this.#options
     const connection = new Connection(
       {
-        socket: channel,
+        socket,
         turn: this.#turn,
         limits: this.limits,
         shaper: shaper && new Shaper(shaper.rate, shaper.burst),

@@ -1,8 +1,8 @@
-import type { Socket } from 'node:net'
 import type { Connection, ConnectionHandler } from '../connection/connection.ts'
 import { type ListenerOptions as AddressOptions, Listener } from '../connection/listener.ts'
 import type { Turn } from '../connection/turn.ts'
 import type { Logger } from '../core/log.ts'
+import { NO_OCTETS } from '../xmpp/octets.ts'
 import type { ParserLimits } from '../xmpp/xml-parser.ts'
 import type { Federation } from './federation.ts'
 import { type IncomingEnvironment, type IncomingPolicy, IncomingStream } from './incoming-stream.ts'
@@ -63,10 +63,11 @@ export class ServerListener extends Listener {
     }
   }
 
-  protected channel(socket: Socket): Socket | undefined {
-    if (this.tls !== 'direct') return socket
+  protected begin(connection: Connection): void {
     const { tls } = this.#environment
-    return tls.mayAccept ? tls.accept(socket, { isDirect: true }) : undefined
+    if (this.tls !== 'direct') return
+    if (!tls.mayAccept) return connection.destroy()
+    connection.secure(NO_OCTETS, (socket) => tls.accept(socket, { isDirect: true }))
   }
 
   protected open(connection: Connection): ConnectionHandler {
