@@ -35,7 +35,7 @@ let seen = 0
 const handler = {
   onStreamStart() {},
   onElement(frame: Frame) {
-    seen += frame.payload.length + frame.children.length + frame.attributes.length
+    seen += frame.payload.length + frame.children.length + frame.common.others.length
   },
   onStreamEnd() {},
 }

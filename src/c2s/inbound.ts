@@ -33,7 +33,7 @@ export function receive(
   const stanza = Stanza.fromFrame(frame, CLIENT_NS, session.lang)
   session.touch(stanza.kind !== 'iq')
   const self = session.jid
-  const toText = frame.attribute('to')
+  const toText = frame.common.to
   const to: Jid | undefined = toText === undefined ? self.toBare() : tryParseJid(toText)
   const settlement = session.onSettled === undefined ? undefined : new Settlement()
   const recipient = to ?? parseJid(self.domain)
@@ -76,7 +76,7 @@ export function accept(
 
 /** RFC 6120 §8.1.2.1: absent, or the sender's own bare or full JID. */
 function verifyFrom(session: ClientSession, frame: Frame): void {
-  const text = frame.attribute('from')
+  const text = frame.common.from
   if (text === undefined || text === session.jid.full || text === session.jid.bare) return
   const from = tryParseJid(text)
   if (from?.full !== session.jid.full && from?.full !== session.jid.bare) {

@@ -8,6 +8,7 @@ import { type BareJid, tryParseJid } from '../xmpp/jid.ts'
 import { encode, NO_OCTETS, type Octets } from '../xmpp/octets.ts'
 import { CLIENT_NS } from '../xmpp/stanza.ts'
 import { isStreamError, STREAMS_NS, StreamError } from '../xmpp/stream-error.ts'
+import { langOf } from '../xmpp/stream-lang.ts'
 import { type Element, el, escapeAttribute, serialise } from '../xmpp/xml.ts'
 import type { Frame, ParserLimits } from '../xmpp/xml-parser.ts'
 import { Authentication, type Login, SASL_NS } from './authentication.ts'
@@ -364,11 +365,6 @@ export class Negotiation implements ConnectionHandler {
     this.#environment.onEnd(this.#connection)
     return true
   }
-}
-
-function langOf(header: Frame): Octets | undefined {
-  const lang = header.attribute('xml:lang')
-  return lang === undefined ? undefined : escapeAttribute(lang)
 }
 
 const BIND = el('bind', { xmlns: BIND_NS })

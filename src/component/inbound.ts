@@ -72,8 +72,8 @@ export class Inbound {
       throw new StreamError('unsupported-stanza-type', `<${frame.name}/> is no stanza`)
     }
     const stanza = Stanza.fromFrame(frame, COMPONENT_NS, this.#parts.lang)
-    const from = addressIn(frame, 'from')
-    const to = addressIn(frame, 'to')
+    const from = tryParseJid(frame.common.from)
+    const to = tryParseJid(frame.common.to)
     const fault = this.#addressFault(from, to) ?? faultOf(stanza)
     const origin = this.#originOf(from)
     const envelope = new Envelope(from ?? this.#self, to ?? this.#self, stanza, origin)
@@ -147,9 +147,4 @@ export class Inbound {
     }
     outcome.then(done, done)
   }
-}
-
-function addressIn(frame: Frame, attribute: 'from' | 'to'): Jid | undefined {
-  const text = frame.attribute(attribute)
-  return text === undefined ? undefined : tryParseJid(text)
 }

@@ -3,7 +3,7 @@ import type { Connection, ConnectionHandler } from '../connection/connection.ts'
 import { tryParseJid } from '../xmpp/jid.ts'
 import { encode, NO_OCTETS, type Octets } from '../xmpp/octets.ts'
 import { isStreamError, STREAMS_NS, StreamError } from '../xmpp/stream-error.ts'
-import { escapeAttribute } from '../xmpp/xml.ts'
+import { langOf } from '../xmpp/stream-lang.ts'
 import type { Frame, ParserLimits } from '../xmpp/xml-parser.ts'
 import { isTrue } from '../xmpp/xml-schema.ts'
 import { COMPONENT_NS } from './inbound.ts'
@@ -67,8 +67,7 @@ export class Negotiation implements ConnectionHandler {
     this.#name = name
     this.#secret = secret
     this.#isSubdomain = isTrue(header.attribute('is_subdomain'))
-    const lang = header.attribute('xml:lang')
-    this.#lang = lang === undefined ? undefined : escapeAttribute(lang)
+    this.#lang = langOf(header)
   }
 
   onElement(frame: Frame): void {

@@ -23,8 +23,7 @@ type Addresses = {
  */
 export function addressesOf(frame: Frame, accepts: Accepts): Addresses {
   if (frame.ns !== SERVER_NS || !isStanzaKind(frame.name)) throw notAStanza(frame)
-  const fromText = frame.attribute('from')
-  const toText = frame.attribute('to')
+  const { from: fromText, to: toText } = frame.common
   if (fromText === undefined || toText === undefined) {
     throw new StreamError('improper-addressing', 'a stanza names who sends it to whom')
   }

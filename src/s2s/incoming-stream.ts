@@ -7,8 +7,9 @@ import { after, type Maybe } from '../core/maybe.ts'
 import { tryParseJid } from '../xmpp/jid.ts'
 import { NO_OCTETS, type Octets } from '../xmpp/octets.ts'
 import { STREAMS_NS, StreamError } from '../xmpp/stream-error.ts'
+import { langOf } from '../xmpp/stream-lang.ts'
 import { SM_NS } from '../xmpp/stream-management.ts'
-import { type Element, el, escapeAttribute } from '../xmpp/xml.ts'
+import { type Element, el } from '../xmpp/xml.ts'
 import type { Frame, ParserLimits } from '../xmpp/xml-parser.ts'
 import { type DialbackKeys, readDialback } from './dialback.ts'
 import { IncomingTraffic, type WayBack } from './incoming-traffic.ts'
@@ -134,8 +135,7 @@ export class IncomingStream implements ConnectionHandler {
     const to = domainOf(header.attribute('to'))
     const from = domainOf(header.attribute('from'))
     this.#id = randomUUID()
-    const lang = header.attribute('xml:lang')
-    this.#lang = lang === undefined ? undefined : escapeAttribute(lang)
+    this.#lang = langOf(header)
     this.#sendHeader(to !== undefined && owner.serves(to) ? to : owner.defaultDomain, from)
     checkHeader(header)
     if (to === '' || (to !== undefined && !owner.serves(to))) throw new StreamError('host-unknown')

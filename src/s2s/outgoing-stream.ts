@@ -5,8 +5,8 @@ import { tryParseJid } from '../xmpp/jid.ts'
 import { NO_OCTETS, type Octets } from '../xmpp/octets.ts'
 import { StanzaError } from '../xmpp/stanza-error.ts'
 import { STREAMS_NS, StreamError } from '../xmpp/stream-error.ts'
+import { langOf } from '../xmpp/stream-lang.ts'
 import { readCount, SM_NS } from '../xmpp/stream-management.ts'
-import { escapeAttribute } from '../xmpp/xml.ts'
 import type { Frame, ParserLimits } from '../xmpp/xml-parser.ts'
 import {
   answerVerify,
@@ -209,8 +209,7 @@ export class OutgoingStream implements ConnectionHandler {
       throw new StreamError('invalid-from')
     }
     this.#streamId = header.attribute('id') ?? ''
-    const lang = header.attribute('xml:lang')
-    this.#lang = lang === undefined ? undefined : escapeAttribute(lang)
+    this.#lang = langOf(header)
     this.#state = 'features'
   }
 

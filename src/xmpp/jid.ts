@@ -1,5 +1,5 @@
 import { DomainError, prepareDomain } from './idna.ts'
-import { type Octets, owned } from './octets.ts'
+import { flattened, type Octets, owned } from './octets.ts'
 import { PrecisError, prepareOpaque, prepareUsername } from './precis.ts'
 import { escapeAttribute } from './xml.ts'
 
@@ -51,13 +51,13 @@ export class Jid {
 
   /** ` from='…'`, for a start tag. Made once: most addresses stand on many stanzas. */
   get asFrom(): Octets {
-    this.#asFrom ??= flattened(` from='${this.octets}'`)
+    this.#asFrom ??= flattened(` from='${this.octets}'` as Octets)
     return this.#asFrom
   }
 
   /** ` to='…'`. */
   get asTo(): Octets {
-    this.#asTo ??= flattened(` to='${this.octets}'`)
+    this.#asTo ??= flattened(` to='${this.octets}'` as Octets)
     return this.#asTo
   }
 
@@ -99,12 +99,6 @@ export class Jid {
   toJSON(): string {
     return this.full
   }
-}
-
-/** The same text in one piece: V8 joins strings without copying, until somebody looks inside. */
-function flattened(text: string): Octets {
-  text.charCodeAt(0)
-  return text as Octets
 }
 
 export function isBareJid(jid: Jid): jid is BareJid {

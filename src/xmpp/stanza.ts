@@ -1,17 +1,14 @@
 import type { Jid } from './jid.ts'
-import { decode, encode, NO_OCTETS, type Octets } from './octets.ts'
+import { decode, encode, flattened, NO_OCTETS, type Octets } from './octets.ts'
 import { pack, readIndex, unpack, writeIndex } from './packed-stanza.ts'
+import type { StanzaKind } from './stanza-kind.ts'
 import { Element, escapeAttribute, escapeText, type Node, serialise } from './xml.ts'
 import { type ChildRef, type Frame, readElement } from './xml-parser.ts'
 
 /** The content namespace, in which stanzas are kept whatever stream they came from. */
 export const CLIENT_NS = 'jabber:client'
 
-export type StanzaKind = 'message' | 'presence' | 'iq'
-
-export function isStanzaKind(name: string): name is StanzaKind {
-  return name === 'message' || name === 'presence' || name === 'iq'
-}
+export { isStanzaKind, type StanzaKind } from './stanza-kind.ts'
 
 type StanzaAttributes = {
   readonly type?: string | undefined
@@ -39,18 +36,6 @@ const PREFIX: Readonly<Record<string, string>> = Object.assign(Object.create(nul
   'xml:lang': " xml:lang='",
 })
 
-/** Those that mean something, which read as they are written. */
-const TYPES: Readonly<Record<string, string>> = Object.assign(Object.create(null), {
-  chat: 'chat',
-  groupchat: 'groupchat',
-  headline: 'headline',
-  normal: 'normal',
-  error: 'error',
-  get: 'get',
-  set: 'set',
-  result: 'result',
-})
-
 const NO_CHILDREN: readonly ChildRef[] = []
 /** What a start tag says, but for addresses. */
 type Tag = {
@@ -62,7 +47,7 @@ type Tag = {
 /** An id that nobody has asked for yet; no id, for XML does not have it. */
 const LATER = '\x02'
 const KINDS: Readonly<Record<string, StanzaKind>> = { m: 'message', p: 'presence', i: 'iq' }
-const ATTRIBUTE = / ([^=]+)='([^']*)'/g
+const ATTRIBUTE = / ([^=]+)=(?:'([^']*)'|"([^"]*)")/g
 const EMPTY: Payload = { octets: NO_OCTETS, children: NO_CHILDREN }
 
 /**
@@ -125,36 +110,23 @@ export class Stanza {
   }
 
   get #attributes(): readonly string[] {
-    this.#known ??= [...this.head.matchAll(ATTRIBUTE)].flatMap(([, name = '', value = '']) => [
+    this.#known ??= [...this.head.matchAll(ATTRIBUTE)].flatMap(([, name = '', single, double]) => [
       name,
-      value,
+      single ?? (double as string).replaceAll("'", '&apos;'),
     ])
     return this.#known
   }
 
   /**
-   * From a first-level element in the content namespace `ns` of its stream. `lang` is the
-   * stream's `xml:lang`, which the stanza takes on when it has none (RFC 6120 §4.7.4). Children that
-   * name the namespace of such a stream themselves are rewritten.
+   * From a first-level element in the content namespace `ns` of its stream. `lang` is that of the
+   * stream (`langOf`), which the stanza takes on when it has none. Children that name the namespace of such a
+   * stream themselves are rewritten.
    */
   static fromFrame(frame: Frame, ns: string = CLIENT_NS, lang?: Octets): Stanza {
     const kind = frame.name as StanzaKind
-    const received = frame.attributes
-    let head = ''
-    let type: string | undefined
-    let id: string | undefined
-    let hasLang = lang === undefined
-    for (let i = 0; i < received.length; i += 2) {
-      const name = received[i] as string
-      if (name === 'from' || name === 'to') continue
-      const raw = received[i + 1] as string
-      const value = raw.includes("'") ? raw.replaceAll("'", '&apos;') : raw
-      head += `${PREFIX[name] ?? ` ${name}='`}${value}'`
-      if (name === 'type') type = TYPES[value] ?? plain(value)
-      else if (name === 'id') id = plain(value)
-      else if (name === 'xml:lang') hasLang = true
-    }
-    if (!hasLang) head += ` xml:lang='${lang}'`
+    const { type, id, hasLang, others } = frame.common
+    let head: string = others
+    if (!hasLang && lang !== undefined) head += langAttribute(lang)
     const isForwardable = ns === CLIENT_NS || !frame.payload.includes(ns)
     if (frame.prefix === '' && frame.defaultNs === ns && isForwardable) {
       if (frame.declarations !== '') head += frame.declarations
@@ -402,6 +374,18 @@ function plain(value: string): string {
   })
 }
 
+/** Of the stream that it was asked for last: most have the same. */
+let lastLang: Octets = NO_OCTETS
+let lastLangAttribute = flattened(" xml:lang=''" as Octets)
+
+function langAttribute(lang: Octets): Octets {
+  if (lang !== lastLang) {
+    lastLang = lang
+    lastLangAttribute = flattened(` xml:lang='${lang}'` as Octets)
+  }
+  return lastLangAttribute
+}
+
 function tagOf(attributes: readonly string[]): Tag {
   let head = ''
   let type: string | undefined
@@ -441,7 +425,10 @@ function payloadOf(nodes: readonly Node[], offset = 0): Payload {
 }
 
 function inClientNamespace(children: readonly ChildRef[], ns: string): readonly ChildRef[] {
-  return children.map((ref) => (ref.ns === ns ? { ...ref, ns: CLIENT_NS } : ref))
+  return children.map((ref) => {
+    const { name, start, end } = ref
+    return ref.ns === ns ? { name, ns: CLIENT_NS, start, end } : ref
+  })
 }
 
 function intoClientNamespace(node: Node, ns: string): Node {

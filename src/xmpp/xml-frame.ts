@@ -1,6 +1,7 @@
+import type { CommonAttributes } from './common-attributes.ts'
 import { encode, type Octets } from './octets.ts'
 import { Element } from './xml.ts'
-import { readAttributes, readContent, readValue, type Scope } from './xml-reader.ts'
+import { attributeOf, readAttributes, readContent, readValue, type Scope } from './xml-reader.ts'
 
 /** A direct child element of a frame: its name, and where its tags and all between them stand. */
 export interface ChildRef {
@@ -38,8 +39,10 @@ export class Frame {
   readonly prefix: string
   /** Namespace URI. */
   readonly ns: string
-  /** Qualified names and raw values in turn, octets as received; no declarations. */
-  readonly attributes: readonly string[]
+  /** Of a stanza, the attributes that all of them may have; of anything else nothing. */
+  readonly common: Readonly<CommonAttributes>
+  /** All of it, as received. */
+  readonly octets: Octets
   /** Everything between start tag and end tag, as received. */
   readonly payload: Octets
   /** Direct child elements. */
@@ -60,7 +63,8 @@ export class Frame {
     name: string,
     prefix: string,
     ns: string,
-    attributes: readonly string[],
+    common: Readonly<CommonAttributes>,
+    octets: Octets,
     payload: Octets,
     children: readonly ChildRef[],
     size: number,
@@ -71,7 +75,8 @@ export class Frame {
     this.name = name
     this.prefix = prefix
     this.ns = ns
-    this.attributes = attributes
+    this.common = common
+    this.octets = octets
     this.payload = payload
     this.children = children
     this.size = size
@@ -87,12 +92,8 @@ export class Frame {
 
   /** Text of the attribute of that qualified name. */
   attribute(qname: string): string | undefined {
-    const { attributes } = this
-    const name = encode(qname)
-    for (let k = 0; k < attributes.length; k += 2) {
-      if (attributes[k] === name) return readValue(attributes[k + 1] as Octets)
-    }
-    return undefined
+    const raw = attributeOf(this.octets, encode(qname))
+    return raw && readValue(raw)
   }
 
   /** A direct child as a tree. */
@@ -102,7 +103,7 @@ export class Frame {
 
   /** All of it as a tree. */
   toElement(): Element {
-    const attributes = readAttributes(this.attributes, this.scope)
+    const attributes = readAttributes(this.octets, 1, this.scope)
     const content = readContent(this.payload, 0, this.payload.length, this.scope)
     return new Element(this.name, this.ns, attributes, content)
   }

@@ -1,4 +1,6 @@
+import { NO_COMMON } from './common-attributes.ts'
 import { type Octets, octetsOf } from './octets.ts'
+import { isStanzaKind } from './stanza-kind.ts'
 import { STREAMS_NS, StreamError } from './stream-error.ts'
 import { type ChildRef, Frame } from './xml-frame.ts'
 import type { Scope } from './xml-reader.ts'
@@ -108,7 +110,8 @@ export class Outline {
       this.#name,
       this.#prefix,
       this.#ns,
-      tags.rootAttributes(data, base, octets),
+      isStanzaKind(this.#name) ? tags.common(data, base, octets) : NO_COMMON,
+      octets,
       octets.slice(this.#payloadStart, payloadEnd) as Octets,
       this.#children ?? NO_CHILDREN,
       size,

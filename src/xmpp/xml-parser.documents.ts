@@ -3,19 +3,10 @@ import fc from 'fast-check'
 /** Prefixes that documents use. */
 export const PREFIXES = ['a', 'b', 'stream', 'é', 'xmlish']
 const NAMESPACES = ['urn:a', 'urn:b', 'jabber:client', 'http://etherx.jabber.org/streams', 'ü&amp;']
-const NAMES = [
-  'x',
-  'body',
-  'message',
-  'é',
-  'à',
-  '_',
-  'a.b-c·1',
-  '𐀀',
-  '__proto__',
-  'xmlns1',
-  'constructor',
-]
+const NAMES = ['x', 'body', 'é', 'à', '_', 'a.b-c·1', '𐀀', '__proto__', 'xmlns1', 'constructor']
+export const STANZAS = ['message', 'presence', 'iq']
+/** Attributes that they may have (RFC 6120 §8.1). */
+const COMMON = ['from', 'to', 'type', 'id']
 const TEXTS = [
   'text',
   ' ',
@@ -69,6 +60,7 @@ const declaration = fc
 
 const attribute = fc.oneof(
   { weight: 4, arbitrary: fc.tuple(pick(NAMES), space, space, value).map(asAttribute) },
+  { weight: 4, arbitrary: fc.tuple(pick(COMMON), space, space, value).map(asAttribute) },
   { weight: 1, arbitrary: fc.tuple(prefixed, space, space, value).map(asAttribute) },
   { weight: 1, arbitrary: fc.constantFrom("xml:lang='en'", "xmlns=''") },
   { weight: 3, arbitrary: declaration },
@@ -80,7 +72,7 @@ function asAttribute([name, before, behind, raw]: [string, string, string, strin
 
 /** Attributes of which no two have one name, as far as one sees. */
 const attributes = fc.uniqueArray(fc.tuple(someSpace, attribute), {
-  maxLength: 4,
+  maxLength: 6,
   selector: ([, text]) => text.split(/[\s=]/)[0],
 })
 
@@ -97,7 +89,11 @@ const text = fc.oneof(
 const { element } = fc.letrec<{ element: string }>((tie) => ({
   element: fc
     .tuple(
-      fc.oneof({ weight: 3, arbitrary: pick(NAMES) }, { weight: 1, arbitrary: prefixed }),
+      fc.oneof(
+        { weight: 3, arbitrary: pick(NAMES) },
+        { weight: 3, arbitrary: pick(STANZAS) },
+        { weight: 1, arbitrary: prefixed },
+      ),
       attributes,
       space,
       fc.array(fc.oneof({ depthSize: 'small' }, text, tie('element')), { maxLength: 4 }),

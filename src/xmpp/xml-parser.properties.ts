@@ -1,9 +1,18 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { decode, encode, type Octets } from './octets.ts'
+import { NO_COMMON } from './common-attributes.ts'
+import { encode, type Octets } from './octets.ts'
 import { StreamError } from './stream-error.ts'
 import { type Element, escapeAttribute, serialise } from './xml.ts'
-import { document, fragment, mutated, PREFIXES, pieces, soup } from './xml-parser.documents.ts'
+import {
+  document,
+  fragment,
+  mutated,
+  PREFIXES,
+  pieces,
+  STANZAS,
+  soup,
+} from './xml-parser.documents.ts'
 import { type Canonical, judge } from './xml-parser.oracle.ts'
 import { type Frame, readElement, XmlStreamParser } from './xml-parser.ts'
 
@@ -86,18 +95,17 @@ function canonical(element: Element): Canonical {
   return { name: `{${element.ns}}${element.name}`, attributes: attributes.sort(), children }
 }
 
-/** The frame as forwarded: payload as received, under a new start tag in a hostile place. */
+/** A stanza as forwarded: payload as received, under a new start tag in a hostile place. */
 function forward(frame: Frame): Octets {
   // A prefix that no generator uses, for an element outside of its own default namespace.
   const isPlain = frame.ns === frame.defaultNs
   const name = encode(isPlain ? frame.name : `forwarded:${frame.name}`)
   let tag = `<${name} xmlns='${escapeAttribute(frame.defaultNs)}'${frame.declarations}`
   if (!isPlain) tag += ` xmlns:forwarded='${escapeAttribute(frame.ns)}'`
-  for (let k = 0; k < frame.attributes.length; k += 2) {
-    const value = frame.attributes[k + 1] as string
-    const quote = value.includes("'") ? '"' : "'"
-    tag += ` ${frame.attributes[k]}=${quote}${value}${quote}`
-  }
+  const { from, to, others } = frame.common
+  if (from !== undefined) tag += ` from='${escapeAttribute(from)}'`
+  if (to !== undefined) tag += ` to='${escapeAttribute(to)}'`
+  tag += others
   const element = frame.payload === '' ? `${tag}/>` : `${tag}>${frame.payload}</${name}>`
   const misleading = PREFIXES.map((prefix) => ` xmlns:${prefix}='urn:misleading'`).join('')
   return `<stream xmlns='urn:other'${encode(misleading)}>${element}</stream>` as Octets
@@ -130,10 +138,6 @@ function agreesWithOracle(bytes: Uint8Array, pieces: readonly number[]): void {
 }
 
 function checkFrame(frame: Frame, expected: Canonical): void {
-  const forwarded = judge(Buffer.from(forward(frame), 'latin1'))
-  assert.equal(forwarded.reason, '')
-  assert.deepEqual(forwarded.root?.children, [expected], 'forwarding changed the meaning')
-
   const elements = expected.children.filter((child) => typeof child !== 'string')
   assert.deepEqual(
     frame.children.map(({ name, ns }) => `{${ns}}${name}`),
@@ -150,10 +154,26 @@ function checkFrame(frame: Frame, expected: Canonical): void {
   const rewritten = judge(Buffer.from(serialise(tree), 'latin1'))
   assert.deepEqual(rewritten.root, expected, 'writing the tree changed the meaning')
   assert.deepEqual(canonical(readElement(serialise(tree), '')), expected)
-  for (let k = 0; k < frame.attributes.length; k += 2) {
-    const name = decode(frame.attributes[k] as Octets)
-    assert.equal(frame.attribute(name), tree.attr(name))
+  for (const [name, value] of Object.entries(tree.attributes)) {
+    if (!name.startsWith('xmlns:')) assert.equal(frame.attribute(name), value)
   }
+  assert.equal(frame.attribute('none'), undefined)
+  if (!STANZAS.includes(frame.name)) return assert.equal(frame.common, NO_COMMON)
+  checkCommon(frame, tree)
+  const forwarded = judge(Buffer.from(forward(frame), 'latin1'))
+  assert.equal(forwarded.reason, '')
+  assert.deepEqual(forwarded.root?.children, [expected], 'forwarding changed the meaning')
+}
+
+/** What stanzas are made of, against the tree. */
+function checkCommon({ common, name, declarations, defaultNs }: Frame, tree: Element): void {
+  const { from, to, type, id, hasLang, others } = common
+  const expected = [tree.attr('from'), tree.attr('to'), tree.attr('type'), tree.attr('id')]
+  assert.deepEqual([from, to, type, id], expected)
+  assert.equal(hasLang, tree.attr('xml:lang') !== undefined)
+  const tag = readElement(`<${encode(name)}${others}${declarations}/>` as Octets, defaultNs)
+  const { attributes } = tree.withAttributes({ from: undefined, to: undefined })
+  assert.deepEqual({ ...tag.attributes }, { ...attributes })
 }
 
 function isTheSameInPieces(bytes: Uint8Array, pieces: readonly number[]): void {

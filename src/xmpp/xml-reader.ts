@@ -18,6 +18,7 @@ const NO_ATTRIBUTES: Attributes = Object.freeze({})
 const BLANK = 0x20
 const BANG = 0x21
 const SLASH = 0x2f
+const COLON = 0x3a
 const EQUAL = 0x3d
 const GT = 0x3e
 
@@ -60,22 +61,24 @@ function resolveReferences(text: string): string {
 }
 
 /**
- * Reads the attributes of one element, given as raw names and values in turn, without declarations.
- * A prefixed attribute brings the declaration of its prefix along as an attribute `xmlns:prefix`,
- * so that the element keeps its meaning wherever it is put.
+ * Reads the attributes of the start tag whose name is at `start`, without declarations; `scope` is
+ * what holds inside the element. A prefixed attribute brings the declaration of its prefix along as an
+ * attribute `xmlns:prefix`, so that the element keeps its meaning wherever it is put.
  */
-export function readAttributes(flat: readonly string[], scope: Scope): Attributes {
-  if (flat.length === 0) return NO_ATTRIBUTES
-  const attributes: Record<string, string> = {}
-  for (let k = 0; k < flat.length; k += 2) {
-    const name = decode(flat[k] as Octets)
-    set(attributes, name, readValue(flat[k + 1] as Octets))
+export function readAttributes(octets: Octets, start: number, scope: Scope): Attributes {
+  let attributes: Record<string, string> | undefined
+  const tag = new TagAttributes(octets, start)
+  while (tag.next()) {
+    if (tag.isDeclaration) continue
+    attributes ??= {}
+    const name = decode(tag.name)
+    set(attributes, name, readValue(tag.raw))
     const colon = name.indexOf(':')
     if (colon === -1) continue
     const binding = lookup(scope.bindings, name.slice(0, colon))
     if (binding !== undefined) set(attributes, `xmlns:${binding.prefix}`, binding.uri)
   }
-  return attributes
+  return attributes ?? NO_ATTRIBUTES
 }
 
 function set(attributes: Record<string, string>, name: string, value: string): void {
@@ -151,23 +154,15 @@ interface Tag {
 
 /** The start tag whose name is at `start`. */
 function readTag(octets: Octets, start: number, outside: Scope): Tag {
-  let at = nameEnd(octets, start)
-  const qname = decode(octets.slice(start, at) as Octets)
-  const flat: string[] = []
+  const tag = new TagAttributes(octets, start)
+  const qname = decode(octets.slice(start, tag.at) as Octets)
   let { defaultNs, bindings } = outside
-  for (;;) {
-    at = skipSpace(octets, at)
-    const byte = octets.charCodeAt(at)
-    if (byte === GT || byte === SLASH) break
-    const end = nameEnd(octets, at)
-    const name = octets.slice(at, end)
-    const quote = skipSpace(octets, skipSpace(octets, end) + 1)
-    const close = octets.indexOf(octets[quote] as string, quote + 1)
-    const raw = octets.slice(quote + 1, close) as Octets
-    at = close + 1
-    if (name === 'xmlns') defaultNs = readValue(raw)
-    else if (!name.startsWith('xmlns:')) flat.push(name, raw)
-    else bindings = bind(bindings, decode(name.slice(6) as Octets), readValue(raw), 0)
+  let hasOthers = false
+  while (tag.next()) {
+    const { name, isDeclaration } = tag
+    if (!isDeclaration) hasOthers = true
+    else if (name === 'xmlns') defaultNs = readValue(tag.raw)
+    else bindings = bind(bindings, decode(name.slice(6) as Octets), readValue(tag.raw), 0)
   }
   const isSame = defaultNs === outside.defaultNs && bindings === outside.bindings
   const scope = isSame ? outside : { defaultNs, bindings }
@@ -175,9 +170,72 @@ function readTag(octets: Octets, start: number, outside: Scope): Tag {
   return {
     name: colon === -1 ? qname : qname.slice(colon + 1),
     ns: colon === -1 ? defaultNs : namespaceOf(qname.slice(0, colon), bindings),
-    attributes: readAttributes(flat, scope),
+    attributes: hasOthers ? readAttributes(octets, start, scope) : NO_ATTRIBUTES,
     scope,
-    end: octets.indexOf('>', at) + 1,
+    end: tag.at,
+  }
+}
+
+/** The raw value of an attribute of the start tag with which `octets` begin. */
+export function attributeOf(octets: Octets, qname: Octets): Octets | undefined {
+  const tag = new TagAttributes(octets, 1)
+  while (tag.next()) if (tag.isNamed(qname)) return tag.raw
+  return undefined
+}
+
+/** Goes through the attributes of a start tag, declarations included. */
+class TagAttributes {
+  /** Behind the tag's name, then behind the attribute at hand, at last behind the tag. */
+  at: number
+  readonly #octets: Octets
+  #start = 0
+  #nameEnd = 0
+  #valueStart = 0
+
+  /** The tag's name is at `start`. */
+  constructor(octets: Octets, start: number) {
+    this.#octets = octets
+    this.at = nameEnd(octets, start)
+  }
+
+  /** Of the attribute at hand. */
+  get name(): Octets {
+    return this.#octets.slice(this.#start, this.#nameEnd) as Octets
+  }
+
+  isNamed(qname: Octets): boolean {
+    const isAsLong = this.#nameEnd - this.#start === qname.length
+    return isAsLong && this.#octets.startsWith(qname, this.#start)
+  }
+
+  get isDeclaration(): boolean {
+    const octets = this.#octets
+    const length = this.#nameEnd - this.#start
+    if (length < 5 || !octets.startsWith('xmlns', this.#start)) return false
+    return length === 5 || octets.charCodeAt(this.#start + 5) === COLON
+  }
+
+  /** Its value as it stands. */
+  get raw(): Octets {
+    return this.#octets.slice(this.#valueStart, this.at - 1) as Octets
+  }
+
+  /** False: there are no more. */
+  next(): boolean {
+    const octets = this.#octets
+    const start = skipSpace(octets, this.at)
+    const byte = octets.charCodeAt(start)
+    if (byte === GT || byte === SLASH) {
+      this.at = start + (byte === GT ? 1 : 2)
+      return false
+    }
+    const end = nameEnd(octets, start)
+    const quote = skipSpace(octets, skipSpace(octets, end) + 1)
+    this.#start = start
+    this.#nameEnd = end
+    this.#valueStart = quote + 1
+    this.at = octets.indexOf(octets[quote] as string, quote + 1) + 1
+    return true
   }
 }
 

@@ -1,7 +1,9 @@
+import { type CommonAttributes, commonAttributes } from './common-attributes.ts'
 import { NO_OCTETS, type Octets, octetsOf } from './octets.ts'
 import { StreamError } from './stream-error.ts'
 import { escapeAttribute } from './xml.ts'
-import { intern, internOctets } from './xml-intern.ts'
+import * as row from './xml-attribute-row.ts'
+import { intern } from './xml-intern.ts'
 import {
   type Binding,
   bind,
@@ -13,23 +15,9 @@ import {
 } from './xml-namespaces.ts'
 import { readValue, type Scope } from './xml-reader.ts'
 
-// Ints for each attribute: start, end and colon (-1: none) of its name, start and end of its value,
-// whether the value reads as it stands (1) or not (0), and what kind of attribute it is.
-const START = 0
-const END = 1
-const COLON = 2
-const VALUE_START = 3
-const VALUE_END = 4
-const IS_PLAIN = 5
-const KIND = 6
-const INTS = 7
-
-const UNPREFIXED = 0
-/** `xml:lang` and the like, whose prefix needs no declaration. */
-const XML = 1
-const PREFIXED = 2
-const DEFAULT_NAMESPACE = 3
-const PREFIX_DECLARATION = 4
+// See `xml-scanner.ts` on why these are constants of this module.
+const { COLON, END, INTS, IS_PLAIN, KIND, START, VALUE_END, VALUE_START } = row
+const { DEFAULT_NAMESPACE, PREFIX_DECLARATION, PREFIXED, UNPREFIXED, XML } = row
 
 const X = 0x78
 const M = 0x6d
@@ -37,7 +25,6 @@ const L = 0x6c
 const N = 0x6e
 const S = 0x73
 
-const NO_ATTRIBUTES: readonly string[] = []
 const NO_SCOPE: Scope = { defaultNs: '', bindings: undefined }
 
 /**
@@ -58,8 +45,6 @@ export class StartTags {
   #maxAttributes = 0
   #ints = new Int32Array(0)
   #rootCount = 0
-  /** How many of the root's are declarations. */
-  #rootDeclarations = 0
   #count = 0
   #bindings: Binding | undefined
   /** Declarations outside of the payload that something in it, or on the root, uses. */
@@ -71,7 +56,6 @@ export class StartTags {
     const capacity = maxAttributes * 2 * INTS
     if (this.#ints.length < capacity) this.#ints = new Int32Array(capacity)
     this.#rootCount = 0
-    this.#rootDeclarations = 0
     this.#count = 0
     this.#bindings = outside.bindings
     if (this.#needed.length > 0) this.#needed = []
@@ -152,21 +136,9 @@ export class StartTags {
     this.#bindings = bindings
   }
 
-  /** Names and raw values of the root's attributes in turn; `octets` are those of the root. */
-  rootAttributes(data: Buffer, base: number, octets: Octets): readonly string[] {
-    if (this.#rootCount === this.#rootDeclarations) return NO_ATTRIBUTES
-    const ints = this.#ints
-    const attributes = new Array<string>(2 * (this.#rootCount - this.#rootDeclarations))
-    const last = this.#rootCount * INTS
-    let k = 0
-    for (let row = 0; row < last; row += INTS) {
-      if ((ints[row + KIND] as number) >= DEFAULT_NAMESPACE) continue
-      const start = base + (ints[row + START] as number)
-      const end = base + (ints[row + END] as number)
-      attributes[k++] = internOctets(data, start, end)
-      attributes[k++] = octets.slice(ints[row + VALUE_START], ints[row + VALUE_END])
-    }
-    return attributes
+  /** Of the root, whose octets these are. */
+  common(data: Buffer, base: number, octets: Octets): Readonly<CommonAttributes> {
+    return commonAttributes(this.#ints, this.#rootCount, data, base, octets)
   }
 
   /** The declarations that must go along when payload and attributes of the root do. */
@@ -195,7 +167,6 @@ export class StartTags {
       if ((seen & bit) !== 0) this.#checkDuplicates(data, base, row)
       seen |= bit
       const kind = ints[row + KIND] as number
-      if (depth <= 1 && kind >= DEFAULT_NAMESPACE) this.#rootDeclarations++
       if (kind === PREFIXED) prefixed++
       else if (kind === DEFAULT_NAMESPACE) defaultNs = this.#defaultNs(data, base, depth, row)
       else if (kind === PREFIX_DECLARATION) this.#declare(data, base, depth, row)
