@@ -1,7 +1,7 @@
 import type { Connection } from '../connection/connection.ts'
 import { Envelope, type Origin, SERVER } from '../core/envelope.ts'
-import { Lanes } from '../core/lanes.ts'
 import { dropped, Outcome } from '../core/outcome.ts'
+import { PairLanes } from '../core/pair-lanes.ts'
 import type { Router } from '../core/router.ts'
 import { bounce } from '../xmpp/bounce.ts'
 import { type Jid, parseJid, tryParseJid } from '../xmpp/jid.ts'
@@ -46,7 +46,8 @@ export class Inbound {
   #domains: ReadonlySet<string> = new Set()
   #origin!: Origin
   #self!: Jid
-  readonly #lanes = new Lanes()
+  readonly #lanes = new PairLanes()
+  readonly #work = (envelope: Envelope) => this.#parts.router.route(envelope)
   /** Requests whose answers are for this connection, where there may be others. */
   readonly #asked = new Set<string>()
   #pending = 0
@@ -88,11 +89,11 @@ export class Inbound {
 
   #route(envelope: Envelope): void {
     const { stanza, from, to } = envelope
-    const lane = `${from.bare} ${to.bare}`
-    const route = () => this.#parts.router.route(envelope)
     const isRequest = stanza.kind === 'iq' && stanza.isRequest
     if (isRequest && this.#parts.isShared) this.#remember(`${from.full} ${to.full} ${stanza.id}`)
-    const outcome = isRequest ? this.#lanes.runAside(lane, route) : this.#lanes.run(lane, route)
+    const outcome = isRequest
+      ? this.#lanes.runAside(envelope, this.#work)
+      : this.#lanes.run(envelope, this.#work)
     if (outcome instanceof Promise) this.#count(outcome)
   }
 

@@ -16,7 +16,7 @@ export class Lanes {
   run<T>(lane: string, work: () => Maybe<T>): Maybe<T> {
     const before = this.#tails.get(lane)
     const result = before === undefined ? work() : before.then(work, work)
-    if (result instanceof Promise) this.#follow(lane, result)
+    if (result instanceof Promise) this.follow(lane, result)
     return result
   }
 
@@ -26,7 +26,8 @@ export class Lanes {
     return before === undefined ? work() : before.then(work, work)
   }
 
-  #follow(lane: string, work: Promise<unknown>): void {
+  /** What comes later waits for this work, which is going on already. */
+  follow(lane: string, work: Promise<unknown>): void {
     this.#tails.set(lane, work)
     const leave = () => {
       if (this.#tails.get(lane) === work) this.#tails.delete(lane)

@@ -1,6 +1,6 @@
 import type { Connection } from '../connection/connection.ts'
-import { Lanes } from '../core/lanes.ts'
 import type { Maybe } from '../core/maybe.ts'
+import { PairLanes } from '../core/pair-lanes.ts'
 import type { Octets } from '../xmpp/octets.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
 import { enabled, failed, readCount, resumed } from '../xmpp/stream-management.ts'
@@ -49,7 +49,7 @@ export class IncomingTraffic {
   readonly #options: Options
   /** The last one is in use; what was sent on earlier ones may not have arrived yet. */
   readonly #all: Traffic[] = []
-  readonly #lanes = new Lanes()
+  readonly #lanes = new PairLanes()
 
   constructor(options: Options) {
     this.#options = options

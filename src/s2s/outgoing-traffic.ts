@@ -1,5 +1,5 @@
 import type { Connection } from '../connection/connection.ts'
-import { Lanes } from '../core/lanes.ts'
+import { PairLanes } from '../core/pair-lanes.ts'
 import type { Octets } from '../xmpp/octets.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
 import { ENABLE, readCount, resume, SM_NS } from '../xmpp/stream-management.ts'
@@ -44,7 +44,7 @@ const PATIENCE = 5_000
  */
 export class OutgoingTraffic {
   readonly #options: Options
-  readonly #lanes = new Lanes()
+  readonly #lanes = new PairLanes()
   #state: 'resuming' | 'enabling' | 'open' = 'open'
   /** When the state began, milliseconds since the epoch. */
   #since = Date.now()

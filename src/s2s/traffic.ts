@@ -2,10 +2,10 @@ import type { Connection } from '../connection/connection.ts'
 import { Envelope } from '../core/envelope.ts'
 import { MAX_OPEN } from '../core/handled.ts'
 import { DROP, type HookPoint, Stop } from '../core/hooks.ts'
-import type { Lanes } from '../core/lanes.ts'
 import type { Logger } from '../core/log.ts'
 import { after, type Maybe } from '../core/maybe.ts'
 import { dropped, type Outcome } from '../core/outcome.ts'
+import type { PairLanes } from '../core/pair-lanes.ts'
 import type { Router } from '../core/router.ts'
 import { Settlement } from '../core/settlement.ts'
 import { within } from '../core/within.ts'
@@ -51,7 +51,7 @@ type TrafficOptions = {
   readonly accepts: Accepts
   readonly lang: Octets | undefined
   /** Of the connection: what is sent under one count does not overtake what was sent under another. */
-  readonly lanes: Lanes
+  readonly lanes: PairLanes
   /** Closes the stream in order. */
   readonly close: () => void
   readonly ledger?: Ledger
@@ -87,7 +87,7 @@ export class Traffic {
   /** Of the peer's stream: of stanzas that name none themselves. */
   readonly #lang: Octets | undefined
   readonly #maxSize: number
-  readonly #lanes: Lanes
+  readonly #lanes: PairLanes
   owner: TrafficOwner | undefined
   /** Of an earlier connection, not written to this one yet. */
   #again: readonly Envelope[] = []
@@ -112,6 +112,7 @@ export class Traffic {
   /** All that was sent has arrived. */
   #onArrived: () => void = () => {}
   #lastUsed = Date.now()
+  readonly #work = (envelope: Envelope) => this.#process(envelope)
 
   constructor(connection: Connection, parts: TrafficParts, options: TrafficOptions) {
     this.connection = connection
@@ -182,9 +183,10 @@ export class Traffic {
       const envelope = new Envelope(from, to.jid, stanza, origin, undefined, settlement)
       if (this.#parts.pings.takes(envelope)) return this.#taken(settlement, frame.size)
       const fault = to.fault ?? faultOf(stanza)
-      const decided = this.#lanes.run(`${from.bare} ${to.jid.bare}`, () =>
-        fault === undefined ? this.#process(envelope) : this.#refuse(envelope, fault),
-      )
+      const decided =
+        fault === undefined
+          ? this.#lanes.run(envelope, this.#work)
+          : this.#refuseInTurn(envelope, fault)
       if (decided instanceof Promise) {
         this.#wait(decided, frame.size, settlement)
         this.#count(settlement, frame.size)
@@ -235,6 +237,11 @@ export class Traffic {
     } catch (error) {
       return this.#refuse(envelope, error)
     }
+  }
+
+  /** Apart, for the sake of those without a closure. */
+  #refuseInTurn(envelope: Envelope, fault: StanzaError): Maybe<Outcome> {
+    return this.#lanes.run(envelope, () => this.#refuse(envelope, fault))
   }
 
   #refuse(envelope: Envelope, error: unknown): Outcome {
