@@ -79,10 +79,9 @@ async function connect(address: string): Promise<Duplex> {
   const limits = { maxStanzaSize: 262_144, maxDepth: 100, maxAttributes: 100 }
   const options = {
     socket: socket as unknown as Socket,
-    turn,
+    host: { turn, log: silentLogger },
     limits,
     shaper: undefined,
-    log: silentLogger,
   }
   const opening = {
     jid: parseJid(address) as FullJid,

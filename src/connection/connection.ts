@@ -25,12 +25,19 @@ export interface ConnectionHandler extends StreamHandler {
   onClosed(error: Error | undefined): void
 }
 
+/** Where a connection is, with many others: one object for all of them. */
+export type ConnectionHost = {
+  readonly turn: Turn
+  readonly log: Logger
+  /** The socket is gone, and whoever speaks knows. */
+  readonly onClosed?: (connection: Connection) => void
+}
+
 type ConnectionOptions = {
   readonly socket: Socket
-  readonly turn: Turn
+  readonly host: ConnectionHost
   readonly limits: ParserLimits
   readonly shaper: Shaper | undefined
-  readonly log: Logger
 }
 
 /** How long a peer may take to close its side, in milliseconds. */
@@ -41,6 +48,10 @@ const FLUSH_AT = 256 * 1024
 const MAX_WAITING = 1024 * 1024
 
 const ignore = () => {}
+
+/** Whose a socket is: a property takes less than the closures that would know it. */
+const CONNECTION = Symbol('connection')
+type Owned = (Socket | TLSSocket) & { [CONNECTION]?: Connection }
 
 const PROCESSING = 1
 const SHAPING = 2
@@ -56,12 +67,8 @@ const WAITING = 4
 export class Connection implements StreamHandler {
   readonly address: string
   readonly #parser: XmlStreamParser
-  readonly #turn: Turn
-  readonly #log: Logger
+  readonly #host: ConnectionHost
   readonly #shaper: Shaper | undefined
-  readonly #onData = (chunk: Buffer) => this.#receive(chunk)
-  readonly #onError = (error: Error) => this.#closed(error)
-  readonly #onClose = () => this.#closed(undefined)
   handler: ConnectionHandler
   #socket: Socket | TLSSocket
   #out = ''
@@ -85,8 +92,7 @@ export class Connection implements StreamHandler {
 
   constructor(options: ConnectionOptions, handler: (connection: Connection) => ConnectionHandler) {
     this.#socket = options.socket
-    this.#turn = options.turn
-    this.#log = options.log
+    this.#host = options.host
     this.#shaper = options.shaper
     this.address = options.socket.remoteAddress ?? ''
     this.#parser = new XmlStreamParser(this, options.limits)
@@ -146,12 +152,12 @@ export class Connection implements StreamHandler {
   write(octets: Octets): void {
     if (this.#isSilent || this.#isEnding) return
     this.#out += octets
-    this.#turn.written += octets.length
+    this.#host.turn.written += octets.length
     if (this.blockedSince !== 0) {
       if (this.#out.length > MAX_WAITING) this.#fail(new StreamError('resource-constraint'))
     } else if (!this.#isQueued) {
       this.#isQueued = true
-      this.#turn.add(this)
+      this.#host.turn.add(this)
     } else if (this.#out.length > FLUSH_AT) this.#push()
   }
 
@@ -279,7 +285,7 @@ export class Connection implements StreamHandler {
     this.write(last)
     this.flush()
     this.#isBetween = true
-    this.#socket.off('data', this.#onData)
+    this.#socket.off('data', Connection.#onData)
     this.#parser.reset({ discard: true })
   }
 
@@ -291,10 +297,12 @@ export class Connection implements StreamHandler {
       // The certificate may be gone by now.
       return this.#fail(error)
     }
-    plain.off('error', this.#onError)
-    plain.off('close', this.#onClose)
     // The raw socket's errors reach the TLS socket as well.
-    plain.on('error', ignore)
+    plain.off('close', Connection.#onClose)
+    if (plain.listenerCount('error') > 1) plain.off('error', ignore)
+    // Of Node's TLS, for a socket that would not be connected yet.
+    for (const listener of plain.rawListeners('connect'))
+      plain.off('connect', listener as () => void)
     this.#listen(this.#socket)
     this.#isBetween = false
     this.#push()
@@ -302,15 +310,30 @@ export class Connection implements StreamHandler {
 
   // --- The socket.
 
-  #listen(socket: Socket): void {
-    socket.on('data', this.#onData)
-    socket.on('error', this.#onError)
-    socket.on('close', this.#onClose)
+  /** What is kept for each listener of each connection adds up. */
+  #listen(socket: Owned): void {
+    socket[CONNECTION] = this
+    socket.on('data', Connection.#onData)
+    socket.on('close', Connection.#onClose)
+    // TLS has one of its own. What it was is known when it closes.
+    if (socket.listenerCount('error') === 0) socket.on('error', ignore)
+  }
+
+  // Called with their socket as `this`.
+
+  static readonly #onData = function (this: Owned, chunk: Buffer): void {
+    const connection = this[CONNECTION] as Connection
+    connection.#receive(chunk)
+  }
+
+  static readonly #onClose = function (this: Owned): void {
+    const connection = this[CONNECTION] as Connection
+    connection.#closed(this.errored ?? undefined)
   }
 
   #receive(received: Buffer): void {
     if (this.#isEnding) return
-    const share = this.#turn.shareOf(received.length)
+    const share = this.#host.turn.shareOf(received.length)
     const chunk = share < received.length ? this.#firstOf(received, share) : received
     this.received += chunk.length
     chunkBegins()
@@ -321,7 +344,7 @@ export class Connection implements StreamHandler {
     } finally {
       chunkEnds()
     }
-    this.#turn.relieve()
+    this.#host.turn.relieve()
     if (this.#shaper === undefined || this.#isEnding) return
     const wait = this.#shaper.take(chunk.length)
     if (wait <= 0) return
@@ -357,7 +380,7 @@ export class Connection implements StreamHandler {
   #fail(error: unknown): void {
     if (this.#isEnding || this.#isClosed) return
     if (error instanceof StreamError) return this.handler.onStreamError(error)
-    this.#log.error('stream_failed', { address: this.address, error })
+    this.#host.log.error('stream_failed', { address: this.address, error })
     this.handler.onStreamError(new StreamError('internal-server-error'))
   }
 
@@ -368,6 +391,7 @@ export class Connection implements StreamHandler {
     clearTimeout(this.#lingering)
     this.#out = ''
     this.handler.onClosed(error)
+    this.#host.onClosed?.(this)
   }
 }
 

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
-import { connect as connectTls } from 'node:tls'
+import { connect as connectTls, TLSSocket } from 'node:tls'
 import { acceptConnections } from '../../test/support/connections.ts'
 import type { Octets } from '../xmpp/octets.ts'
 import type { Frame } from '../xmpp/xml-parser.ts'
@@ -117,4 +117,27 @@ test('who begins the handshake when the certificate is gone is cut off, and nobo
   socket.write('\x16\x03\x01')
   await until(() => sides[0]?.isClosed === true)
   assert.equal(socket.bytesRead, LAST.length)
+})
+
+test('a connection that is reset tells why it has closed, before TLS, in its midst and with it', async (t) => {
+  const { port, sides } = await listen(t)
+  const before = await greeted(t, port)
+  before.resetAndDestroy()
+  await until(() => sides[0]?.isClosed === true)
+
+  const amid = await greeted(t, port)
+  amid.write(Buffer.from([0x16, 0x03, 0x01, 0x02, 0x00]))
+  await until(() => sides[1]?.connection.socket instanceof TLSSocket)
+  amid.resetAndDestroy()
+  await until(() => sides[1]?.isClosed === true)
+
+  const socket = await greeted(t, port)
+  const secured = connectTls({ socket, rejectUnauthorized: false }).on('error', () => {})
+  await once(secured, 'secureConnect')
+  secured.write(`${HEADER}<one/>`)
+  await until(() => sides[2]?.got.length === 1)
+  socket.resetAndDestroy()
+  await until(() => sides[2]?.isClosed === true)
+
+  for (const { error } of sides) assert.match(String(error), /ECONNRESET/)
 })

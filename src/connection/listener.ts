@@ -2,7 +2,7 @@ import { createServer, type Server, type Socket } from 'node:net'
 import type { Logger } from '../core/log.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
 import type { ParserLimits } from '../xmpp/xml-parser.ts'
-import { Connection, type ConnectionHandler } from './connection.ts'
+import { Connection, type ConnectionHandler, type ConnectionHost } from './connection.ts'
 import { Shaper } from './shaper.ts'
 import type { Turn } from './turn.ts'
 
@@ -32,8 +32,7 @@ const SWEEP = 1_000
  */
 export abstract class Listener {
   #options: ListenerOptions
-  readonly #turn: Turn
-  readonly #log: Logger
+  readonly #host: ConnectionHost
   readonly #server: Server
   readonly #connections = new Set<Connection>()
   readonly #perAddress = new Map<string, number>()
@@ -46,8 +45,7 @@ export abstract class Listener {
 
   constructor(options: ListenerOptions, turn: Turn, log: Logger) {
     this.#options = options
-    this.#turn = turn
-    this.#log = log
+    this.#host = { turn, log, onClosed: (connection) => this.#forget(connection) }
     // Peers half-close at most by accident; their stream ends with their side.
     this.#server = createServer({ noDelay: true, keepAlive: true }, (socket) =>
       this.#accept(socket),
@@ -100,7 +98,7 @@ export abstract class Listener {
       this.#server.once('error', reject)
       this.#server.listen({ ...(host !== undefined && { host }), port, backlog, reusePort }, () => {
         this.#server.off('error', reject)
-        this.#server.on('error', (error) => this.#log.error('listener_failed', { error }))
+        this.#server.on('error', (error) => this.#host.log.error('listener_failed', { error }))
         this.#sweep ??= setInterval(() => this.#lookOver(), SWEEP).unref()
         resolve()
       })
@@ -169,17 +167,15 @@ export abstract class Listener {
     const connection = new Connection(
       {
         socket,
-        turn: this.#turn,
+        host: this.#host,
         limits: this.limits,
         shaper: shaper && new Shaper(shaper.rate, shaper.burst),
-        log: this.#log,
       },
       (opened) => this.open(opened),
     )
     this.#connections.add(connection)
     this.#perAddress.set(address, (this.#perAddress.get(address) ?? 0) + 1)
     this.#negotiating.set(connection, Date.now() + this.#options.preAuthTimeout)
-    socket.once('close', () => this.#forget(connection, address))
     this.begin(connection)
   }
 
@@ -190,7 +186,8 @@ export abstract class Listener {
     return this.isUnwanted(address)
   }
 
-  #forget(connection: Connection, address: string): void {
+  #forget(connection: Connection): void {
+    const { address } = connection
     this.#connections.delete(connection)
     if (this.#connections.size === 0) {
       for (const tell of this.#onDrained.splice(0)) tell()

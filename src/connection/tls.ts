@@ -68,8 +68,31 @@ interface Loaded {
   readonly context: SecureContext
 }
 
-/** The first answers when none fits. */
-type Choice = readonly [Loaded, ...Loaded[]]
+/** Which of several answers for a domain. The first does when none fits. */
+class Choice {
+  readonly all: readonly [Loaded, ...Loaded[]]
+  /** The same for all connections, each of which keeps it: for names that clients ask for (SNI). */
+  readonly answer = (name: string, tell: (error: null, context: SecureContext) => void): void =>
+    tell(null, this.for(name).context)
+
+  constructor(all: readonly [Loaded, ...Loaded[]]) {
+    this.all = all
+  }
+
+  for(domain: string): Loaded {
+    const { all } = this
+    const name = asciiDomain(domain)
+    return (
+      all.find(({ domains }) => domains.has(name)) ??
+      all.find(({ x509 }) => coversDomain(x509, name)) ??
+      all[0]
+    )
+  }
+}
+
+/** What a connection was started with. */
+const STARTED_WITH = Symbol('started with')
+type Started = TLSSocket & { [STARTED_WITH]?: Choice }
 
 /** Certificates that were read, and from where. */
 export type CertificateSet = {
@@ -83,8 +106,6 @@ export type CertificateSet = {
  * first, then the order given; the first of all answers clients that ask for none or an unknown one.
  */
 export class TlsCertificates {
-  /** What each connection was started with. */
-  readonly #startedWith = new WeakMap<TLSSocket, Choice>()
   /** In force; `undefined` where nothing speaks TLS. */
   current: CertificateSet | undefined
 
@@ -133,12 +154,12 @@ export class TlsCertificates {
 
   /** To speak for `domain` with, to whoever it connects to. */
   contextFor(domain: string): SecureContext {
-    return choose(this.#loaded, domain).context
+    return this.#loaded.for(domain).context
   }
 
   /** The certificate that clients of `domain` get to see. */
   certificateFor(domain: string): X509Certificate {
-    return choose(this.#loaded, domain).x509
+    return this.#loaded.for(domain).x509
   }
 
   /**
@@ -157,15 +178,15 @@ export class TlsCertificates {
   ): TLSSocket {
     const { peer = 'client' } = options
     const loaded = this.#loaded
-    const fallback = options.domain === undefined ? loaded[0] : choose(loaded, options.domain)
-    const secured = new TLSSocket(socket, {
+    const fallback = options.domain === undefined ? loaded.all[0] : loaded.for(options.domain)
+    const secured: Started = new TLSSocket(socket, {
       isServer: true,
       secureContext: fallback.context,
-      SNICallback: (name, answer) => answer(null, choose(loaded, name).context),
+      SNICallback: loaded.answer,
       ...(peer === 'server' && { requestCert: true, rejectUnauthorized: false }),
       ...(options.isDirect && { ALPNProtocols: [ALPN[peer]] }),
     })
-    this.#startedWith.set(secured, loaded)
+    secured[STARTED_WITH] = loaded
     return secured
   }
 
@@ -176,22 +197,13 @@ export class TlsCertificates {
    * A resumed session shows none, so it is the one from when the session began. TLS 1.3 repeats the
    * name for which; TLS 1.2 does not let us see it, and leaves doubt where there are several.
    */
-  shownTo(socket: TLSSocket): X509Certificate | undefined {
-    const loaded = this.#startedWith.get(socket)
+  shownTo(socket: Started): X509Certificate | undefined {
+    const loaded = socket[STARTED_WITH]
     if (!loaded || !socket.isSessionReused()) return socket.getX509Certificate()
-    if (loaded.length === 1) return loaded[0].x509
+    if (loaded.all.length === 1) return loaded.all[0].x509
     const { servername } = socket as TLSSocket & { readonly servername?: string | false | null }
-    return servername ? choose(loaded, servername).x509 : undefined
+    return servername ? loaded.for(servername).x509 : undefined
   }
-}
-
-function choose(loaded: Choice, domain: string): Loaded {
-  const name = asciiDomain(domain)
-  return (
-    loaded.find(({ domains }) => domains.has(name)) ??
-    loaded.find(({ x509 }) => coversDomain(x509, name)) ??
-    loaded[0]
-  )
 }
 
 /** By DNS-ID, wildcards included (RFC 9525 §6.3), or by IP address for the rare domain that is one. */
@@ -227,7 +239,7 @@ async function loadAll(
 ): Promise<Choice> {
   const [first, ...others] = await Promise.all(files.map((pair) => load(pair, authorities)))
   if (first === undefined) throw new CertificateError('no certificate configured')
-  return [first, ...others]
+  return new Choice([first, ...others])
 }
 
 async function load(files: CertificateFiles, { ca }: Authorities): Promise<Loaded> {

@@ -200,7 +200,7 @@ export class Federation implements RemoteServers, IncomingOwner {
     const socket = isDirect ? tls.connect(plain, { local, remote, isDirect }) : plain
     const environment = { tls, keys, policy, limits, traffic }
     const connection = new Connection(
-      { socket, turn, limits, shaper: undefined, log },
+      { socket, host: { turn, log }, limits, shaper: undefined },
       (opened) => new OutgoingStream(opened, owner, environment),
     )
     this.#connections.add(connection)

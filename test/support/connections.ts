@@ -7,7 +7,7 @@ import { silentLogger } from '../../src/core/log.ts'
 
 const LIMITS = { maxStanzaSize: 10_000, maxDepth: 10, maxAttributes: 10 }
 
-export type Side = { readonly connection: Connection; isClosed: boolean }
+export type Side = { readonly connection: Connection; isClosed: boolean; error?: Error | undefined }
 
 /**
  * Gives whoever connects a connection, all of them in one turn, with a handler that does no more than what `open`
@@ -18,15 +18,16 @@ export async function acceptConnections<S extends Side>(
   open: (side: Side) => { readonly side: S; readonly handler: Partial<ConnectionHandler> },
   begin: (connection: Connection) => void = () => {},
 ) {
-  const turn = new Turn()
+  const host = { turn: new Turn(), log: silentLogger }
   const sides: S[] = []
   const listener = createServer((socket) => {
-    const options = { socket, turn, limits: LIMITS, shaper: undefined, log: silentLogger }
+    const options = { socket, host, limits: LIMITS, shaper: undefined }
     const accepted = new Connection(options, (connection) => {
       const { side, handler } = open({ connection, isClosed: false })
       sides.push(side)
-      const onClosed = () => {
+      const onClosed = (error: Error | undefined) => {
         side.isClosed = true
+        side.error = error
       }
       return { ...NOBODY, ...handler, onClosed }
     })
