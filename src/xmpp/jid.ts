@@ -1,5 +1,5 @@
 import { DomainError, prepareDomain } from './idna.ts'
-import { flattened, type Octets, owned } from './octets.ts'
+import { inOnePiece, NO_OCTETS, type Octets, owned } from './octets.ts'
 import { PrecisError, prepareOpaque, prepareUsername } from './precis.ts'
 import { escapeAttribute } from './xml.ts'
 
@@ -15,6 +15,9 @@ export type BareJid = Jid & { readonly resource: ''; readonly [kind]: 'bare' }
 /** `domain/resource` or `local@domain/resource`. */
 export type FullJid = Jid & { readonly [kind]: 'full' }
 
+/** In place of what was asked for once. */
+const ONCE = NO_OCTETS
+
 /**
  * An XMPP address in canonical form (RFC 7622). Parts that are absent are ''.
  *
@@ -26,8 +29,6 @@ export class Jid {
   readonly resource: string
   /** The whole address. */
   readonly full: string
-  /** `local@domain`, or `domain`. */
-  readonly bare: string
   readonly #bareJid: BareJid | undefined
   #octets: Octets | undefined
   #asFrom: Octets | undefined
@@ -39,7 +40,6 @@ export class Jid {
     this.domain = domain
     this.resource = resource
     this.full = full
-    this.bare = owner?.full ?? full
     this.#bareJid = owner
   }
 
@@ -49,16 +49,27 @@ export class Jid {
     return this.#octets
   }
 
-  /** ` from='…'`, for a start tag. Made once: most addresses stand on many stanzas. */
+  /** ` from='…'`, for a start tag. Kept from the second time on: many addresses stand on one stanza or on very many. */
   get asFrom(): Octets {
-    this.#asFrom ??= flattened(` from='${this.octets}'` as Octets)
-    return this.#asFrom
+    const kept = this.#asFrom
+    if (kept !== undefined && kept !== ONCE) return kept
+    const made = inOnePiece(" from='", this.octets, "'")
+    this.#asFrom = kept === undefined ? ONCE : made
+    return made
   }
 
   /** ` to='…'`. */
   get asTo(): Octets {
-    this.#asTo ??= flattened(` to='${this.octets}'` as Octets)
-    return this.#asTo
+    const kept = this.#asTo
+    if (kept !== undefined && kept !== ONCE) return kept
+    const made = inOnePiece(" to='", this.octets, "'")
+    this.#asTo = kept === undefined ? ONCE : made
+    return made
+  }
+
+  /** `local@domain`, or `domain`. */
+  get bare(): string {
+    return this.#bareJid === undefined ? this.full : this.#bareJid.full
   }
 
   get isBare(): boolean {
@@ -202,7 +213,9 @@ function bareJid(local: string, domain: string): BareJid {
   const found = known(text)
   if (found !== undefined) return found as BareJid
   const full = owned(text)
-  const made = new Jid(full.slice(0, local.length), full.slice(-domain.length), '', full)
+  // Of accounts there are many, of their domains few.
+  const own = local === '' ? full : (known(domain)?.full ?? full.slice(-domain.length))
+  const made = new Jid(full.slice(0, local.length), own, '', full)
   return remember(full, made) as BareJid
 }
 

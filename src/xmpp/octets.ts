@@ -48,10 +48,12 @@ export function owned(text: string): string {
   return Buffer.from(text, 'utf8').utf8Slice()
 }
 
-/** The same in one piece: V8 joins strings without copying, until somebody looks inside. */
-export function flattened(octets: Octets): Octets {
-  octets.charCodeAt(0)
-  return octets
+/**
+ * What is kept and often written, in one piece: `+` joins without copying, and when somebody looks
+ * inside, it keeps both the pieces' joint and the copy.
+ */
+export function inOnePiece(...parts: readonly string[]): Octets {
+  return parts.join('') as Octets
 }
 
 /** The bytes of `buffer` from `start` to `end` (exclusive), copied. */

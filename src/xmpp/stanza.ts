@@ -1,5 +1,5 @@
 import type { Jid } from './jid.ts'
-import { decode, encode, flattened, NO_OCTETS, type Octets } from './octets.ts'
+import { decode, encode, inOnePiece, NO_OCTETS, type Octets } from './octets.ts'
 import { pack, readIndex, unpack, writeIndex } from './packed-stanza.ts'
 import type { StanzaKind } from './stanza-kind.ts'
 import { Element, escapeAttribute, escapeText, type Node, serialise } from './xml.ts'
@@ -376,12 +376,12 @@ function plain(value: string): string {
 
 /** Of the stream that it was asked for last: most have the same. */
 let lastLang: Octets = NO_OCTETS
-let lastLangAttribute = flattened(" xml:lang=''" as Octets)
+let lastLangAttribute = " xml:lang=''" as Octets
 
 function langAttribute(lang: Octets): Octets {
   if (lang !== lastLang) {
     lastLang = lang
-    lastLangAttribute = flattened(` xml:lang='${lang}'` as Octets)
+    lastLangAttribute = inOnePiece(" xml:lang='", lang, "'")
   }
   return lastLangAttribute
 }

@@ -218,7 +218,7 @@ export class XmlStreamParser {
     const scanner = this.#scanner as unknown as ElementScanner
     const frame = this.#scan()
     if (frame === undefined) return false
-    this.#streamName = encode(frame.prefix === '' ? frame.name : `${frame.prefix}:${frame.name}`)
+    this.#streamName = qnameOf(frame)
     this.#scope = frame.scope
     this.#expected = scanner.isEmpty ? END : ELEMENT
     this.#handler.onStreamStart(frame)
@@ -369,6 +369,15 @@ export class XmlStreamParser {
     this.#end = length
     this.#isOwn = true
   }
+}
+
+/** Most streams have the same, and keep it. */
+let lastQname = NO_OCTETS
+
+function qnameOf({ prefix, name }: Frame): Octets {
+  const qname = encode(prefix === '' ? name : `${prefix}:${name}`)
+  if (qname !== lastQname) lastQname = qname
+  return lastQname
 }
 
 function checkDeclaration(text: string): void {

@@ -122,7 +122,7 @@ export class StartTags {
       this.scope =
         defaultNs === this.#outside.defaultNs && this.#bindings === this.#outside.bindings
           ? this.#outside
-          : { defaultNs, bindings: this.#bindings }
+          : scopeOf(defaultNs, this.#bindings)
       this.#rootCount = this.#count
     } else {
       this.#count = this.#rootCount
@@ -245,6 +245,24 @@ export class StartTags {
       ? intern(data, start, end)
       : readValue(octetsOf(data, start, end))
   }
+}
+
+/** Most streams have the same, and keep it. */
+let lastScope = NO_SCOPE
+
+function scopeOf(defaultNs: string, bindings: Binding | undefined): Scope {
+  if (lastScope.defaultNs !== defaultNs || !isSameBinding(lastScope.bindings, bindings)) {
+    lastScope = { defaultNs, bindings }
+  }
+  return lastScope
+}
+
+function isSameBinding(one: Binding | undefined, other: Binding | undefined): boolean {
+  if (one === undefined || other === undefined) return one === other
+  const { prefix, uri, depth, outer } = one
+  return (
+    prefix === other.prefix && uri === other.uri && depth === other.depth && outer === other.outer
+  )
 }
 
 /** By the prefix at `at`, or by the whole name where there is no colon. */
