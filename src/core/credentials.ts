@@ -144,7 +144,8 @@ export class VerifiedPasswords {
     const hash = this.#hash(account, storedKey, password)
     this.#until.delete(hash)
     if (this.#until.size >= this.#maxEntries) this.#forgetOldest()
-    this.#until.set(hash, this.#now() + this.#forMs)
+    // Whole numbers take no room of their own.
+    this.#until.set(hash, Math.ceil(this.#now()) + this.#forMs)
   }
 
   get size(): number {

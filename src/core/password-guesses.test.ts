@@ -138,3 +138,14 @@ test('limits change while it works, and memory has a bound', () => {
   limits.perAccount = 2
   assert.equal(right(jid('u499', 'example.com').toBare(), HOME), true)
 })
+
+test('an account is known in several networks, in the sixteen of its last logins', () => {
+  const { wrong, right } = guesses({ perAccount: 3, perAddress: 100, window: 100 })
+  const network = (n: number) => `192.0.${n}.1`
+  for (let n = 0; n < 17; n++) assert.equal(right(romeo, network(n)), true)
+  for (let n = 1; n < 17; n++) assert.equal(right(romeo, network(n)), true)
+  while (wrong(romeo, WORK));
+  assert.equal(right(romeo, network(0)), false)
+  for (let n = 1; n < 17; n++) assert.equal(right(romeo, network(n)), true)
+  assert.equal(right(juliet, network(1)), true)
+})

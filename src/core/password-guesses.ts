@@ -15,7 +15,7 @@ export type GuessLimits = {
 
 type Options = {
   readonly limits: GuessLimits
-  /** Accounts, networks, and pairs of both: that many of each are remembered. */
+  /** That many accounts, networks, and pairs of both are remembered. */
   readonly maxRemembered?: number
   /** Milliseconds. */
   readonly now: () => number
@@ -30,6 +30,8 @@ export interface Guess {
 }
 
 const MAX_REMEMBERED = 50_000
+/** Of one account. */
+const MAX_NETWORKS = 16
 
 /**
  * Bounds how many passwords can be tried over all connections to this node.
@@ -42,8 +44,11 @@ const MAX_REMEMBERED = 50_000
 export class PasswordGuesses {
   readonly #perAccount: Bound
   readonly #perAddress: Bound
-  /** Accounts and networks that have logged in, least recently first. */
-  readonly #known = new Set<string>()
+  /**
+   * Networks from which accounts have logged in, joined with NUL, latest first; by account, least recently
+   * first. Nearly always one, whose text is there already.
+   */
+  readonly #known = new Map<string, string>()
   readonly #maxRemembered: number
 
   constructor({ limits, maxRemembered = MAX_REMEMBERED, now }: Options) {
@@ -69,10 +74,9 @@ export class PasswordGuesses {
    */
   begin(account: BareJid, address: string): Maybe<Guess | undefined> {
     const network = networkOf(address)
+    const isKnown = this.#isKnown(account, network)
     // No address contains NUL.
-    const pair = `${account.full}\0${network}`
-    const isKnown = this.#known.has(pair)
-    const key = isKnown ? pair : account.full
+    const key = isKnown ? `${account.full}\0${network}` : account.full
     const isSpent = !isKnown && this.#perAddress.isSpent(network)
     if (isSpent || this.#perAccount.isSpent(key)) {
       const decided = isSpent ? this.#perAddress.decided(network) : this.#perAccount.decided(key)
@@ -86,7 +90,7 @@ export class PasswordGuesses {
     }
     return {
       right: () => {
-        this.#remember(pair)
+        this.#remember(account, network)
         undecided()
       },
       wrong: () => {
@@ -98,12 +102,22 @@ export class PasswordGuesses {
     }
   }
 
-  #remember(pair: string): void {
-    this.#known.delete(pair)
-    this.#known.add(pair)
+  #isKnown({ full }: BareJid, network: string): boolean {
+    const known = this.#known.get(full)
+    return known === network || known?.split('\0').includes(network) === true
+  }
+
+  #remember({ full }: BareJid, network: string): void {
+    const known = this.#known.get(full)
+    this.#known.delete(full)
+    const others = known?.split('\0').filter((other) => other !== network) ?? []
+    const networks = [network, ...others.slice(0, MAX_NETWORKS - 1)]
+    this.#known.set(full, networks.length === 1 ? network : networks.join('\0'))
     if (this.#known.size <= this.#maxRemembered) return
-    const [oldest] = this.#known
-    if (oldest !== undefined) this.#known.delete(oldest)
+    for (const oldest of this.#known.keys()) {
+      this.#known.delete(oldest)
+      break
+    }
   }
 }
 

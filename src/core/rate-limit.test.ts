@@ -39,3 +39,14 @@ test('what is given back does not count', () => {
   now = 100
   assert.equal(limit.isSpent('a'), false)
 })
+
+test('what is given back begins no window', () => {
+  let now = 0
+  const limit = new RateLimit({ limit: 1, window: 100, maxKeys: 2, now: () => now })
+  limit.take('a')
+  limit.giveBack('a')
+  now = 50
+  limit.take('a')
+  now = 120
+  assert.equal(limit.isSpent('a'), true)
+})

@@ -28,7 +28,7 @@ export class RateLimit {
   /** It does not count after all. */
   giveBack(key: string): void {
     const current = this.#windows.get(key)
-    if (current !== undefined && current.count > 0) current.count--
+    if (current !== undefined && --current.count <= 0) this.#windows.delete(key)
   }
 
   /** Counts one more time. False: that is more often than allowed. */

@@ -17,7 +17,8 @@ export class Sessions {
     const old = this.#byJid.get(full)
     this.#byJid.set(full, resource)
     const others = this.of(bare).filter((other) => other !== old)
-    this.#byAccount.set(bare, [...others, resource])
+    // Spreading leaves room for sixteen more, and most accounts have one.
+    this.#byAccount.set(bare, others.length === 0 ? [resource] : [...others, resource])
     return old
   }
 
