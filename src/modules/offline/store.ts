@@ -108,7 +108,9 @@ const USAGE = `select count(*) as count, cast(coalesce(sum(size), 0) as bigint) 
 const MAX_LOOKS = 10_000
 
 /** Under way, or over. */
-type Look = { hasFoundNothing: boolean }
+type Look = { readonly hasFoundNothing: boolean }
+
+const FOUND_NOTHING: Look = { hasFoundNothing: true }
 
 const NOTHING: readonly StoredMessage[] = []
 
@@ -199,10 +201,12 @@ export class OfflineStore {
     }
     try {
       const messages = await page
-      look.hasFoundNothing = messages.length === 0
+      if (messages.length === 0 && this.#looks.get(account) === look) {
+        this.#looks.set(account, FOUND_NOTHING)
+      }
       return messages
     } finally {
-      if (!look.hasFoundNothing && this.#looks.get(account) === look) this.#looks.delete(account)
+      if (this.#looks.get(account) === look) this.#looks.delete(account)
     }
   }
 

@@ -64,12 +64,16 @@ type Lists = {
   readonly requests: readonly RosterItem[]
 }
 
+/** Of accounts without contacts; a map of its own would take as much as all else of a roster. */
+const NO_ITEMS = new Map<string, RosterItem>()
+const NO_LISTS: Lists = { from: [], to: [], requests: [] }
+
 /**
  * One account's roster, as it is on the disk: an edit is applied only once it is stored. Readers
  * are synchronous and keep none of what they get.
  */
 export class Roster {
-  readonly #items: Map<string, RosterItem>
+  #items: Map<string, RosterItem>
   #version: number
   #removedAt: number
   #lists: Lists | undefined
@@ -77,7 +81,8 @@ export class Roster {
   constructor(version: number, removedAt: number, items: readonly RosterItem[]) {
     this.#version = version
     this.#removedAt = removedAt
-    this.#items = new Map(items.map((item) => [item.contact.full, item]))
+    this.#items =
+      items.length === 0 ? NO_ITEMS : new Map(items.map((item) => [item.contact.full, item]))
   }
 
   /** 0 for a roster that never had an item. */
@@ -114,6 +119,7 @@ export class Roster {
 
   /** Who is told of the account's presence, whom to ask for theirs, and who waits for an answer. */
   get lists(): Lists {
+    if (this.#items.size === 0) return NO_LISTS
     if (this.#lists === undefined) {
       const all = [...this.#items.values()]
       this.#lists = {
@@ -128,8 +134,9 @@ export class Roster {
   apply({ version, removedAt, put, remove }: RosterEdit): void {
     this.#version = version
     this.#removedAt = removedAt
-    if (put !== undefined) this.#items.set(put.contact.full, put)
-    else this.#items.delete(remove.full)
+    if (put === undefined) this.#items.delete(remove.full)
+    else if (this.#items === NO_ITEMS) this.#items = new Map([[put.contact.full, put]])
+    else this.#items.set(put.contact.full, put)
     this.#lists = undefined
   }
 }

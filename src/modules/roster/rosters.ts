@@ -46,7 +46,7 @@ export class Rosters {
   readonly #now: () => number
   readonly #options: Options
   /** Least recently used first. */
-  readonly #cached = new Map<string, { readonly roster: Roster; readonly weight: number }>()
+  readonly #cached = new Map<string, Roster>()
   #weight = 0
   readonly #loading = new Map<string, Promise<Roster>>()
   /** The last change asked for, and how many wait for it; only while there are any. */
@@ -70,7 +70,7 @@ export class Rosters {
     if (cached === undefined) return this.#load(owner)
     this.#cached.delete(owner.full)
     this.#cached.set(owner.full, cached)
-    return cached.roster
+    return cached
   }
 
   /**
@@ -133,6 +133,8 @@ export class Rosters {
       throw error
     }
     await this.#options.coherence?.changed(owner.full)
+    // While it still weighs what it did when it was remembered.
+    this.forget(owner.full)
     roster.apply(edit)
     this.#remember(owner.full, roster)
   }
@@ -177,9 +179,8 @@ export class Rosters {
 
   #remember(key: string, roster: Roster): void {
     this.forget(key)
-    const weight = roster.size + 1
-    this.#cached.set(key, { roster, weight })
-    this.#weight += weight
+    this.#cached.set(key, roster)
+    this.#weight += weightOf(roster)
     for (const other of this.#cached.keys()) {
       if (this.#weight <= this.#options.maxCached) break
       // A roster that is being changed is the one that the change will be applied to.
@@ -195,7 +196,13 @@ export class Rosters {
 
   forget(key: string): void {
     this.#loading.delete(key)
-    this.#weight -= this.#cached.get(key)?.weight ?? 0
+    const cached = this.#cached.get(key)
+    if (cached === undefined) return
+    this.#weight -= weightOf(cached)
     this.#cached.delete(key)
   }
+}
+
+function weightOf(roster: Roster): number {
+  return roster.size + 1
 }
