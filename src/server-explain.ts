@@ -168,8 +168,7 @@ class DryRoute {
         inSession: { session },
         connection: { isBlocked: false, write() {}, onceFlushed() {} },
       },
-      this.#router,
-      silentLogger,
+      { router: this.#router, log: silentLogger },
     )
     const deliver = (envelope: Envelope) => outbound.deliver(envelope)
     return { jid, id, priority, shared, info, deliver, close: async () => {} }

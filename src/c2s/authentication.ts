@@ -124,7 +124,8 @@ export class Authentication {
     const initial = decodeInitialResponse(text)
     if (initial !== undefined && 'kind' in initial) return this.#fail(initial)
     this.#mechanism = mechanism
-    this.#mechanismName = name
+    // The session keeps it.
+    this.#mechanismName = this.#offer.mechanisms.find((offered) => offered === name) ?? name
     this.#claimed = undefined
     this.#take(() => mechanism.start(initial))
   }

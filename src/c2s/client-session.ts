@@ -34,6 +34,8 @@ type Parting =
 
 const CLOSING = '</stream:stream>' as Octets
 const NOTHING_SHARED: SharedState = {}
+/** Milliseconds since the epoch. */
+const START = Date.now()
 
 /**
  * A client's session from resource binding to its end: the state that `inbound.ts` and
@@ -44,9 +46,8 @@ export class ClientSession implements StreamSession, ConnectionHandler {
   readonly jid: FullJid
   readonly id: string
   info: SessionInfo
-  readonly origin: Origin
-  /** Params of the hooks run in this session. */
-  readonly inSession: { readonly session: ClientSession }
+  /** Of what its client sends; also the params of the hooks run in this session. */
+  readonly inSession: { readonly kind: 'c2s'; readonly session: ClientSession }
   /** `xml:lang` of the client's stream, escaped. */
   lang: Octets | undefined
   readonly #environment: SessionEnvironment
@@ -56,8 +57,9 @@ export class ClientSession implements StreamSession, ConnectionHandler {
   priority: number | undefined
   presence: Stanza | undefined
   shared: SharedState = NOTHING_SHARED
-  lastActivity: number
-  lastAction: number
+  /** Milliseconds since `START`: whole numbers below 2³¹ take no room of their own. */
+  #activity: number
+  #action: number
   isClosed = false
   isOpening = false
   acknowledges = false
@@ -75,13 +77,24 @@ export class ClientSession implements StreamSession, ConnectionHandler {
     this.id = opening.id
     this.info = opening.info
     this.lang = opening.lang
-    this.lastActivity = opening.info.openedAt
-    this.lastAction = opening.info.openedAt
+    this.#activity = opening.info.openedAt - START
+    this.#action = this.#activity
     this.connection = connection
-    this.origin = { kind: 'c2s', session: this }
-    this.inSession = { session: this }
+    this.inSession = { kind: 'c2s', session: this }
     this.#environment = environment
-    this.#outbound = new Outbound(this, environment.router, environment.log)
+    this.#outbound = new Outbound(this, environment)
+  }
+
+  get origin(): Origin {
+    return this.inSession
+  }
+
+  get lastActivity(): number {
+    return START + this.#activity
+  }
+
+  get lastAction(): number {
+    return START + this.#action
   }
 
   get domainType(): string {
@@ -147,9 +160,8 @@ export class ClientSession implements StreamSession, ConnectionHandler {
 
   /** The client has given a sign of life; an action is a message or presence. */
   touch(isAction: boolean): void {
-    const now = chunkTime()
-    this.lastActivity = now
-    if (isAction) this.lastAction = now
+    this.#activity = chunkTime() - START
+    if (isAction) this.#action = this.#activity
   }
 
   acknowledged(envelope: Envelope): void {

@@ -15,6 +15,21 @@ import type { SessionPoints } from './session-points.ts'
 /** What a session may keep for a client that does not read, in octets. */
 export const OUTPUT_BUDGET = 1024 * 1024
 
+/** What waits at nearly all sessions. */
+const NONE: Envelope[] = []
+Object.freeze(NONE)
+
+function added(waiting: Envelope[], envelope: Envelope): Envelope[] {
+  if (waiting.length === 0) return [envelope]
+  waiting.push(envelope)
+  return waiting
+}
+
+/** Without so many at its beginning. */
+function without(waiting: Envelope[], count: number): Envelope[] {
+  return waiting.length === count ? NONE : waiting.slice(count)
+}
+
 type Stage = HookPoint<'user_receive_packet' | 'user_receive_message' | 'xmpp_presend_element'>
 
 /** The stages that a stanza of each kind passes, made once per domain type. */
@@ -25,6 +40,9 @@ export function outboundStages(points: SessionPoints): OutboundStages {
     [points.receivePacket, points.receive[kind], points.presend] as unknown as readonly Stage[]
   return { message: through('message'), presence: through('presence'), iq: through('iq') }
 }
+
+/** What all sessions have in common. */
+type OutboundHost = { readonly router: Router; readonly log: Logger }
 
 /** What the way out needs of a session. */
 export type Receiving = Pick<
@@ -45,30 +63,28 @@ export type Receiving = Pick<
  */
 export class Outbound {
   readonly #session: Receiving
-  readonly #router: Router
-  readonly #log: Logger
+  readonly #host: OutboundHost
   /** What waits its turn. */
-  #queue: Envelope[] = []
+  #queue = NONE
   /** Octets of `#queue`. */
   #queued = 0
   /** What goes past `#queue`, but could not go out at once. */
-  #ahead: Envelope[] = []
+  #ahead = NONE
   #holds = 0
   /** A hook is still to decide about the stanza before. */
   #deciding: Promise<void> | undefined
   #isDraining = false
   /** Decided upon when the session had ended already. */
-  #late: Envelope[] = []
+  #late = NONE
 
-  constructor(session: Receiving, router: Router, log: Logger) {
+  constructor(session: Receiving, host: OutboundHost) {
     this.#session = session
-    this.#router = router
-    this.#log = log
+    this.#host = host
   }
 
   /** False: the session has ended. */
   deliver(envelope: Envelope): boolean {
-    const { tracer, stages } = this.#router
+    const { tracer, stages } = this.#host.router
     stages.c2sOut.stanzas++
     return tracer === undefined ? this.#deliver(envelope) : this.#follow(tracer, envelope)
   }
@@ -76,7 +92,12 @@ export class Outbound {
   #follow(tracer: Tracer, envelope: Envelope): boolean {
     const work = (followed: Envelope) => this.#deliver(followed)
     // Nothing of it waits for anything.
-    return tracer.pass(this.#router.stages.c2sOut, envelope, work, this.#session.jid) as boolean
+    return tracer.pass(
+      this.#host.router.stages.c2sOut,
+      envelope,
+      work,
+      this.#session.jid,
+    ) as boolean
   }
 
   #deliver(envelope: Envelope): boolean {
@@ -96,7 +117,7 @@ export class Outbound {
 
   #pass(envelope: Envelope): void {
     if (this.#isOpen) this.#offer(envelope)
-    else this.#ahead.push(envelope)
+    else this.#ahead = added(this.#ahead, envelope)
   }
 
   /**
@@ -147,14 +168,14 @@ export class Outbound {
     while (taken < this.#ahead.length && this.#isFree) {
       this.#offer(this.#ahead[taken++] as Envelope)
     }
-    this.#ahead.splice(0, taken)
+    this.#ahead = without(this.#ahead, taken)
     taken = 0
     while (taken < this.#queue.length && this.#isFree && this.#mayPassQueue) {
       const envelope = this.#queue[taken++] as Envelope
       this.#queued -= weigh(envelope)
       this.#offer(envelope)
     }
-    this.#queue.splice(0, taken)
+    this.#queue = without(this.#queue, taken)
     this.#isDraining = false
   }
 
@@ -176,9 +197,9 @@ export class Outbound {
   /** Takes out what was not written, oldest first. */
   takeAll(): Envelope[] {
     const all = [...this.#late, ...this.#ahead, ...this.#queue]
-    this.#late = []
-    this.#ahead = []
-    this.#queue = []
+    this.#late = NONE
+    this.#ahead = NONE
+    this.#queue = NONE
     this.#queued = 0
     return all
   }
@@ -200,7 +221,7 @@ export class Outbound {
 
   #enqueue(envelope: Envelope): void {
     this.#tell(envelope, 'queued')
-    this.#queue.push(envelope)
+    this.#queue = added(this.#queue, envelope)
     this.#queued += weigh(envelope)
     if (this.#queued > OUTPUT_BUDGET) {
       void this.#session.close(new StreamError('resource-constraint', 'Too much output not read'))
@@ -211,7 +232,7 @@ export class Outbound {
     const pending = this.#stage(first, envelope)
     if (pending === undefined) return
     this.#deciding = pending
-      .catch((error) => this.#log.error('delivery_failed', { to: envelope.to.full, error }))
+      .catch((error) => this.#host.log.error('delivery_failed', { to: envelope.to.full, error }))
       .finally(() => {
         this.#deciding = undefined
         this.drain()
@@ -270,14 +291,14 @@ export class Outbound {
   #write(envelope: Envelope): void {
     const session = this.#session
     if (session.isClosed) {
-      this.#late.push(envelope)
+      this.#late = added(this.#late, envelope)
       return
     }
     const { connection } = session
     // Without a connection only a handler that keeps stanzas keeps the session; it has this one.
     if (connection === undefined) return
     connection.write(envelope.octets)
-    this.#router.counts.sent.c2s[envelope.stanza.kind]++
+    this.#host.router.counts.sent.c2s[envelope.stanza.kind]++
     this.#tell(envelope, 'written')
     if (session.acknowledges) return
     envelope.delivery?.acknowledge()
@@ -286,18 +307,18 @@ export class Outbound {
   }
 
   #tell(envelope: Envelope, what: 'queued' | 'written'): void {
-    const { tracer, stages } = this.#router
+    const { tracer, stages } = this.#host.router
     if (tracer !== undefined) tracer.tell(envelope, stages.c2sOut, what, this.#session.jid)
   }
 
   #refuse(envelope: Envelope, error: unknown): void {
     this.#session.acknowledged(envelope)
     if (error instanceof StanzaError) {
-      this.#router.bounce(envelope, error, 'user_receive')
+      this.#host.router.bounce(envelope, error, 'user_receive')
       return
     }
-    this.#log.error('delivery_failed', { to: envelope.to.full, error })
+    this.#host.log.error('delivery_failed', { to: envelope.to.full, error })
     const failure = new StanzaError('internal-server-error', { type: 'wait' })
-    this.#router.bounce(envelope, failure, 'user_receive')
+    this.#host.router.bounce(envelope, failure, 'user_receive')
   }
 }
