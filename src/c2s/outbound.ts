@@ -27,6 +27,7 @@ function added(waiting: Envelope[], envelope: Envelope): Envelope[] {
 
 /** Without so many at its beginning. */
 function without(waiting: Envelope[], count: number): Envelope[] {
+  if (count === 0) return waiting
   return waiting.length === count ? NONE : waiting.slice(count)
 }
 
