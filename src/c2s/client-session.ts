@@ -34,8 +34,6 @@ type Parting =
 
 const CLOSING = '</stream:stream>' as Octets
 const NOTHING_SHARED: SharedState = {}
-/** Milliseconds since the epoch. */
-const START = Date.now()
 
 /**
  * A client's session from resource binding to its end: the state that `inbound.ts` and
@@ -57,9 +55,8 @@ export class ClientSession implements StreamSession, ConnectionHandler {
   priority: number | undefined
   presence: Stanza | undefined
   shared: SharedState = NOTHING_SHARED
-  /** Milliseconds since `START`: whole numbers below 2³¹ take no room of their own. */
-  #activity: number
-  #action: number
+  lastActivity: number
+  lastAction: number
   isClosed = false
   isOpening = false
   acknowledges = false
@@ -77,8 +74,8 @@ export class ClientSession implements StreamSession, ConnectionHandler {
     this.id = opening.id
     this.info = opening.info
     this.lang = opening.lang
-    this.#activity = opening.info.openedAt - START
-    this.#action = this.#activity
+    this.lastActivity = opening.info.openedAt
+    this.lastAction = opening.info.openedAt
     this.connection = connection
     this.inSession = { kind: 'c2s', session: this }
     this.#environment = environment
@@ -87,14 +84,6 @@ export class ClientSession implements StreamSession, ConnectionHandler {
 
   get origin(): Origin {
     return this.inSession
-  }
-
-  get lastActivity(): number {
-    return START + this.#activity
-  }
-
-  get lastAction(): number {
-    return START + this.#action
   }
 
   get domainType(): string {
@@ -160,8 +149,9 @@ export class ClientSession implements StreamSession, ConnectionHandler {
 
   /** The client has given a sign of life; an action is a message or presence. */
   touch(isAction: boolean): void {
-    this.#activity = chunkTime() - START
-    if (isAction) this.#action = this.#activity
+    const now = chunkTime()
+    this.lastActivity = now
+    if (isAction) this.lastAction = now
   }
 
   acknowledged(envelope: Envelope): void {
