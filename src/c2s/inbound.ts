@@ -9,6 +9,7 @@ import { type Jid, parseJid, tryParseJid } from '../xmpp/jid.ts'
 import { CLIENT_NS, isStanzaKind, Stanza } from '../xmpp/stanza.ts'
 import { StanzaError } from '../xmpp/stanza-error.ts'
 import { faultOf } from '../xmpp/stanza-fault.ts'
+import { ofKind } from '../xmpp/stanza-kind.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
 import type { Frame } from '../xmpp/xml-parser.ts'
 import type { ClientSession } from './client-session.ts'
@@ -124,7 +125,7 @@ function sendKind(
   }
   let decided: Decision | Promise<Decision>
   try {
-    decided = session.points.send[verdict.stanza.kind].run(verdict, session.inSession)
+    decided = ofKind(session.points.send, verdict.stanza.kind).run(verdict, session.inSession)
   } catch (error) {
     return refuse(session, router, verdict, error)
   }

@@ -8,6 +8,7 @@ import type { Session } from '../core/session.ts'
 import type { Tracer } from '../core/tracer.ts'
 import type { StanzaKind } from '../xmpp/stanza.ts'
 import { StanzaError } from '../xmpp/stanza-error.ts'
+import { countKind, ofKind } from '../xmpp/stanza-kind.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
 import type { ClientSession } from './client-session.ts'
 import type { SessionPoints } from './session-points.ts'
@@ -244,7 +245,7 @@ export class Outbound {
   #stage(first: number, start: Envelope): Promise<void> | undefined {
     let envelope = start
     const session = this.#session
-    const stages = session.stages[envelope.stanza.kind]
+    const stages = ofKind(session.stages, envelope.stanza.kind)
     for (let i = first; i < stages.length; i++) {
       const stage = stages[i] as Stage
       if (stage.isEmpty) continue
@@ -299,7 +300,7 @@ export class Outbound {
     // Without a connection only a handler that keeps stanzas keeps the session; it has this one.
     if (connection === undefined) return
     connection.write(envelope.octets)
-    this.#host.router.counts.sent.c2s[envelope.stanza.kind]++
+    countKind(this.#host.router.counts.sent.c2s, envelope.stanza.kind)
     this.#tell(envelope, 'written')
     if (session.acknowledges) return
     envelope.delivery?.acknowledge()

@@ -4,6 +4,7 @@ import { Outcome } from '../core/outcome.ts'
 import { inPortions, weigh } from '../core/portions.ts'
 import type { Router } from '../core/router.ts'
 import { type StanzaCondition, StanzaError } from '../xmpp/stanza-error.ts'
+import { countKind } from '../xmpp/stanza-kind.ts'
 
 const BY = 'component'
 
@@ -98,7 +99,7 @@ export class Outbound {
 
   #write(envelope: Envelope): void {
     this.#connection.write(envelope.stanza.toForeignOctets(envelope.from, envelope.to))
-    this.#router.counts.sent.component[envelope.stanza.kind]++
+    countKind(this.#router.counts.sent.component, envelope.stanza.kind)
     this.#unflushed.push(envelope)
   }
 

@@ -1,5 +1,6 @@
 import { bounce } from '../xmpp/bounce.ts'
 import { StanzaError } from '../xmpp/stanza-error.ts'
+import { countKind } from '../xmpp/stanza-kind.ts'
 import { Envelope, SERVER } from './envelope.ts'
 import { DROP, type HookPoint } from './hooks.ts'
 import type { Logger } from './log.ts'
@@ -180,7 +181,7 @@ export class Router {
       this.outcomes.set(outcome.by, row)
     }
     row[outcome.fate]++
-    this.counts.received[envelope.origin.kind][envelope.stanza.kind]++
+    countKind(this.counts.received[envelope.origin.kind], envelope.stanza.kind)
     if (!this.#routed.isEmpty) this.#routed.tell(outcome, { envelope })
     this.#tracer?.settle(envelope, outcome)
     return outcome

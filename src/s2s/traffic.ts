@@ -14,6 +14,7 @@ import { NO_OCTETS } from '../xmpp/octets.ts'
 import { Stanza } from '../xmpp/stanza.ts'
 import { StanzaError } from '../xmpp/stanza-error.ts'
 import { faultOf } from '../xmpp/stanza-fault.ts'
+import { countKind } from '../xmpp/stanza-kind.ts'
 import { StreamError } from '../xmpp/stream-error.ts'
 import { answer, REQUEST } from '../xmpp/stream-management.ts'
 import type { Frame } from '../xmpp/xml-parser.ts'
@@ -160,7 +161,7 @@ export class Traffic {
     this.#hasNews = true
     connection.write(envelope.stanza.toForeignOctets(envelope.from, envelope.to))
     if (!this.isManaged) this.#questions.wrote(ledger.sent.sent)
-    this.#parts.router.counts.sent.s2s[envelope.stanza.kind]++
+    countKind(this.#parts.router.counts.sent.s2s, envelope.stanza.kind)
   }
 
   // --- In. All throw `StreamError` for what ends the stream.

@@ -1,7 +1,7 @@
 import type { Jid } from './jid.ts'
 import { decode, encode, inOnePiece, NO_OCTETS, type Octets } from './octets.ts'
 import { pack, readIndex, unpack, writeIndex } from './packed-stanza.ts'
-import type { StanzaKind } from './stanza-kind.ts'
+import { ofKind, type StanzaKind } from './stanza-kind.ts'
 import { Element, escapeAttribute, escapeText, type Node, serialise } from './xml.ts'
 import { type ChildRef, type Frame, readElement } from './xml-parser.ts'
 
@@ -285,7 +285,7 @@ export class Stanza {
 
   /** The whole stanza for a stream whose default namespace is the content namespace. */
   toOctets(from: Jid | undefined, to: Jid | undefined): Octets {
-    return this.#write(START[this.kind], from, to)
+    return this.#write(ofKind(START, this.kind), from, to)
   }
 
   /**
@@ -330,7 +330,7 @@ export class Stanza {
     if (to !== undefined) out += to.asTo
     out += this.head
     // Each part that is joined costs an object.
-    return (payload === '' ? `${out}/>` : `${out}>${payload}${END[kind]}`) as Octets
+    return (payload === '' ? `${out}/>` : `${out}>${payload}${ofKind(END, kind)}`) as Octets
   }
 
   #attribute(name: string): string | undefined {
