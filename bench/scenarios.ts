@@ -244,6 +244,16 @@ const manyResources: Scenario = {
   goal: { measure: cpuOfCopy, first: 3, later: 1.5 },
 }
 
+/** Ten messages on their way: what has come in for one recipient meanwhile is one write. */
+function withTen(scenario: Scenario): Scenario {
+  const { goal: _, ...rest } = scenario
+  return {
+    ...rest,
+    name: `${scenario.name}-w10`,
+    options: (scale) => ['--window', '10', ...scenario.options(scale)],
+  }
+}
+
 const room: Scenario = {
   name: 'room-100',
   kind: fanOut,
@@ -304,6 +314,7 @@ export const SCENARIOS: readonly Scenario[] = [
   rateScenario(10_000, 10, 3),
   fanOutScenario(10),
   manyResources,
+  withTen(manyResources),
   pairsScenario('typical', typical, { window: 1, first: 28, later: 22 }),
   pairsScenario('typical', typical, { window: 10, first: 10, later: 7 }),
   pairsScenario('archive', archive, { window: 1, first: 45, later: 30 }),
@@ -311,7 +322,9 @@ export const SCENARIOS: readonly Scenario[] = [
   pairsScenario('tls', tls, { window: 1, first: 35, later: 28 }),
   pairsScenario('tls', tls, { window: 10, first: 10, later: 6 }),
   room,
+  withTen(room),
   contacts,
+  withTen(contacts),
   loginScenario('login', bare, { first: 0.35, later: 0.2 }),
   loginScenario('login-scram', { variant: 'bare', scram: true }, { first: 0.35, later: 0.2 }),
   idleScenario('idle', bare, { first: 12, later: 8 }),
