@@ -297,8 +297,8 @@ export class Connection implements StreamHandler {
       // The certificate may be gone by now.
       return this.#fail(error)
     }
-    // The raw socket's errors reach the TLS socket as well.
     plain.off('close', Connection.#onClose)
+    // The raw socket's errors reach the TLS socket as well, which listens for them.
     if (plain.listenerCount('error') > 1) plain.off('error', ignore)
     // Of Node's TLS, for a socket that would not be connected yet.
     for (const listener of plain.rawListeners('connect'))
@@ -315,8 +315,10 @@ export class Connection implements StreamHandler {
     socket[CONNECTION] = this
     socket.on('data', Connection.#onData)
     socket.on('close', Connection.#onClose)
-    // TLS has one of its own. What it was is known when it closes.
-    if (socket.listenerCount('error') === 0) socket.on('error', ignore)
+    // Without a listener an error ends the process; what it was is known when the socket closes. Node's TLS keeps one of
+    // its own on what was accepted, and none on what it has connected.
+    const isHeard = socket instanceof TLSSocket && socket.listenerCount('error') > 0
+    if (!isHeard) socket.on('error', ignore)
   }
 
   // Called with their socket as `this`.

@@ -159,9 +159,12 @@ function readTag(octets: Octets, start: number, outside: Scope): Tag {
   let { defaultNs, bindings } = outside
   let hasOthers = false
   while (tag.next()) {
-    const { name, isDeclaration } = tag
-    if (!isDeclaration) hasOthers = true
-    else if (name === 'xmlns') defaultNs = readValue(tag.raw)
+    if (!tag.isDeclaration) {
+      hasOthers = true
+      continue
+    }
+    const { name } = tag
+    if (name === 'xmlns') defaultNs = readValue(tag.raw)
     else bindings = bind(bindings, decode(name.slice(6) as Octets), readValue(tag.raw), 0)
   }
   const isSame = defaultNs === outside.defaultNs && bindings === outside.bindings
